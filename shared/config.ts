@@ -1,0 +1,354 @@
+/**
+ * Configuration, declared once: name, meaning, default, whether it holds a secret, and how its text is read. The
+ * README's table is held equal to `settings` by test/house/docs.test.ts. Nothing here opens a socket or a store.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { DaybookError } from './errors.ts';
+import { sourcesSchema } from './sources.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Setting<T> {
+  /** Which program uses it. */
+  readonly of: 'both' | 'ingest' | 'compactor';
+  readonly meaning: string;
+  /** The text that stands for an unset variable; `required` where there is none, `optional` where unset has a meaning. */
+  readonly default: string | typeof required | typeof optional;
+  /** A secret's variable also exists as NAME_FILE. */
+  readonly secret?: boolean;
+  readonly schema: z.ZodType<T, string | undefined>;
+}
+
+const required = Symbol('required');
+const optional = Symbol('optional');
+
+const whole = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'is no whole number')
+    .transform(Number)
+    .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
+const port = whole(0, 65_535);
+const host = z.string().min(1, 'is empty');
+const later = (what: string) => z.string().refine(() => false, `${what} is not available in this version of daybook`);
+
+/** JSON text of the given shape. */
+const json = <T>(schema: z.ZodType<T>) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({ code: 'custom', message: 'is not JSON' });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+
+/** The text itself if it looks like what is wanted, else the text of the file at that path. */
+const textOrPath = (looksLikeText: RegExp) =>
+  z.string().transform((text, context): string => {
+    if (looksLikeText.test(text)) return text;
+    try {
+      return readFileSync(text, 'utf8');
+    } catch (error) {
+      const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
+      context.addIssue({ code: 'custom', message: `is neither a value nor a readable file (${reason})` });
+      return z.NEVER;
+    }
+  });
+
+const pem = /-----BEGIN [A-Z ]+-----/;
+const prefix = z
+  .string()
+  .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be folder names joined by single slashes, without one at the ends')
+  .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part');
+
+export const streamSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('embedded') }),
+  z
+    .looseObject({ type: z.enum(['kafka', 'kinesis']) })
+    .refine(() => false, 'is not available in this version of daybook'),
+]);
+export const storeSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('directory'),
+    params: z.strictObject({ path: z.string().min(1).optional(), prefix: prefix.optional() }).optional(),
+  }),
+  z.looseObject({ type: z.literal('s3') }).refine(() => false, 'is not available in this version of daybook'),
+]);
+
+export const settings = {
+  DAYBOOK_DATA_DIR: setting({
+    of: 'both',
+    meaning: 'Folder of the embedded stream and of staging.',
+    default: './data',
+    schema: z.string().min(1, 'is empty'),
+  }),
+  DAYBOOK_SOURCES: setting({
+    of: 'both',
+    meaning: 'Who sends: JSON array of sources, or the path of a file with it.',
+    default: required,
+    secret: true,
+    schema: textOrPath(/^\s*\[/).pipe(json(sourcesSchema)),
+  }),
+  DAYBOOK_STREAM: setting({
+    of: 'both',
+    meaning: 'The stream: `{"type":"embedded"}`.',
+    default: '{"type":"embedded"}',
+    secret: true,
+    schema: json(streamSchema),
+  }),
+  DAYBOOK_STORE: setting({
+    of: 'compactor',
+    meaning:
+      'The archive: `{"type":"directory","params":{"path":…,"prefix":…}}`; without a path `archive` in the data directory.',
+    default: '{"type":"directory"}',
+    schema: json(storeSchema),
+  }),
+  DAYBOOK_DAY_PATH: setting({
+    of: 'compactor',
+    meaning: "Folders of a day below the source's, from `%Y`, `%m` and `%d` of the event day.",
+    default: '%Y/%m/%d',
+    schema: z
+      .string()
+      .regex(/^(?:[\w.=-]|%[Ymd])+(?:\/(?:[\w.=-]|%[Ymd])+)*$/, 'may hold letters, digits, - _ . = / and %Y %m %d')
+      .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part'),
+  }),
+  STRIPE_API_BASE: setting({
+    of: 'compactor',
+    meaning: "Base URL of Stripe's API: https, or http on loopback only.",
+    default: 'https://api.stripe.com',
+    schema: z
+      .url('is no URL')
+      .transform((text) => new URL(text))
+      .refine(
+        ({ protocol, hostname }) =>
+          protocol === 'https:' || (protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)),
+        'must be https, or http on loopback',
+      )
+      .refine(
+        ({ pathname, search, hash, username }) => pathname === '/' && !search && !hash && !username,
+        'may name only a host and a port',
+      ),
+  }),
+  LOG_LEVEL: setting({
+    of: 'both',
+    meaning: 'Least level logged: `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`.',
+    default: 'info',
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+  }),
+  INGEST_HOST: setting({
+    of: 'ingest',
+    meaning: 'Address of the public listener.',
+    default: '127.0.0.1',
+    schema: host,
+  }),
+  INGEST_PORT: setting({
+    of: 'ingest',
+    meaning: 'Port of the public listener; 0: any free one.',
+    default: '8080',
+    schema: port,
+  }),
+  INGEST_ADMIN_HOST: setting({
+    of: 'ingest',
+    meaning: 'Address of the admin listener (metrics).',
+    default: '127.0.0.1',
+    schema: host,
+  }),
+  INGEST_ADMIN_PORT: setting({
+    of: 'ingest',
+    meaning: 'Port of the admin listener; 0: any free one.',
+    default: '9464',
+    schema: port,
+  }),
+  INGEST_MAX_BODY_BYTES: setting({
+    of: 'ingest',
+    meaning: 'Largest body taken, in bytes.',
+    default: '1048576',
+    schema: whole(1024, 8 * 1024 * 1024),
+  }),
+  INGEST_PUBLISH_DEADLINE_MS: setting({
+    of: 'ingest',
+    meaning: "How long a request waits for the stream's acknowledgement before it is answered 503.",
+    default: '5000',
+    schema: whole(1, 25_000),
+  }),
+  INGEST_SPOOL: setting({
+    of: 'ingest',
+    meaning: 'Not available in this version: where records wait while the stream is down.',
+    default: optional,
+    secret: true,
+    schema: later('the spool'),
+  }),
+  COMPACTOR_RECIPIENTS: setting({
+    of: 'compactor',
+    meaning:
+      'Who can open the archive: age recipients (`age1…`, `ssh-rsa …`, or an RSA public key PEM), or the path of a file with them.',
+    default: required,
+    schema: textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN )/),
+  }),
+  COMPACTOR_SIGNING_KEY: setting({
+    of: 'compactor',
+    meaning: 'Ed25519 private key that signs manifests, PKCS#8 PEM.',
+    default: required,
+    secret: true,
+    schema: z.string().regex(pem, 'is no PEM'),
+  }),
+  COMPACTOR_VERIFYING_KEYS: setting({
+    of: 'compactor',
+    meaning: "Ed25519 public keys, PEM, one after the other, or a path; the signing key's public half always counts.",
+    default: optional,
+    schema: textOrPath(pem),
+  }),
+  COMPACTOR_LAG_SECONDS: setting({
+    of: 'compactor',
+    meaning: 'A UTC day is closed this long after its end; nothing younger is listed.',
+    default: '3600',
+    schema: whole(60, 86_400),
+  }),
+  COMPACTOR_RUN_HOUR_UTC: setting({
+    of: 'compactor',
+    meaning: 'Hour of the nightly run, UTC.',
+    default: '3',
+    schema: whole(0, 23),
+  }),
+  COMPACTOR_ENABLED: setting({
+    of: 'compactor',
+    meaning: 'Whether the nightly run takes place: `true` or `false`.',
+    default: 'true',
+    schema: z.enum(['true', 'false']).transform((text) => text === 'true'),
+  }),
+  COMPACTOR_JOB_SECRET: setting({
+    of: 'compactor',
+    meaning: 'Secret of the job endpoints; unset: they answer 403.',
+    default: optional,
+    secret: true,
+    schema: z.string().min(1, 'is empty'),
+  }),
+  COMPACTOR_HOST: setting({
+    of: 'compactor',
+    meaning: 'Address of the console and the job endpoints.',
+    default: '127.0.0.1',
+    schema: host,
+  }),
+  COMPACTOR_PORT: setting({ of: 'compactor', meaning: 'Their port; 0: any free one.', default: '8081', schema: port }),
+  COMPACTOR_ADMIN_HOST: setting({
+    of: 'compactor',
+    meaning: 'Address of the admin listener (metrics).',
+    default: '127.0.0.1',
+    schema: host,
+  }),
+  COMPACTOR_ADMIN_PORT: setting({
+    of: 'compactor',
+    meaning: 'Its port; 0: any free one.',
+    default: '9465',
+    schema: port,
+  }),
+};
+
+function setting<T, D extends Setting<T>['default']>(
+  declared: Setting<T> & { default: D },
+): Setting<T> & { default: D } {
+  return declared;
+}
+
+type Settings = typeof settings;
+export type SettingName = keyof Settings;
+type ValueOf<S> = S extends Setting<infer T> & { default: infer D }
+  ? D extends typeof optional
+    ? T | undefined
+    : T
+  : never;
+export type Configuration<N extends SettingName> = { readonly [K in N]: ValueOf<Settings[K]> };
+
+/** The environment with the `.env` file of the working directory below it. */
+export function readEnvironment(environment: Environment, directory: string): Environment {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, '.env'), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return environment;
+    throw new DaybookError('configuration_invalid', { detail: '.env is there but cannot be read', cause: error });
+  }
+  return { ...parseEnv(text), ...environment };
+}
+
+/**
+ * The settings that a command uses, checked all at once. Throws one `configuration_invalid` that names every problem,
+ * unknown names of the program's prefixes among them. A problem never quotes the value.
+ */
+export function readSettings<N extends SettingName>(environment: Environment, names: readonly N[]): Configuration<N> {
+  const problems = unknownNames(environment);
+  const values: Partial<Record<SettingName, unknown>> = {};
+  for (const name of names) {
+    const declared: Setting<unknown> = settings[name];
+    const text = readText(environment, name, declared, problems);
+    if (text === undefined) continue;
+    const parsed = declared.schema.safeParse(text);
+    if (parsed.success) values[name] = parsed.data;
+    else for (const issue of parsed.error.issues) problems.push(problemOf(name, issue));
+  }
+  refuseProblems(problems);
+  return values as Configuration<N>;
+}
+
+/** Throws one `configuration_invalid` that names every problem, if there is any. */
+export function refuseProblems(problems: readonly string[]): void {
+  if (problems.length > 0) throw new DaybookError('configuration_invalid', { detail: problems.join('\n') });
+}
+
+/** What a setting's default is, for the README's table. */
+export function defaultOf(name: SettingName): string | 'required' | 'unset' {
+  const value: Setting<unknown>['default'] = settings[name].default;
+  if (value === required) return 'required';
+  return value === optional ? 'unset' : (value as string);
+}
+
+function readText(
+  environment: Environment,
+  name: string,
+  declared: Setting<unknown>,
+  problems: string[],
+): string | undefined {
+  const given = environment[name];
+  const path = declared.secret === true ? environment[`${name}_FILE`] : undefined;
+  if (given !== undefined && path !== undefined) {
+    problems.push(`${name}: is given twice, as itself and as ${name}_FILE`);
+    return undefined;
+  }
+  if (path !== undefined) {
+    try {
+      return readFileSync(path, 'utf8').trim();
+    } catch (error) {
+      problems.push(`${name}_FILE: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`);
+      return undefined;
+    }
+  }
+  if (given !== undefined) return given;
+  if (declared.default === required) problems.push(`${name}: is required. ${declared.meaning}`);
+  return typeof declared.default === 'string' ? declared.default : undefined;
+}
+
+/** Kubernetes sets names like these for every service in the namespace. */
+const kubernetesNames = /_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_.+)$/;
+
+function unknownNames(environment: Environment): string[] {
+  const known = new Set<string>(Object.keys(settings));
+  for (const [name, declared] of Object.entries(settings)) {
+    if ((declared as Setting<unknown>).secret === true) known.add(`${name}_FILE`);
+  }
+  return Object.keys(environment)
+    .filter((name) => /^(?:DAYBOOK|INGEST|COMPACTOR)_/.test(name) && !known.has(name) && !kubernetesNames.test(name))
+    .sort()
+    .map((name) => `${name}: is no setting of daybook`);
+}
+
+function problemOf(name: string, issue: z.core.$ZodIssue): string {
+  const where = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+  return `${name}${where}: ${issue.message}`;
+}

@@ -1,0 +1,108 @@
+/**
+ * The value of a stream record: CloudEvents 1.0 in structured JSON, on every driver alike (design.md, Envelope).
+ *
+ *   {"specversion":"1.0","id":…,"source":"/stripe/<name>","type":…,"subject":…,"time":…,"datacontenttype":
+ *    "application/json","receivedat":…,"via":…,"scheme":…,"signedheaders":…,"path":…,"keyid":…,"data":<bytes>}
+ *
+ * Invariants:
+ * - every member but `data` is a JSON string; members without a value are left out; the order is the one above;
+ * - `data` is the last member and holds the received bytes verbatim, so the signature can be checked again;
+ * - therefore the first `,"data":` ends the header: inside a JSON string its quotes would be escaped.
+ */
+import { isUtf8 } from 'node:buffer';
+import { parseInstant } from './clock.ts';
+import { isSourceName } from './sources.ts';
+
+export type Via = 'webhook' | 'events' | 'list' | 'restore';
+
+export interface EnvelopeHeader {
+  /** Identity is (source, id). */
+  readonly id: string;
+  /** `/stripe/<name>` or `/events/<name>`. */
+  readonly source: string;
+  readonly type: string;
+  readonly subject?: string;
+  /** The claimed time, RFC 3339, as the sender wrote it; left out where none was claimed. */
+  readonly time?: string;
+  /** RFC 3339 UTC with milliseconds. */
+  readonly receivedat: string;
+  readonly via: Via;
+  readonly scheme: string;
+  /** The headers that the scheme signs, `name: value` joined by `; `. */
+  readonly signedheaders?: string;
+  readonly path?: string;
+  /** First 16 hex of the SHA-256 of the secret that verified. */
+  readonly keyid?: string;
+}
+
+export interface Envelope {
+  readonly header: EnvelopeHeader;
+  readonly data: Buffer;
+}
+
+const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid'] as const;
+const requiredMembers = ['id', 'source', 'type', 'receivedat', 'via', 'scheme'] as const;
+const dataMark = Buffer.from(',"data":');
+const vias: ReadonlySet<string> = new Set<Via>(['webhook', 'events', 'list', 'restore']);
+
+export function writeEnvelope(header: EnvelopeHeader, data: Uint8Array): Buffer {
+  const { id, source, type, subject, time, receivedat, via, scheme, signedheaders, path, keyid } = header;
+  const text = JSON.stringify({
+    specversion: '1.0',
+    id,
+    source,
+    type,
+    subject,
+    time,
+    datacontenttype: 'application/json',
+    receivedat,
+    via,
+    scheme,
+    signedheaders,
+    path,
+    keyid,
+  });
+  return Buffer.concat([Buffer.from(text.slice(0, -1)), dataMark, data, Buffer.from('}')]);
+}
+
+/** What a stream record holds, or why it is no envelope. Checks the header's shape; of `data` only that it is UTF-8. */
+export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: string } {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const mark = bytes.indexOf(dataMark);
+  if (mark < 0 || bytes[bytes.length - 1] !== 0x7d) return { reason: 'no data member' };
+  if (!isUtf8(bytes)) return { reason: 'not UTF-8' };
+  let members: Record<string, unknown>;
+  try {
+    members = JSON.parse(`${bytes.toString('utf8', 0, mark)}}`);
+  } catch {
+    return { reason: 'header is not JSON' };
+  }
+  if (members.specversion !== '1.0') return { reason: 'specversion is not 1.0' };
+  for (const name of requiredMembers) {
+    if (typeof members[name] !== 'string' || members[name] === '') return { reason: `${name} is missing` };
+  }
+  for (const name of optionalMembers) {
+    if (members[name] !== undefined && typeof members[name] !== 'string') return { reason: `${name} is no string` };
+  }
+  const header = members as unknown as EnvelopeHeader;
+  if (!vias.has(header.via)) return { reason: 'via is unknown' };
+  if (sourceOf(header) === undefined) return { reason: 'source is malformed or reserved' };
+  if (!isEventId(header.id)) return { reason: 'id is too long or has control characters' };
+  if (parseInstant(header.receivedat) === undefined) return { reason: 'receivedat is no date-time' };
+  if (header.time !== undefined && parseInstant(header.time) === undefined) return { reason: 'time is no date-time' };
+  return { header, data: bytes.subarray(mark + dataMark.length, -1) };
+}
+
+/** The kind and the configured name in an envelope's `source`. */
+export function sourceOf(header: { readonly source: string }): { kind: 'stripe' | 'events'; name: string } | undefined {
+  const [empty, kind, name, ...rest] = header.source.split('/');
+  if (empty !== '' || (kind !== 'stripe' && kind !== 'events') || name === undefined || rest.length > 0)
+    return undefined;
+  return isSourceName(name) ? { kind, name } : undefined;
+}
+
+/** An id that can stand on a line of its own in `ids.gz`: 1–255 characters, none a control character. */
+export function isEventId(id: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+  return id.length > 0 && id.length <= 255 && !/[\u0000-\u001f\u007f-\u009f]/.test(id) && id.isWellFormed();
+}

@@ -1,0 +1,41 @@
+/** The bytes of one object, which can be read from the start as often as an upload needs them. */
+export interface ObjectBody {
+  readonly bytes: number;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Where archive objects live. Kept by every implementation, checked by test/contract/object-store.ts:
+ * - `create` resolves when the whole object would survive a power cut, and not before;
+ * - an object appears under its key only when it is whole;
+ * - of any number of creates of one key, exactly one answers `created`, whatever the bytes;
+ * - a `create` that rejects may have created all the same: a repeat then answers `exists`;
+ * - nothing here changes or removes an object: deletion is another interface, which prune alone is given.
+ * Keys are relative paths with `/` between their parts; no part is empty, `.` or `..`.
+ */
+export interface ObjectStore {
+  /** Names the place for people: a path or a URL, without credentials. */
+  readonly location: string;
+  create(key: string, body: ObjectBody): Promise<'created' | 'exists'>;
+  head(key: string): Promise<{ bytes: number } | undefined>;
+  /** Rejects with `object_missing` where there is no such object. */
+  read(key: string, range?: { from: number; to: number }): AsyncIterable<Uint8Array>;
+  /** Keys that begin with the prefix, in ascending order of their UTF-8 bytes. */
+  list(prefix: string): AsyncIterable<string>;
+  close(): Promise<void>;
+}
+
+export function bodyOf(bytes: Uint8Array): ObjectBody {
+  return {
+    bytes: bytes.byteLength,
+    async *open() {
+      yield bytes;
+    },
+  };
+}
+
+export async function readWhole(store: ObjectStore, key: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of store.read(key)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
