@@ -30,9 +30,101 @@ export const errorCodes = {
     hint: 'Send the body as it is, without gzip, br or any other Content-Encoding.',
   },
   body_too_large: { status: 413, title: 'Body too large', hint: 'The limit is INGEST_MAX_BODY_BYTES.' },
+  signature_missing: {
+    status: 400,
+    title: 'Signature missing',
+    hint: 'Send the Stripe-Signature header. A proxy on the way may have removed it.',
+  },
+  signature_malformed: {
+    status: 400,
+    title: 'Signature header malformed',
+    hint: 'Stripe-Signature is t=<seconds>,v1=<64 hex digits>, with further v1 while a secret is rolled.',
+  },
+  signature_mismatch: {
+    status: 400,
+    title: 'Signature does not match',
+    hint: "Compare the source's secrets with the endpoint's signing secret; nothing on the way may change the body.",
+  },
+  signature_secret_expired: {
+    status: 400,
+    title: 'Signed with an expired secret',
+    hint: 'The secret is past its notAfter. Let the sender use the new one, or move notAfter.',
+  },
+  signature_stale: {
+    status: 400,
+    title: 'Signature too old',
+    hint: 'It may be 300 s old at most. Check the clock of this machine; a copy sent again later is refused.',
+  },
+  signature_in_future: {
+    status: 400,
+    title: 'Signature from the future',
+    hint: 'It may be 300 s ahead at most. Check the clocks of this machine and of the sender.',
+  },
+  credentials_missing: {
+    status: 401,
+    title: 'Credentials missing',
+    hint: 'Send X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date; other credentials are not available in this version.',
+  },
+  credentials_incomplete: {
+    status: 401,
+    title: 'Credentials incomplete',
+    hint: 'Send both X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date.',
+  },
+  service_unknown: {
+    status: 403,
+    title: 'Service unknown',
+    hint: 'X-Gu-Tools-Service-Name must be the name of a panda source in DAYBOOK_SOURCES.',
+  },
+  token_malformed: { status: 403, title: 'Token malformed', hint: 'It is HMAC, a space, and 32 bytes in base64.' },
+  date_malformed: {
+    status: 403,
+    title: 'Date malformed',
+    hint: 'X-Gu-Tools-HMAC-Date must be an RFC 7231 date such as Tue, 15 Nov 1994 08:12:00 GMT.',
+  },
+  token_mismatch: {
+    status: 403,
+    title: 'Token does not match',
+    hint: 'Sign the date as sent, a line feed, and the path without host and query, with a secret of the source.',
+  },
+  token_secret_expired: {
+    status: 403,
+    title: 'Signed with an expired secret',
+    hint: 'The secret is past its notAfter. Let the sender use the new one, or move notAfter.',
+  },
+  date_stale: { status: 403, title: 'Date too old', hint: 'It may be 5 minutes old at most. Check both clocks.' },
+  date_in_future: {
+    status: 403,
+    title: 'Date from the future',
+    hint: 'It may be 5 minutes ahead at most. Check both clocks.',
+  },
+  body_malformed: {
+    status: 400,
+    title: 'Body malformed',
+    hint: 'Send JSON in UTF-8 without a byte order mark, nested 200 deep at most.',
+  },
+  event_invalid: { status: 400, title: 'Event invalid', hint: 'Mend the fields that `errors` points to.' },
+  wrong_mode: {
+    status: 403,
+    title: 'Wrong mode',
+    hint: 'livemode is not the mode of this source. Send to the endpoint of the other mode.',
+  },
+  time_out_of_range: {
+    status: 422,
+    title: 'Claimed time out of range',
+    hint: 'It may be 5 minutes ahead at most and, unless it comes from Stripe, 30 days old.',
+  },
+  overloaded: {
+    status: 503,
+    retry: true,
+    title: 'Too much at once',
+    hint: 'Memory for bodies or for waiting records is used up. The sender repeats after Retry-After.',
+  },
+  request_aborted: { title: 'The sender went away', hint: 'Nothing was stored; the sender repeats by itself.' },
+  internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: { title: 'Configuration missing or wrong', hint: 'Mend every line named, then start again.' },
   usage: { title: 'Command line wrong', hint: 'See --help.' },
+  listener_unavailable: { title: 'The port cannot be opened', hint: 'See the cause: another program may hold it.' },
   // --- stream
   stream_unavailable: {
     status: 503,
