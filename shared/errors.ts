@@ -137,8 +137,33 @@ export const errorCodes = {
     hint: 'Keep the file, restore a copy of it, see the cause.',
   },
   // --- store
+  object_key_invalid: {
+    title: 'No store takes this object key',
+    hint: 'A manifest that names it is damaged: restore it from a copy of the archive.',
+  },
   object_missing: { title: 'An object is not there', hint: 'Restore it from a copy of the archive.' },
   store_unavailable: { retry: true, title: 'The object store failed', hint: 'Run again when the store answers.' },
+  // --- keys and formats
+  json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
+  // --- stripe
+  stripe_unreachable: {
+    retry: true,
+    title: "Stripe's API does not answer",
+    hint: 'Nothing is lost: what was delivered is archived, and the next run asks again. See STRIPE_API_BASE and status.stripe.com.',
+  },
+  stripe_answer_malformed: {
+    retry: true,
+    title: "An answer of Stripe's API is no list of events",
+    hint: 'See whether a proxy stands between, and STRIPE_API_BASE. The next run asks again.',
+  },
+  stripe_key_refused: {
+    title: 'Stripe refuses the API key',
+    hint: "The source's apiKey needs read access to events, in the right mode and for every account in `accounts`.",
+  },
+  stripe_request_refused: {
+    title: 'Stripe refuses the request',
+    hint: "Look the request up by its id in Stripe's dashboard, under Developers, Logs.",
+  },
   not_available: { status: 501, title: 'Not available', hint: 'This version of daybook does not have it.' },
 } as const satisfies Record<string, ErrorKind>;
 
