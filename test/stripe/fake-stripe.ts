@@ -1,0 +1,314 @@
+/**
+ * A Stripe that lists events, for tests and the demo: a real HTTP server on 127.0.0.1 with the quirks of
+ * GET /v1/events and /v1/events/<id> that are known, and faults on demand.
+ *
+ * - Newest first by `created`; of one second, the event added last comes first.
+ * - An event is listed from `visibleAtMs` on and until 30 days after its `created`.
+ * - Each text comes out as it went in: odd numbers, duplicate keys and white space stay.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Clock, systemClock } from '../../shared/clock.ts';
+
+const retentionSeconds = 30 * 86_400;
+
+export interface FakeStripeOptions {
+  readonly apiKey?: string;
+  readonly clock?: Clock;
+  /** Connected accounts that the key may name in Stripe-Account, beside those that have events. */
+  readonly accounts?: readonly string[];
+}
+
+export interface AddOptions {
+  /** The connected account whose event it is; absent: the key's own. */
+  readonly account?: string;
+  /** From when on it is listed; absent: at once. */
+  readonly visibleAtMs?: number;
+}
+
+export interface FakeRequest {
+  /** Counted from 1. */
+  readonly number: number;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly account: string | undefined;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** What a request meets instead of, or on the way to, its answer. */
+export type FaultAction =
+  | 'rate limit' // 429 as Stripe sends it
+  | 'server error' // 500
+  | 'reset before' // the connection ends before an answer
+  | 'reset in body' // … in the middle of the body
+  | 'hang before' // no answer, until the client gives up
+  | 'hang in body' // half of one, until the client gives up
+  | 'malformed' // 200 with half of the JSON
+  | 'revoke key' // 401 to this request and every later one
+  | 'cursor aged out'
+  | { readonly status: number; readonly body: string; readonly headers?: Readonly<Record<string, string>> };
+
+export interface Fault {
+  readonly action: FaultAction;
+  /** How many requests meet it. Default 1; Infinity: all. */
+  times?: number;
+  readonly when?: (request: FakeRequest) => boolean;
+}
+
+export interface FakeStripe {
+  readonly base: URL;
+  readonly apiKey: string;
+  /** Adds an event by its JSON text. */
+  add(text: string, options?: AddOptions): void;
+  remove(id: string): void;
+  readonly requests: FakeRequest[];
+  /** The first that applies is met. */
+  readonly faults: Fault[];
+  close(): Promise<void>;
+}
+
+interface Stored {
+  readonly id: string;
+  readonly created: number;
+  readonly type: string;
+  readonly account: string | undefined;
+  readonly visibleAtMs: number;
+  readonly order: number;
+  readonly text: string;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<FakeStripe> {
+  const { apiKey = 'sk_test_daybookFakeKey', clock = systemClock, accounts = [] } = options;
+  const books = new Map<string | undefined, Stored[]>([undefined, ...accounts].map((account) => [account, []]));
+  const unsorted = new Set<Stored[]>();
+  const requests: FakeRequest[] = [];
+  const faults: Fault[] = [];
+  let keyRevoked = false;
+  let added = 0;
+
+  const server = createServer((incoming, response) => {
+    const url = new URL(incoming.url ?? '/', 'http://fake');
+    const account = incoming.headers['stripe-account'];
+    const request: FakeRequest = {
+      number: requests.length + 1,
+      path: url.pathname,
+      query: url.searchParams,
+      account: typeof account === 'string' ? account : undefined,
+      headers: incoming.headers,
+    };
+    requests.push(request);
+    const fault = takeFault(faults, request);
+    if (fault === 'revoke key') keyRevoked = true;
+    if (typeof fault === 'object') return send(response, request, fault);
+    const answer = instead(fault, request) ?? refusal(request) ?? answerOf(request);
+    act(fault, response, request, answer);
+  });
+
+  function refusal(request: FakeRequest): Answer | undefined {
+    const key = keyOf(request.headers.authorization);
+    if (key === undefined) return error(401, { message: 'You did not provide an API key.' });
+    if (keyRevoked || key !== apiKey) {
+      const shown = `${key.slice(0, 8)}${'*'.repeat(8)}${key.slice(-4)}`; // as Stripe does
+      return error(401, { message: `Invalid API Key provided: ${shown}` });
+    }
+    if (request.account !== undefined && !books.has(request.account)) {
+      const message = `The provided key '${key.slice(0, 8)}****' does not have access to account '${request.account}'`;
+      return error(403, { code: 'account_invalid', message });
+    }
+    return undefined;
+  }
+
+  function answerOf(request: FakeRequest): Answer {
+    const book = books.get(request.account) ?? [];
+    if (unsorted.delete(book)) book.sort((a, b) => b.created - a.created || b.order - a.order);
+    const nowMs = clock.now().getTime();
+    if (request.path === '/v1/events') return listOf(book, request.query, nowMs);
+    const id = /^\/v1\/events\/(\w+)$/.exec(request.path)?.[1];
+    if (id === undefined) return error(404, { message: `Unrecognized request URL (GET: ${request.path}).` });
+    const found = book.find((event) => event.id === id && isListed(event, nowMs));
+    return found === undefined ? missing(404, id, 'id') : { status: 200, body: found.text };
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    base: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+    apiKey,
+    requests,
+    faults,
+    add(text, { account, visibleAtMs = 0 } = {}) {
+      const { id, created, type } = JSON.parse(text);
+      const book = books.get(account) ?? [];
+      books.set(account, book);
+      book.push({ id, created, type, account, visibleAtMs, order: added++, text });
+      unsorted.add(book);
+    },
+    remove(id) {
+      for (const book of books.values()) {
+        const at = book.findIndex((event) => event.id === id);
+        if (at >= 0) book.splice(at, 1);
+      }
+    },
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+function isAged({ created }: Stored, nowMs: number): boolean {
+  return created < nowMs / 1000 - retentionSeconds;
+}
+
+function isListed(event: Stored, nowMs: number): boolean {
+  return event.visibleAtMs <= nowMs && !isAged(event, nowMs);
+}
+
+const parameters: ReadonlySet<string> = new Set([
+  ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]', 'created', 'limit'],
+  ...['starting_after', 'ending_before', 'type', 'types[]'],
+]);
+
+/** The page that a query asks for, of events sorted newest first. */
+function listOf(book: readonly Stored[], query: URLSearchParams, nowMs: number): Answer {
+  for (const name of query.keys()) {
+    if (!parameters.has(name.replace(/^types\[\d+\]$/, 'types[]'))) {
+      return error(400, { code: 'parameter_unknown', param: name, message: `Received unknown parameter: ${name}` });
+    }
+  }
+  const limit = Number(query.get('limit') ?? 10);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 100) {
+    return error(400, { code: 'parameter_invalid_integer', param: 'limit', message: 'Invalid integer' });
+  }
+  const after = query.get('starting_after');
+  const before = query.get('ending_before');
+  if (after !== null && before !== null) {
+    return error(400, { message: 'You may only specify one of these parameters: starting_after, ending_before.' });
+  }
+  const types = [...query].filter(([name]) => name.startsWith('type')).map(([, value]) => value);
+  if (types.length > 20) return error(400, { param: 'types', message: 'Array types exceeded maximum 20 allowed.' });
+
+  const cursor = after ?? before;
+  const at = cursor === null ? -1 : book.findIndex((event) => event.id === cursor && event.visibleAtMs <= nowMs);
+  if (cursor !== null) {
+    const param = after === null ? 'ending_before' : 'starting_after';
+    if (at < 0) return missing(400, cursor, param);
+    if (isAged(book[at]!, nowMs)) return agedOut(cursor, param);
+  }
+  const matches = (event: Stored) => isListed(event, nowMs) && inWindow(event, query) && ofTypes(event, types);
+  const step = before === null ? 1 : -1;
+  const page: Stored[] = [];
+  let hasMore = false;
+  for (let index = at + step; index >= 0 && index < book.length; index += step) {
+    const event = book[index]!;
+    if (!matches(event)) continue;
+    hasMore = page.length === limit;
+    if (hasMore) break;
+    page.push(event);
+  }
+  if (before !== null) page.reverse();
+  const data = page.map((event) => event.text).join(',\n');
+  return {
+    status: 200,
+    body: `{\n  "object": "list",\n  "data": [\n${data}\n],\n  "has_more": ${hasMore},\n  "url": "/v1/events"\n}`,
+  };
+}
+
+function inWindow({ created }: Stored, query: URLSearchParams): boolean {
+  const bound = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined);
+  const [gt, gte, lt, lte, exactly] = ['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]', 'created'].map(
+    bound,
+  );
+  if (gt !== undefined && !(created > gt)) return false;
+  if (gte !== undefined && !(created >= gte)) return false;
+  if (lt !== undefined && !(created < lt)) return false;
+  if (lte !== undefined && !(created <= lte)) return false;
+  return exactly === undefined || created === exactly;
+}
+
+function ofTypes({ type }: Stored, types: readonly string[]): boolean {
+  if (types.length === 0) return true;
+  return types.some((wanted) => (wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted));
+}
+
+function keyOf(authorization: string | undefined): string | undefined {
+  const [scheme, credentials] = authorization?.split(' ') ?? [];
+  if (credentials === undefined) return undefined;
+  if (scheme === 'Bearer') return credentials;
+  return scheme === 'Basic' ? Buffer.from(credentials, 'base64').toString().split(':')[0] : undefined;
+}
+
+function takeFault(faults: Fault[], request: FakeRequest): FaultAction | undefined {
+  const fault = faults.find(({ when = () => true }) => when(request));
+  if (fault === undefined) return undefined;
+  fault.times = (fault.times ?? 1) - 1;
+  if (fault.times <= 0) faults.splice(faults.indexOf(fault), 1);
+  return fault.action;
+}
+
+/** The answer that a fault gives in place of the right one. */
+function instead(fault: FaultAction | undefined, request: FakeRequest): Answer | undefined {
+  switch (fault) {
+    case 'rate limit': {
+      const message = 'Request rate limit exceeded.';
+      return {
+        ...error(429, { code: 'rate_limit', message }),
+        headers: { 'stripe-rate-limited-reason': 'endpoint-rate' },
+      };
+    }
+    case 'server error':
+      return error(500, { type: 'api_error', message: 'An unknown error occurred' });
+    case 'cursor aged out':
+      return agedOut(request.query.get('starting_after') ?? '', 'starting_after');
+    default:
+      return undefined;
+  }
+}
+
+function act(fault: FaultAction | undefined, response: ServerResponse, request: FakeRequest, answer: Answer): void {
+  const half = answer.body.slice(0, answer.body.length / 2);
+  switch (fault) {
+    case 'reset before':
+      response.socket?.resetAndDestroy();
+      return;
+    case 'hang before':
+      return;
+    case 'reset in body':
+    case 'hang in body':
+      response.writeHead(answer.status, { ...headersOf(request), 'content-length': Buffer.byteLength(answer.body) });
+      response.write(half, () => fault === 'reset in body' && response.socket?.resetAndDestroy());
+      return;
+    case 'malformed':
+      send(response, request, { ...answer, body: half });
+      return;
+    default:
+      send(response, request, answer);
+  }
+}
+
+function send(response: ServerResponse, request: FakeRequest, answer: Answer): void {
+  response.writeHead(answer.status, { ...headersOf(request), ...answer.headers });
+  response.end(answer.body);
+}
+
+function headersOf(request: FakeRequest): Record<string, string> {
+  return { 'content-type': 'application/json', 'request-id': `req_fake${request.number}` };
+}
+
+function error(status: number, members: Readonly<Record<string, string>>): Answer {
+  return { status, body: JSON.stringify({ error: { type: 'invalid_request_error', ...members } }, null, 2) };
+}
+
+function missing(status: number, id: string, param: string): Answer {
+  return error(status, { code: 'resource_missing', message: `No such event: '${id}'`, param });
+}
+
+function agedOut(id: string, param: string): Answer {
+  const message = `The event ${id} is no longer available because it's aged out of our retention policy.`;
+  return error(400, { message, param });
+}
