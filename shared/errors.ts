@@ -119,7 +119,11 @@ export const errorCodes = {
     title: 'Too much at once',
     hint: 'Memory for bodies or for waiting records is used up. The sender repeats after Retry-After.',
   },
-  request_aborted: { title: 'The sender went away', hint: 'Nothing was stored; the sender repeats by itself.' },
+  request_aborted: {
+    status: 400,
+    title: 'The sender went away',
+    hint: 'Nothing was stored; the sender repeats by itself.',
+  },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: { title: 'Configuration missing or wrong', hint: 'Mend every line named, then start again.' },

@@ -11,14 +11,18 @@ export interface ObjectBody {
  * - of any number of creates of one key, exactly one answers `created`, whatever the bytes;
  * - a `create` that rejects may have created all the same: a repeat then answers `exists`;
  * - nothing here changes or removes an object: deletion is another interface, which prune alone is given.
- * Keys are relative paths with `/` between their parts; no part is empty, `.` or `..`.
+ * Keys are relative paths with `/` between their parts; no part is empty, `.` or `..`. Other keys are refused with
+ * `object_key_invalid`, whatever is asked.
  */
 export interface ObjectStore {
   /** Names the place for people: a path or a URL, without credentials. */
   readonly location: string;
   create(key: string, body: ObjectBody): Promise<'created' | 'exists'>;
   head(key: string): Promise<{ bytes: number } | undefined>;
-  /** Rejects with `object_missing` where there is no such object. */
+  /**
+   * The bytes from `from` (inclusive) to `to` (exclusive), counted from 0; those of them that there are.
+   * Rejects with `object_missing` where there is no such object.
+   */
   read(key: string, range?: { from: number; to: number }): AsyncIterable<Uint8Array>;
   /** Keys that begin with the prefix, in ascending order of their UTF-8 bytes. */
   list(prefix: string): AsyncIterable<string>;
