@@ -280,9 +280,14 @@ export function readEnvironment(environment: Environment, directory: string): En
 
 /**
  * The settings that a command uses, checked all at once. Throws one `configuration_invalid` that names every problem,
- * unknown names of the program's prefixes among them. A problem never quotes the value.
+ * unknown names of the program's prefixes among them. A problem never quotes the value. `check` adds the problems that
+ * only the command can find, of the settings that are sound in themselves.
  */
-export function readSettings<N extends SettingName>(environment: Environment, names: readonly N[]): Configuration<N> {
+export function readSettings<N extends SettingName>(
+  environment: Environment,
+  names: readonly N[],
+  check?: (sound: Partial<Configuration<N>>, problems: string[]) => void,
+): Configuration<N> {
   const problems = unknownNames(environment);
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of names) {
@@ -293,6 +298,7 @@ export function readSettings<N extends SettingName>(environment: Environment, na
     if (parsed.success) values[name] = parsed.data;
     else for (const issue of parsed.error.issues) problems.push(problemOf(name, issue));
   }
+  check?.(values as Partial<Configuration<N>>, problems);
   refuseProblems(problems);
   return values as Configuration<N>;
 }

@@ -1,0 +1,86 @@
+import type { IncomingMessage } from 'node:http';
+import type { Clock } from '../shared/clock.ts';
+import { writeEnvelope } from '../shared/envelope.ts';
+import type { AppendRecord } from '../shared/stream/stream.ts';
+import type { Answer } from './answer.ts';
+import { checkMediaType } from './media-type.ts';
+import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
+import { type Publishing, publishOrSpool } from './publish-or-spool.ts';
+import { type BodyBudget, readBody } from './read-body.ts';
+
+/** What receiving needs; the clock comes in so that tests can pass their own. */
+export interface Reception {
+  readonly clock: Clock;
+  readonly maxBodyBytes: number;
+  readonly bodyBudget: BodyBudget;
+  readonly publishing: Publishing;
+}
+
+/** What the one log line of a request says of it: no header value, no body. */
+export interface RequestNotes {
+  route: string;
+  source?: string;
+  keyid?: string;
+  /** Of the body. */
+  bytes: number;
+  /** Events stored. */
+  records: number;
+  /** False where a valid event was left out by design (the other mode of a source with accounts). */
+  stored?: boolean;
+}
+
+/**
+ * A request that brings events, from its headers to its answer. Everything before `publishOrSpool` can be refused and
+ * has no effect; everything after it is durable. Throws a DaybookError with the HTTP status of its code.
+ */
+export async function receiveEvent(
+  incoming: IncomingMessage,
+  path: string,
+  protocol: Protocol,
+  reception: Reception,
+  notes: RequestNotes,
+): Promise<Answer> {
+  checkMediaType(incoming.headers, protocol.mediaTypes); // 415
+  const body = await readBody(incoming, reception.maxBodyBytes, reception.bodyBudget); // 413, 503
+  try {
+    notes.bytes = body.length;
+    const request = { headers: incoming.headers, path, body, receivedAtMs: reception.clock.now().getTime() };
+
+    const proof = protocol.verify(request); // 400, 401, 403, before anything is parsed
+    notes.source = proof.sourceName;
+    notes.keyid = proof.keyid;
+
+    const events = protocol.parse(request); // 400, 403, 422
+    if (events === undefined) {
+      notes.stored = false;
+      return protocol.accepted(undefined);
+    }
+
+    const records = events.map((event) => recordOf(event, protocol, proof, request));
+    await publishOrSpool(records, reception.publishing); // 503
+    notes.records = records.length;
+    notes.stored = true;
+    // Dies here: the events are durable, their sender does not know and repeats.
+    return protocol.accepted(events);
+  } finally {
+    reception.bodyBudget.giveBack(body.length);
+  }
+}
+
+function recordOf(event: ReceivedEvent, protocol: Protocol, proof: Proof, request: ReceivedRequest): AppendRecord {
+  const { id, type, subject, time, partitionKey, data } = event;
+  const header = {
+    id,
+    source: `/${protocol.kind}/${proof.sourceName}`,
+    type,
+    ...(subject === undefined ? {} : { subject }),
+    ...(time === undefined ? {} : { time }),
+    receivedat: new Date(request.receivedAtMs).toISOString(),
+    via: protocol.via,
+    scheme: proof.scheme,
+    signedheaders: proof.signedheaders,
+    path: request.path,
+    keyid: proof.keyid,
+  };
+  return { key: partitionKey, value: writeEnvelope(header, data) };
+}
