@@ -129,7 +129,7 @@ function writeLine(
   const { status, code } = answer;
   const latencyMs = Math.round(elapsedMs * 10) / 10;
   const line = { method, ...notes, status, code, latencyMs, ...(gone ? { gone } : {}) };
-  if (status < 500) log.info(line, 'request');
+  if (status < 500 || status === 501) log.info(line, 'request');
   else
     log.error(
       { ...line, reasons: reasonsOf(thrown), ...(code === 'internal_error' ? framesOf(thrown) : {}) },
