@@ -46,7 +46,7 @@ export type FaultAction =
   | 'malformed' // 200 with half of the JSON
   | 'revoke key' // 401 to this request and every later one
   | 'cursor aged out'
-  | { readonly status: number; readonly body: string; readonly headers?: Readonly<Record<string, string>> };
+  | { readonly status: number; readonly body: string | Buffer; readonly headers?: Readonly<Record<string, string>> };
 
 export interface Fault {
   readonly action: FaultAction;
@@ -79,7 +79,7 @@ interface Stored {
 
 interface Answer {
   readonly status: number;
-  readonly body: string;
+  readonly body: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
