@@ -23,23 +23,27 @@ interface DiskFault {
 async function onFaultyDisk(fault: DiskFault | undefined, work: () => Promise<void>): Promise<string[]> {
   const calls: string[] = [];
   const mocks: { mock: { restore(): void } }[] = [];
-  const replace = <T extends object>(target: T, name: keyof T & string) => {
+  const replace = <T extends object>(target: T, name: keyof T & string, label: string) => {
     const real = target[name] as (...parameters: unknown[]) => Promise<unknown>;
     const faulty = async (...parameters: unknown[]) => {
-      const fails = calls.push(name) - 1 === fault?.at;
+      const fails = calls.push(label) - 1 === fault?.at;
       const error = Object.assign(new Error(`injected ${fault?.code}`), { code: fault?.code });
       // A file that is not closed would be closed by the garbage collector, with a warning.
       if (fails && fault?.way === 'before' && name !== 'close') throw error;
       const result = await real.apply(target, parameters);
       if (fails && name === 'open') await (result as FileHandle).close();
       if (fails) throw error;
-      if (name === 'open')
-        for (const step of ['writeFile', 'sync', 'close'] as const) replace(result as FileHandle, step);
+      if (name === 'open') {
+        const what = parameters[1] === 'wx' ? 'file' : 'folder';
+        for (const step of ['writeFile', 'sync', 'close'] as const) {
+          replace(result as FileHandle, step, `${step} of ${what}`);
+        }
+      }
       return result;
     };
     mocks.push(mock.method(target, name as never, faulty as never));
   };
-  for (const name of ['mkdir', 'open', 'link', 'rm', 'readdir'] as const) replace(fs, name);
+  for (const name of ['mkdir', 'open', 'link', 'rm', 'readdir'] as const) replace(fs, name, name);
   try {
     await work();
   } finally {
@@ -47,6 +51,8 @@ async function onFaultyDisk(fault: DiskFault | undefined, work: () => Promise<vo
   }
   return calls;
 }
+
+const isFolderSync = (name: string) => name === 'sync of folder';
 
 async function inNewFolder(work: (root: string) => Promise<void>): Promise<void> {
   const folder = await fs.mkdtemp(join(tmpdir(), 'daybook-store-faults-'));
@@ -65,12 +71,13 @@ test('wherever the disk fails a create, nothing torn is seen and a repeat ends w
     });
   });
   const link = calls.indexOf('link');
-  assert.ok(calls.includes('writeFile') && link > calls.indexOf('writeFile'));
-  assert.ok(
-    calls.slice(calls.indexOf('writeFile'), link).includes('sync'),
-    'the bytes are durable before they have a name',
+  const steps = calls.filter((name) => name === 'link' || name.endsWith('of file'));
+  assert.deepEqual(
+    steps,
+    ['writeFile of file', 'sync of file', 'close of file', 'link'],
+    'durable before it has a name',
   );
-  assert.equal(calls.slice(link).filter((name) => name === 'sync').length, 5, 'each folder up to the root');
+  assert.equal(calls.slice(link).filter(isFolderSync).length, 5, 'each folder up to the root');
 
   for (const [at, name] of calls.entries()) {
     for (const way of ['before', 'after'] as const) {
@@ -104,7 +111,7 @@ test('an `exists` is answered only when the name of what exists is durable', asy
     const calls = await onFaultyDisk(undefined, async () => {
       assert.equal(await openDirectoryStore(root).create(key, bodyOf(bytes)), 'exists');
     });
-    assert.equal(calls.slice(calls.indexOf('link')).filter((name) => name === 'sync').length, 5);
+    assert.equal(calls.slice(calls.indexOf('link')).filter(isFolderSync).length, 5);
   });
 });
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { type Clock, dayMs } from '../../../shared/clock.ts';
@@ -333,7 +333,16 @@ const impostors: [string, (path: string) => Promise<void>][] = [
     "somebody else's database",
     async (path) => {
       const database = new DatabaseSync(path);
-      database.exec('CREATE TABLE other (a)');
+      database.exec('CREATE TABLE other (a); PRAGMA user_version = 1');
+      database.close();
+    },
+  ],
+  [
+    'the stream of a later version',
+    async (path) => {
+      await (await openEmbeddedWriter({ directory: dirname(path) })).close();
+      const database = new DatabaseSync(path);
+      database.exec('PRAGMA user_version = 2');
       database.close();
     },
   ],
