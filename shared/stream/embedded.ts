@@ -37,7 +37,7 @@ export interface EmbeddedReaderOptions {
 export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWriterOptions): Promise<EventStreamWriter> {
   const file = await openStreamFile(directory, partitions);
   const { database } = file;
-  const append = prepareAppend(file);
+  const append = prepareOn(file, prepareAppend);
   return {
     maxValueBytes: undefined,
     async append(records) {
@@ -108,20 +108,10 @@ export async function openEmbeddedReader({
   clock,
 }: EmbeddedReaderOptions): Promise<EventStreamReader> {
   const file = await openStreamFile(directory);
-  const { database, partitions } = file;
-  const numbers = Array.from({ length: partitions }, (_, number) => number);
-  const selectCommitted = database.prepare('SELECT partition, position FROM committed WHERE consumer = ?');
-  const selectBounds = database.prepare(
-    numbers
-      .map(
-        (n) => `SELECT number, next, coalesce((SELECT min(position) FROM records_${n}), next) AS first
-          FROM partitions WHERE number = ${n}`,
-      )
-      .join(' UNION ALL '),
-  );
-  const statements = new Map(numbers.map((number) => [`${number}`, preparePartition(database, number)]));
+  const { database } = file;
+  const { selectCommitted, selectBounds, partitions } = prepareOn(file, prepareReads);
   const statementsOf = (partition: string) => {
-    const found = statements.get(partition);
+    const found = partitions.get(partition);
     if (found === undefined) throw new RangeError(`the stream has no partition ${partition}`);
     return found;
   };
@@ -158,7 +148,9 @@ export async function openEmbeddedReader({
       try {
         inTransaction(database, () => writeCommitted(file, consumer, positions, clock.now().getTime()));
         // Dies here: records that could go are still there; the next commit drops them.
-        for (const number of numbers) await dropOld(file, number, clock.now().getTime() - retainMs, clock);
+        for (const { number } of partitions.values()) {
+          await dropOld(file, number, clock.now().getTime() - retainMs, clock);
+        }
       } catch (error) {
         throw streamErrorOf(error);
       }
@@ -171,12 +163,32 @@ export async function openEmbeddedReader({
 
 type Statement = ReturnType<StreamFile['database']['prepare']>;
 
-function preparePartition(database: StreamFile['database'], number: number) {
-  return {
-    selectFrom: database.prepare(
-      `SELECT position, value FROM records_${number} WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`,
-    ),
+/** Prepares statements; where the file's tables do not fit them, the file is closed again. */
+function prepareOn<T>(file: StreamFile, prepare: (file: StreamFile) => T): T {
+  try {
+    return prepare(file);
+  } catch (error) {
+    file.database.close();
+    throw streamErrorOf(error);
+  }
+}
+
+function prepareReads({ database, partitions }: StreamFile) {
+  const numbers = Array.from({ length: partitions }, (_, number) => number);
+  const boundsOf = (number: number) =>
+    `SELECT number, next, coalesce((SELECT min(position) FROM records_${number}), next) AS first
+      FROM partitions WHERE number = ${number}`;
+  const statementsOf = (number: number) => ({
+    number,
+    selectFrom: database.prepare(`SELECT position, value FROM records_${number}
+      WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`),
     selectAt: database.prepare(`SELECT value FROM records_${number} WHERE position = ?`),
+  });
+  return {
+    selectCommitted: database.prepare('SELECT partition, position FROM committed WHERE consumer = ?'),
+    // One statement, so one moment for all partitions.
+    selectBounds: database.prepare(numbers.map(boundsOf).join(' UNION ALL ')),
+    partitions: new Map(numbers.map((number) => [`${number}`, statementsOf(number)])),
   };
 }
 

@@ -363,6 +363,16 @@ for (const [what, make] of impostors) {
   });
 }
 
+test('embedded stream: a file that lacks a table is refused with a code', async (t) => {
+  const { path, writer, reader } = await embedded(t);
+  await (await writer()).close();
+  const database = new DatabaseSync(path);
+  database.exec('DROP TABLE records_2');
+  database.close();
+  await assert.rejects(writer(), { code: 'stream_unavailable', retry: false, message: /records_2/ });
+  await assert.rejects(reader(), { code: 'stream_unavailable', retry: false, message: /records_2/ });
+});
+
 test('embedded stream: a path that cannot be opened is unavailable', async (t) => {
   const { path, writer } = await embedded(t);
   await fs.mkdir(path);
