@@ -1,0 +1,162 @@
+/** Ingest on a free port of this machine with a writer of the test's own, and senders that sign. */
+import { createHmac } from 'node:crypto';
+import { pino } from 'pino';
+import { defaultTimeouts, type Ingest, serve, type Timeouts } from '../../ingest/serve.ts';
+import { type Clock, systemClock } from '../../shared/clock.ts';
+import { type EnvelopeHeader, readEnvelope } from '../../shared/envelope.ts';
+import { keyidOf } from '../../shared/secrets.ts';
+import { type Source, sourcesSchema } from '../../shared/sources.ts';
+import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
+import { signatureHeader } from '../stripe/webhook-sender.ts';
+
+export const stripeSecret = 'whsec_under_test';
+export const pandaSecret = 'changeme';
+
+/** Remembers what it acknowledged. `intercept` runs before each append and may wait or throw. */
+export interface MemoryWriter extends EventStreamWriter {
+  readonly records: AppendRecord[];
+  /** The number of records of each append that was tried. */
+  readonly appends: number[];
+  intercept: ((records: readonly AppendRecord[]) => Promise<void> | void) | undefined;
+  probeError: Error | undefined;
+  closed: boolean;
+}
+
+export function memoryWriter(maxValueBytes?: number): MemoryWriter {
+  return {
+    records: [],
+    appends: [],
+    intercept: undefined,
+    probeError: undefined,
+    closed: false,
+    maxValueBytes,
+    async append(records) {
+      this.appends.push(records.length);
+      await this.intercept?.(records);
+      this.records.push(...records);
+    },
+    async probe() {
+      if (this.probeError !== undefined) throw this.probeError;
+    },
+    async close() {
+      this.closed = true;
+    },
+  };
+}
+
+export interface LogLine {
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+export interface IngestUnderTest extends Ingest {
+  readonly url: string;
+  readonly log: LogLine[];
+}
+
+export interface UnderTestOptions {
+  readonly writer?: EventStreamWriter;
+  readonly sources?: readonly unknown[];
+  readonly clock?: Clock;
+  readonly maxBodyBytes?: number;
+  readonly publishDeadlineMs?: number;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+export const defaultSources = [
+  { name: 'platform', scheme: 'stripe', secrets: [stripeSecret] },
+  { name: 'live', scheme: 'stripe', secrets: [stripeSecret], mode: 'live' },
+  { name: 'sandbox', scheme: 'stripe', secrets: [stripeSecret], mode: 'test' },
+  { name: 'connect', scheme: 'stripe', secrets: [stripeSecret], mode: 'live', accounts: ['acct_1'] },
+  { name: 'billing', scheme: 'panda', secrets: ['billing-old', pandaSecret] },
+  { name: 'editor', scheme: 'panda', secrets: ['editor-secret'] },
+];
+
+export async function startIngest(options: UnderTestOptions = {}): Promise<IngestUnderTest> {
+  const log: LogLine[] = [];
+  const ingest = await serve({
+    host: '127.0.0.1',
+    port: 0,
+    sources: sourcesSchema.parse(options.sources ?? defaultSources).map((source: Source) => ({
+      source,
+      secrets: source.secrets.map((text) => ({
+        text: text as string,
+        keyid: keyidOf(text as string),
+        notAfterMs: undefined,
+      })),
+    })),
+    maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
+    publishDeadlineMs: options.publishDeadlineMs ?? 5000,
+    writer: options.writer ?? memoryWriter(),
+    clock: options.clock ?? systemClock,
+    log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
+    timeouts: { ...defaultTimeouts, ...options.timeouts },
+  });
+  return { ...ingest, url: `http://127.0.0.1:${ingest.port}`, log };
+}
+
+/** The least Stripe event that is taken, created now. */
+export function stripeEvent(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    id: 'evt_1',
+    object: 'event',
+    type: 'invoice.paid',
+    created: Math.floor(Date.now() / 1000),
+    livemode: false,
+    data: { object: { id: 'in_1', object: 'invoice' } },
+    ...changes,
+  };
+}
+
+export function stripeHeaders(body: string | Uint8Array, timestampSeconds?: number): Record<string, string> {
+  const signed = { body, secrets: [stripeSecret], ...(timestampSeconds === undefined ? {} : { timestampSeconds }) };
+  return { 'content-type': 'application/json; charset=utf-8', 'stripe-signature': signatureHeader(signed) };
+}
+
+export function pandaHeaders(path = '/events', secret = pandaSecret, date = new Date()): Record<string, string> {
+  const signedDate = date.toUTCString();
+  const token = createHmac('sha256', secret).update(`${signedDate}\n${path}`).digest('base64');
+  return {
+    'content-type': 'application/json',
+    'x-gu-tools-hmac-date': signedDate,
+    'x-gu-tools-hmac-token': `HMAC ${token}`,
+  };
+}
+
+/** An event with the fields that /events asks for. */
+export function serverEvent(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    app: 'billing',
+    stage: 'PROD',
+    type: 'invoice.sent',
+    value: 1,
+    eventTime: new Date().toISOString(),
+    ...changes,
+  };
+}
+
+export function cloudEvent(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  return { specversion: '1.0', id: 'ce-1', source: '/billing', type: 'invoice.sent', ...changes };
+}
+
+/** Sends bytes as they are: supertest would make JSON of a string or a Buffer of its own. */
+export async function post(
+  url: string,
+  headers: Record<string, string>,
+  body: string | Uint8Array,
+): Promise<{ status: number; headers: Headers; json: Record<string, unknown> & { errors?: { pointer: string }[] } }> {
+  const response = await fetch(url, { method: 'POST', headers, body: Buffer.from(body as Uint8Array) });
+  return {
+    status: response.status,
+    headers: response.headers,
+    json: (await response.json()) as Record<string, unknown>,
+  };
+}
+
+export function envelopes(writer: MemoryWriter): { key: string; header: EnvelopeHeader; data: string }[] {
+  return writer.records.map(({ key, value }) => {
+    const envelope = readEnvelope(value);
+    if ('reason' in envelope) throw new Error(envelope.reason);
+    return { key, header: envelope.header, data: envelope.data.toString() };
+  });
+}
