@@ -149,6 +149,64 @@ export const errorCodes = {
   store_unavailable: { retry: true, title: 'The object store failed', hint: 'Run again when the store answers.' },
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
+  key_invalid: {
+    title: 'A key is of the wrong kind',
+    hint: 'Make one with: openssl genpkey -algorithm ed25519; its public half with: openssl pkey -pubout.',
+  },
+  identity_invalid: {
+    title: 'The identity file cannot be used',
+    hint: 'Give the file of age-keygen, or the RSA private key whose public half is a recipient.',
+  },
+  identity_needs_passphrase: {
+    title: 'The identity has a passphrase',
+    hint: 'Give a copy without one (ssh-keygen -p, openssl pkey), or decrypt with the age command.',
+  },
+  sealed_unreadable: {
+    title: 'A sealed object does not open',
+    hint: 'It is damaged, or made for other recipients than the identity given. See the cause.',
+  },
+  line_too_long: { title: 'A line is longer than any that daybook writes', hint: 'The object is not from daybook.' },
+  staging_failed: {
+    retry: true,
+    title: 'A staging file could not be written',
+    hint: 'See the cause: make room under DAYBOOK_DATA_DIR, or mend its permissions. Then run again.',
+  },
+  // --- the night
+  ledger_broken: {
+    title: 'The ledger of manifests is not whole',
+    hint: 'Restore the object named from a copy of the archive. Nothing was written.',
+  },
+  signer_unknown: {
+    title: 'A manifest is signed by a key that is not known here',
+    hint: 'Add the public key to COMPACTOR_VERIFYING_KEYS if it is one of yours. Nothing was written.',
+  },
+  ledger_behind: {
+    title: 'The ledger knows less than was archived already',
+    hint: 'This is an older copy of the archive, or another one: point DAYBOOK_STORE at the right one, or begin a new archive under a new prefix. Nothing was written.',
+  },
+  manifest_contended: {
+    retry: true,
+    title: 'Other runs wrote every manifest number first',
+    hint: 'Let one compactor run at a time, then run again.',
+  },
+  object_damaged: {
+    title: 'An archive object is not the one that its manifest names',
+    hint: 'Restore it from a copy of the archive; `daybook-compactor verify` names all of them.',
+  },
+  stream_hole: {
+    title: 'Stream records aged out before they were archived',
+    hint: 'What Stripe still lists is recovered; ask the other senders. Raise the retention of the stream.',
+  },
+  stream_recreated: {
+    title: 'A partition of the stream was made anew',
+    hint: 'It was read from its beginning; nothing is archived twice. Find out who deleted the topic.',
+  },
+  records_quarantined: {
+    title: 'Stream records that are no envelope were put into the quarantine',
+    hint: 'Open the quarantine object with a private key: each line has the reason and the record.',
+  },
+  day_failed: { retry: true, title: 'A day could not be closed', hint: 'Run again; its records are still in the stream.' },
+  day_open: { title: 'A day is not closed yet', hint: 'A UTC day is closed COMPACTOR_LAG_SECONDS after its end.' },
   // --- stripe
   stripe_unreachable: {
     retry: true,

@@ -1,0 +1,164 @@
+/** THE PATH of the compactor: one night. */
+import { dayOf } from '../shared/clock.ts';
+import { DaybookError } from '../shared/errors.ts';
+import type { Cursor } from '../shared/stream/stream.ts';
+import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
+import type { CursorRange } from './cursor-ranges.ts';
+import { openSortBudget } from './external-sort.ts';
+import { type Ledger, loadLedger } from './ledger.ts';
+import { appendManifest, encodeManifest, type Manifest, manifestKey, type StreamPosition } from './manifest.ts';
+import type { Night, NightReport, Problem } from './night.ts';
+import { openQuarantine } from './quarantine.ts';
+import { positionAfter, readStream } from './read-stream.ts';
+
+const maxAttempts = 5;
+/** Records in memory while they are sorted, over all sources and days. */
+const sortBytes = 64 * 1024 * 1024;
+
+/**
+ * Closes every day that is due. Safe to run at any time and to kill at any moment: the manifest is the only commit
+ * point, and whatever lies before it is done again by the next run. Of several runs at once one wins each manifest
+ * number; the others start over from the ledger that it left.
+ */
+export async function compact(night: Night): Promise<NightReport> {
+  for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
+    const report = await closeOnce(night);
+    if (report !== 'lost') return report;
+    night.log.warn({ attempt }, 'another run wrote this manifest first; starting over from the ledger');
+  }
+  throw new DaybookError('manifest_contended', { detail: `lost ${maxAttempts} times to another run` });
+}
+
+async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
+  // Before the ledger: whatever is committed by now, a ledger that is whole knows of.
+  const committed = await night.stream.committed();
+  const ledger = await loadLedger(night.store, night.prefix, night.verifyingKeys);
+  const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
+  refuseLedgerBehind(committed, ledger, snapshot.id);
+
+  const { reading, quarantine, staged, budget } = await stageByDay(night, ledger, snapshot);
+  // Dies here: staging is scratch; the next run reads the same records again.
+
+  const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
+  const closed: ClosedSource[] = [];
+  for (const name of [...names].sort()) {
+    closed.push(await closeSource(night, name, ledger, staged.get(name) ?? stageSource(budget), budget));
+  }
+  const quarantined = await quarantine.seal();
+  // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
+
+  const errors: Problem[] = [
+    ...reading.recreated.map((partition) => problem('stream_recreated', `partition ${partition}`)),
+    ...reading.holes.map(({ partition, from, to }) =>
+      problem('stream_hole', `partition ${partition}, ${from} to ${to}`),
+    ),
+    ...closed.flatMap((source) => source.errors),
+  ];
+  const warnings = quarantined.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`));
+  const sources = Object.fromEntries(
+    closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
+  );
+  if (Object.keys(sources).length === 0 && quarantined.length === 0 && reading.holes.length === 0) {
+    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id);
+    return { manifest: null, days: [], errors, warnings };
+  }
+
+  const manifest: Manifest = {
+    format: 'daybook-manifest/1',
+    number: (ledger.head?.number ?? 0) + 1,
+    previous: ledger.head === undefined ? null : { number: ledger.head.number, sha256: ledger.head.sha256 },
+    createdAt: night.clock.now().toISOString(),
+    stream: await positionAfter(night.stream, reading, ledger.stream, pendingOf(closed)),
+    holes: [...ledger.holes, ...reading.holes],
+    quarantine: quarantined,
+    firstDays: {
+      ...ledger.firstDays,
+      ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
+    },
+    sources,
+  };
+  const key = manifestKey(night.prefix, manifest.number);
+  if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') return 'lost';
+  // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night.
+
+  await commitOffsets(night, manifest.stream, snapshot.id);
+  return reportOf(manifest, errors, warnings);
+}
+
+/** Reads the stream and stages what this run can close, by source; what is no envelope goes to the quarantine. */
+async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typeof readStream>[1]) {
+  const now = night.clock.now();
+  const newest = newestClosedDay(now, night.lagSeconds);
+  const budget = openSortBudget({ directory: night.stagingDirectory, maxBytes: sortBytes });
+  const staged = new Map<string, StagedSource>();
+  const quarantine = openQuarantine(night);
+  const reading = await readStream(
+    night.stream,
+    snapshot,
+    ledger.stream,
+    dayOf(now),
+    {
+      isTouched: (day) => day <= newest && (night.days === undefined || night.days.has(day)),
+      stage(source, key, payload, id, { day, kind }) {
+        let into = staged.get(source);
+        if (into === undefined) {
+          into = stageSource(budget);
+          staged.set(source, into);
+        }
+        into.copies.add(key, payload);
+        into.ids.add(id);
+        into.days.add(day);
+        into.hasStripe ||= kind === 'stripe';
+      },
+      quarantine: quarantine.add,
+      progress: (records) => night.progress('reading the stream', records),
+    },
+    now.toISOString(),
+  );
+  return { reading, quarantine, staged, budget };
+}
+
+/** A ledger that knows less than the stream's committed positions is not the ledger that was written (design.md). */
+function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {
+  if (ledger.stream !== undefined && ledger.stream.id !== streamId) return;
+  for (const [partition, cursor] of committed) {
+    const next = BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
+    if (cursor > next) {
+      const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${next} by the ledger`;
+      throw new DaybookError('ledger_behind', { detail });
+    }
+  }
+}
+
+async function commitOffsets(night: Night, stream: StreamPosition, id: string): Promise<void> {
+  if (stream.id !== id) return;
+  const positions = Object.entries(stream.partitions).map(
+    ([partition, { next }]) => [partition, BigInt(next)] as const,
+  );
+  await night.stream.commit(new Map(positions));
+}
+
+function pendingOf(closed: readonly ClosedSource[]): Map<string, CursorRange[]> {
+  const all = new Map<string, CursorRange[]>();
+  for (const { pending } of closed) {
+    for (const [partition, ranges] of pending) all.set(partition, (all.get(partition) ?? []).concat(ranges));
+  }
+  return all;
+}
+
+function problem(code: Problem['code'], message: string): Problem {
+  return { code, source: null, day: null, message };
+}
+
+function reportOf(manifest: Manifest, errors: readonly Problem[], warnings: readonly Problem[]): NightReport {
+  const days = Object.entries(manifest.sources).flatMap(([source, entries]) =>
+    Object.entries(entries).map(([day, { verdict, counts, parts }]) => ({
+      source,
+      day,
+      verdict,
+      counts,
+      parts: parts.map(({ key }) => key),
+    })),
+  );
+  return { manifest: manifest.number, days, errors, warnings };
+}

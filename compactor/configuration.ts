@@ -1,0 +1,144 @@
+/** What a compactor command runs on, made of the environment. Every problem is named at once, before anything opens. */
+import { createHash } from 'node:crypto';
+import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
+import { parseRecipients, type Recipients } from '../shared/crypto/recipients.ts';
+import { readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '../shared/crypto/signing.ts';
+import { messageOf } from '../shared/errors.ts';
+import { type Logger, openLog } from '../shared/log.ts';
+import { resolveSecret } from '../shared/secrets.ts';
+import type { Source } from '../shared/sources.ts';
+import { openStripeApi } from './list-events.ts';
+import type { NightSource } from './night.ts';
+
+export const archiveSettings = [
+  'DAYBOOK_DATA_DIR',
+  'DAYBOOK_STORE',
+  'LOG_LEVEL',
+  'COMPACTOR_VERIFYING_KEYS',
+] as const satisfies readonly SettingName[];
+
+export const nightSettings = [
+  ...archiveSettings,
+  'DAYBOOK_SOURCES',
+  'DAYBOOK_STREAM',
+  'DAYBOOK_DAY_PATH',
+  'STRIPE_API_BASE',
+  'COMPACTOR_RECIPIENTS',
+  'COMPACTOR_SIGNING_KEY',
+  'COMPACTOR_LAG_SECONDS',
+] as const satisfies readonly SettingName[];
+
+export interface ArchiveConfiguration {
+  readonly settings: Configuration<(typeof archiveSettings)[number]>;
+  readonly verifyingKeys: VerifyingKeys;
+}
+
+export interface NightConfiguration {
+  readonly settings: Configuration<(typeof nightSettings)[number]>;
+  readonly recipients: Recipients;
+  readonly signer: Signer;
+  readonly verifyingKeys: VerifyingKeys;
+  readonly log: Logger;
+  /** Opens nothing until something is listed; `close` ends the connections. */
+  readonly sources: readonly NightSource[];
+  close(): void;
+}
+
+/** For commands that read the archive: the signing key's public half counts where the key is given. */
+export function readArchiveConfiguration(): ArchiveConfiguration {
+  const environment = readEnvironment(process.env, process.cwd());
+  const names = [...archiveSettings, 'COMPACTOR_SIGNING_KEY'] as const;
+  const present = ['COMPACTOR_SIGNING_KEY', 'COMPACTOR_SIGNING_KEY_FILE'].some(
+    (name) => environment[name] !== undefined,
+  );
+  let verifyingKeys: VerifyingKeys = new Map();
+  const settings = readSettings(environment, present ? names : archiveSettings, (sound, problems) => {
+    const signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
+    verifyingKeys =
+      attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(sound.COMPACTOR_VERIFYING_KEYS, signer)) ??
+      verifyingKeys;
+    if (verifyingKeys.size === 0 && problems.length === 0) {
+      problems.push('COMPACTOR_VERIFYING_KEYS: is required to verify signatures where no signing key is given');
+    }
+  });
+  return { settings, verifyingKeys };
+}
+
+export function readNightConfiguration(): NightConfiguration {
+  const environment = readEnvironment(process.env, process.cwd());
+  let recipients: Recipients = [];
+  let signer: Signer | undefined;
+  let verifyingKeys: VerifyingKeys = new Map();
+  const apiKeys = new Map<string, string>();
+  const settings = readSettings(environment, nightSettings, (sound, problems) => {
+    if (sound.COMPACTOR_RECIPIENTS !== undefined) {
+      const parsed = parseRecipients(sound.COMPACTOR_RECIPIENTS);
+      recipients = parsed.recipients;
+      problems.push(...parsed.problems.map((problem) => `COMPACTOR_RECIPIENTS: ${problem}`));
+    }
+    signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
+    verifyingKeys =
+      attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(sound.COMPACTOR_VERIFYING_KEYS, signer)) ??
+      verifyingKeys;
+    for (const [index, source] of (sound.DAYBOOK_SOURCES ?? []).entries()) {
+      if (source.scheme !== 'stripe' || source.apiKey === undefined) continue;
+      const key = resolveSecret(source.apiKey, `DAYBOOK_SOURCES[${index}].apiKey`, environment, problems);
+      if (key !== undefined) apiKeys.set(source.name, key.text);
+    }
+  });
+  const log = openLog('compactor', settings.LOG_LEVEL);
+  const apis: { close(): void }[] = [];
+  const sources = settings.DAYBOOK_SOURCES.map((source) =>
+    nightSourceOf(source, apiKeys, settings.STRIPE_API_BASE, log, apis),
+  );
+  return {
+    settings,
+    recipients,
+    signer: signer!,
+    verifyingKeys,
+    log,
+    sources,
+    close: () => {
+      for (const api of apis) api.close();
+    },
+  };
+}
+
+/** The name under which a compactor commits its positions: one archive, one consumer. */
+export function consumerOf(location: string, prefix: string): string {
+  return `daybook-compactor-${createHash('sha256').update(`${location}\n${prefix}`).digest('hex').slice(0, 12)}`;
+}
+
+function nightSourceOf(
+  source: Source,
+  apiKeys: ReadonlyMap<string, string>,
+  base: URL,
+  log: Logger,
+  apis: { close(): void }[],
+): NightSource {
+  const apiKey = apiKeys.get(source.name);
+  if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name };
+  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const api = openStripeApi({ apiKey, base, random: Math.random, sleep, log });
+  apis.push(api);
+  return { name: source.name, listing: { api, accounts: source.accounts ?? [] } };
+}
+
+function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefined }): Signer | undefined {
+  return sound.COMPACTOR_SIGNING_KEY === undefined ? undefined : readSigner(sound.COMPACTOR_SIGNING_KEY);
+}
+
+function keysOf(pems: string | undefined, signer: Signer | undefined): VerifyingKeys {
+  const keys = new Map(pems === undefined ? [] : readVerifyingKeys(pems));
+  if (signer !== undefined) keys.set(signer.keyId, signer.verify);
+  return keys;
+}
+
+function attempt<T>(name: SettingName, problems: string[], read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    problems.push(`${name}: ${messageOf(error)}`);
+    return undefined;
+  }
+}

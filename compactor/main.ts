@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+/** daybook-compactor: closes the days, checks and shows the archive. */
+import { Command } from 'commander';
+import { notAvailable, runProgram } from '../shared/program.ts';
+import { listCommand } from './list-archive.ts';
+import { runCommand } from './run.ts';
+import { verifyCommand } from './verify.ts';
+
+const program = new Command('daybook-compactor').description(
+  'Closes the books every night: reconciles, seals, proves.',
+);
+
+program
+  .command('run')
+  .description('one compaction now')
+  .option('--day <day>', 'touch this UTC day alone (repeatable)', (day: string, days: string[]) => [...days, day], [])
+  .option('--force', "ask Stripe's list again for days that are not due")
+  .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
+  .option('--json', 'print the report as one JSON document')
+  .action(runCommand);
+
+program
+  .command('list')
+  .description('what is archived, by day')
+  .option('--json', 'print one JSON document')
+  .action(listCommand);
+
+program
+  .command('verify')
+  .description('check the chain, the signatures, and every object')
+  .option('--identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')
+  .option('--secrets <file>', "with --identity: also check the deliveries' signatures, with these sources")
+  .option('--strict', 'exit 3 for incomplete days too')
+  .option('--json', 'print one JSON document')
+  .action(verifyCommand);
+
+for (const [name, description] of [
+  ['serve', 'schedule, job endpoints, console'],
+  ['decrypt', 'open archive objects'],
+  ['restore', 'bring events back'],
+  ['prune', 'delete what has reached its age'],
+  ['drill', 'rehearse a restore'],
+  ['link', 'time-limited links to objects'],
+  ['replicate', 'copy the archive'],
+  ['backup-secrets', 'keep the configuration safe'],
+  ['doctor', 'check the installation'],
+] as const) {
+  notAvailable(program, name, description);
+}
+
+await runProgram(program);

@@ -1,0 +1,61 @@
+import type { Clock, Day } from '../shared/clock.ts';
+import type { Recipient } from '../shared/crypto/recipients.ts';
+import type { Signer, VerifyingKeys } from '../shared/crypto/signing.ts';
+import type { ErrorCode } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+import type { ObjectStore } from '../shared/store/store.ts';
+import type { EventStreamReader } from '../shared/stream/stream.ts';
+import type { ListingSource } from './list-days.ts';
+import type { DayCounts, Verdict } from './manifest.ts';
+
+/** All that one run works with: a simulation passes its own clock, stream, store and Stripe. */
+export interface Night {
+  readonly clock: Clock;
+  readonly stream: EventStreamReader;
+  readonly store: ObjectStore;
+  /** '' or folders that end in a slash. */
+  readonly prefix: string;
+  /** Folders of a day with %Y %m %d. */
+  readonly dayPath: string;
+  readonly lagSeconds: number;
+  readonly sources: readonly NightSource[];
+  readonly recipients: readonly Recipient[];
+  readonly signer: Signer;
+  readonly verifyingKeys: VerifyingKeys;
+  /** An empty folder for plaintext, removed by the caller. */
+  readonly stagingDirectory: string;
+  /** Only these days are touched; undefined: all that are closed. */
+  readonly days?: ReadonlySet<Day>;
+  /** List days again although they are not due. */
+  readonly force: boolean;
+  readonly log: Logger;
+  /** Told now and then how far a long step is. */
+  progress(step: string, count: number): void;
+}
+
+export interface NightSource {
+  readonly name: string;
+  /** Where its missed events can be asked for; undefined: nowhere. */
+  readonly listing?: ListingSource;
+}
+
+export interface Problem {
+  readonly code: ErrorCode;
+  readonly source: string | null;
+  readonly day: Day | null;
+  readonly message: string;
+}
+
+/** `run --json` (interface.md, Archive objects). */
+export interface NightReport {
+  readonly manifest: number | null;
+  readonly days: readonly {
+    readonly source: string;
+    readonly day: Day;
+    readonly verdict: Verdict;
+    readonly counts: DayCounts;
+    readonly parts: readonly string[];
+  }[];
+  readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
