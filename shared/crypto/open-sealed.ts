@@ -1,0 +1,110 @@
+/** Reads sealed objects back, streamed: age, then gzip, then lines. The inverse of compactor/seal-object.ts. */
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { Decrypter } from 'age-encryption';
+import { DaybookError, messageOf } from '../errors.ts';
+import type { Identities } from './identities.ts';
+
+type Chunks = AsyncIterable<Uint8Array>;
+
+const firstLine = Buffer.from('age-encryption.org/v1\n');
+/** Far more than any number of recipients takes, so that a damaged header does not read a whole object into memory. */
+const maxHeaderBytes = 1024 * 1024;
+/** A body of 8 MiB, escaped in the worst way, with its evidence beside it. */
+const maxLineBytes = 64 * 1024 * 1024;
+
+/**
+ * The lines of a `….jsonl.gz.age` object as bytes, decrypted and unpacked; hand them to `linesOf`.
+ * @throws DaybookError `sealed_unreadable`; errors of the source that are DaybookErrors pass as they are.
+ */
+export async function* openPlaintext(ciphertext: Chunks, identities: Identities): Chunks {
+  yield* unpack(decrypt(ciphertext, identities));
+}
+
+/**
+ * The payload of an age file. What comes before a damaged place has been handed out by then.
+ * @throws DaybookError `sealed_unreadable`
+ */
+export async function* decrypt(ciphertext: Chunks, identities: Identities): Chunks {
+  const decrypter = new Decrypter();
+  for (const identity of identities) decrypter.addIdentity(identity);
+  const header = { isRead: false };
+  try {
+    const bounded = ReadableStream.from(boundHeader(ciphertext, header));
+    const payload = await decrypter.decrypt(bounded as ReadableStream<Uint8Array>);
+    header.isRead = true;
+    yield* payload;
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+/**
+ * The content of a gzip file.
+ * @throws DaybookError `sealed_unreadable`
+ */
+export async function* unpack(packed: Chunks): Chunks {
+  const gunzip = createGunzip({ chunkSize: 64 * 1024 });
+  const unpacked = pipeline(packed, gunzip);
+  // The loop below meets the same error; a consumer that stops early needs no other.
+  unpacked.catch(() => {});
+  try {
+    yield* gunzip;
+    await unpacked;
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+/**
+ * The lines of LF-ended UTF-8 text, without their LF.
+ * @throws DaybookError `line_too_long` past 64 MiB, `sealed_unreadable` where the last line has no LF
+ */
+export async function* linesOf(chunks: Chunks, maxBytes = maxLineBytes): AsyncGenerator<string, void, void> {
+  let pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let start = 0;
+    for (let end = buffer.indexOf(0x0a); end >= 0; end = buffer.indexOf(0x0a, start)) {
+      if (bytes + end - start > maxBytes) throw tooLong(maxBytes);
+      yield bytes === 0
+        ? buffer.toString('utf8', start, end)
+        : Buffer.concat([...pieces, buffer.subarray(start, end)]).toString();
+      start = end + 1;
+      pieces = [];
+      bytes = 0;
+    }
+    if (start === buffer.length) continue;
+    pieces.push(buffer.subarray(start));
+    bytes += buffer.length - start;
+    if (bytes > maxBytes) throw tooLong(maxBytes);
+  }
+  if (bytes > 0) throw new DaybookError('sealed_unreadable', { detail: 'The last line is not complete.' });
+}
+
+async function* boundHeader(ciphertext: Chunks, header: { readonly isRead: boolean }): Chunks {
+  let bytes = 0;
+  let first = Buffer.alloc(0);
+  for await (const chunk of ciphertext) {
+    bytes += chunk.byteLength;
+    if (first.length < firstLine.length) {
+      first = Buffer.concat([first, chunk]).subarray(0, firstLine.length);
+      if (!firstLine.subarray(0, first.length).equals(first)) throw new Error('this is no age file');
+    }
+    yield chunk;
+    if (!header.isRead && bytes > maxHeaderBytes) throw new Error('the header is too long');
+  }
+}
+
+function unreadable(error: unknown): DaybookError {
+  if (error instanceof DaybookError) return error;
+  return new DaybookError('sealed_unreadable', {
+    detail: `The object does not open: ${messageOf(error)}`,
+    cause: error,
+  });
+}
+
+function tooLong(maxBytes: number): DaybookError {
+  return new DaybookError('line_too_long', { detail: `A line is longer than ${maxBytes} bytes.` });
+}

@@ -1,0 +1,94 @@
+/**
+ * Who can open the archive: the public keys of COMPACTOR_RECIPIENTS. Taken is what the stock `age` command (1.1) opens
+ * with a key pair of its own or of ssh-keygen, and nothing else: an archive that nobody can open is worse than none.
+ */
+import { constants, createPublicKey, type KeyObject, publicEncrypt } from 'node:crypto';
+import { type Recipient as AgeRecipient, Encrypter, Stanza } from 'age-encryption';
+import { type KeyEntry, keyEntries } from './key-text.ts';
+import { minModulusBits, oaepLabel, publicKeyOfWire, stanzaTag, wireOf } from './rsa-key.ts';
+
+/** What `Encrypter.addRecipient` takes: an X25519 recipient as its text, or one that wraps file keys itself. */
+export type Recipient = string | AgeRecipient;
+export type Recipients = readonly Recipient[];
+
+const x25519Recipient = /^age1[02-9ac-hj-np-z]{58}$/;
+const accepted = 'age1… (X25519), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
+
+/**
+ * The recipients of a text: `age1…`, `ssh-rsa AAAA… comment`, or a PEM block `RSA PUBLIC KEY` or `PUBLIC KEY`, one a
+ * line; see keyEntries for what may stand between them. Problems name the line and never quote it.
+ */
+export function parseRecipients(text: string): { recipients: Recipient[]; problems: string[] } {
+  const recipients: Recipient[] = [];
+  const problems: string[] = [];
+  const entries = keyEntries(text);
+  if (entries.length === 0) problems.push(`names no recipient: ${accepted}`);
+  for (const entry of entries) {
+    const read = readRecipient(entry);
+    if ('problem' in read) problems.push(`line ${entry.line}: ${read.problem}`);
+    else recipients.push(read.recipient);
+  }
+  return { recipients, problems };
+}
+
+type Read = { readonly recipient: Recipient } | { readonly problem: string };
+
+function readRecipient({ label, text }: KeyEntry): Read {
+  if (isPrivate(label, text)) {
+    return { problem: 'is a private key: take it off this machine and give its public half' };
+  }
+  if (label === 'RSA PUBLIC KEY' || label === 'PUBLIC KEY') return rsaRecipient(publicKeyOfPem(text));
+  const [kind, encoded = ''] = text.trim().split(/\s+/);
+  if (kind === 'ssh-rsa') return rsaRecipient(publicKeyOfWire(Buffer.from(encoded, 'base64')));
+  if (label === undefined && kind!.startsWith('age1')) return nativeRecipient(text.trim());
+  return { problem: `is no recipient: ${accepted}` };
+}
+
+function isPrivate(label: string | undefined, text: string): boolean {
+  return label === undefined ? /^AGE-(SECRET-KEY|PLUGIN)-/i.test(text) : label.includes('PRIVATE');
+}
+
+function nativeRecipient(text: string): Read {
+  if (!x25519Recipient.test(text)) {
+    return {
+      problem:
+        'is no X25519 recipient: those of plugins and post-quantum ones are not taken, stock age 1.1 opens neither',
+    };
+  }
+  try {
+    new Encrypter().addRecipient(text);
+    return { recipient: text };
+  } catch {
+    return { problem: 'has a typing error: its checksum does not fit' };
+  }
+}
+
+function publicKeyOfPem(pem: string): KeyObject | undefined {
+  try {
+    const key = createPublicKey(pem);
+    return key.asymmetricKeyType === 'rsa' ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function rsaRecipient(key: KeyObject | undefined): Read {
+  if (key === undefined) return { problem: 'is no readable RSA public key' };
+  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+  if (modulusLength < minModulusBits) {
+    return { problem: `is an RSA key of ${modulusLength} bits: at least ${minModulusBits} are needed` };
+  }
+  // The limits of stock age, which would not open the file.
+  if (publicExponent < 3n || publicExponent % 2n === 0n || publicExponent >= 2n ** 24n) {
+    return { problem: 'is an RSA key with an exponent that age does not take' };
+  }
+  const tag = stanzaTag(wireOf(key));
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  return {
+    recipient: {
+      wrapFileKey: (fileKey) => [
+        new Stanza(['ssh-rsa', tag], publicEncrypt({ key, padding, oaepHash: 'sha256', oaepLabel }, fileKey)),
+      ],
+    },
+  };
+}
