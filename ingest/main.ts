@@ -7,7 +7,7 @@ import { DaybookError, messageOf } from '../shared/errors.ts';
 import { openLog } from '../shared/log.ts';
 import { resolveSecrets } from '../shared/secrets.ts';
 import { openWriter } from '../shared/stream/open.ts';
-import { type Ingest, type ResolvedSource, serve } from './serve.ts';
+import { type ResolvedSource, serve } from './serve.ts';
 
 const usedSettings = [
   'DAYBOOK_DATA_DIR',
@@ -28,28 +28,31 @@ async function runServe(): Promise<void> {
   });
   const log = openLog('ingest', configuration.LOG_LEVEL);
   const writer = await openWriter(configuration.DAYBOOK_STREAM, configuration.DAYBOOK_DATA_DIR);
-  let ingest: Ingest;
+  const starting = serve({
+    host: configuration.INGEST_HOST,
+    port: configuration.INGEST_PORT,
+    sources,
+    maxBodyBytes: configuration.INGEST_MAX_BODY_BYTES,
+    publishDeadlineMs: configuration.INGEST_PUBLISH_DEADLINE_MS,
+    writer,
+    clock: systemClock,
+    log,
+  });
+  const stop = async (signal: string): Promise<void> => {
+    log.info({ signal }, 'stopping');
+    const ingest = await starting;
+    await ingest.close();
+    // Whatever still hangs on (a stream that does not answer) must not keep the process.
+    process.exit(0);
+  };
+  // In place before the port is open: who sees it open may send a signal.
+  process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
-    ingest = await serve({
-      host: configuration.INGEST_HOST,
-      port: configuration.INGEST_PORT,
-      sources,
-      maxBodyBytes: configuration.INGEST_MAX_BODY_BYTES,
-      publishDeadlineMs: configuration.INGEST_PUBLISH_DEADLINE_MS,
-      writer,
-      clock: systemClock,
-      log,
-    });
+    await starting;
   } catch (error) {
     await writer.close();
     throw error;
   }
-  const stop = (signal: string): void => {
-    log.info({ signal }, 'stopping');
-    // Whatever still hangs on (a stream that does not answer) must not keep the process.
-    void ingest.close().then(() => process.exit(0));
-  };
-  process.once('SIGTERM', stop).once('SIGINT', stop);
 }
 
 /** Every source with its secrets; each that cannot be had adds a problem. */

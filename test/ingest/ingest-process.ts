@@ -1,0 +1,67 @@
+/** Ingest as a process of its own, as it runs in production, on the embedded stream of a directory. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../shared/clock.ts';
+import { readEnvelope } from '../../shared/envelope.ts';
+import { openEmbeddedReader } from '../../shared/stream/embedded.ts';
+
+const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
+
+export interface ProcessOptions {
+  readonly cwd: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly commands?: readonly string[];
+}
+
+export type IngestChild = ChildProcessByStdio<null, null, Readable>;
+
+export interface IngestProcess {
+  readonly process: IngestChild;
+  readonly url: string;
+  readonly port: number;
+  /** Its exit code and signal. */
+  readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
+}
+
+export function spawnIngest({ cwd, environment, commands = [] }: ProcessOptions): IngestChild {
+  // Nothing of this environment's but what a process needs to run: settings of the developer's must not come in.
+  const env = { PATH: process.env.PATH ?? '', ...environment };
+  return spawn(process.execPath, [mainPath, ...commands], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** Resolves when the port is open; rejects with what stderr said if the process ends before. */
+export async function startIngestProcess(options: ProcessOptions): Promise<IngestProcess> {
+  const child = spawnIngest(options);
+  const exited = once(child, 'exit') as IngestProcess['exited'];
+  const said: string[] = [];
+  const port = await new Promise<number>((resolve, reject) => {
+    const lines = createInterface({ input: child.stderr });
+    lines.on('line', (line) => {
+      if (said.length < 20) said.push(line);
+      if (line.includes('"listening"')) resolve(JSON.parse(line).port);
+    });
+    lines.on('close', () => reject(new Error(said.join('\n'))));
+  });
+  return { process: child, url: `http://127.0.0.1:${port}`, port, exited };
+}
+
+/** What the embedded stream of a data directory holds. */
+export async function readRecords(dataDirectory: string): Promise<{ id: string; data: string }[]> {
+  const reader = await openEmbeddedReader({ directory: dataDirectory, consumer: 'test', clock: systemClock });
+  const snapshot = await reader.snapshot();
+  const found: { id: string; data: string }[] = [];
+  for (const partition of snapshot.partitions.keys()) {
+    for await (const { entries } of reader.read(partition, undefined, snapshot)) {
+      for (const { value } of entries) {
+        const envelope = readEnvelope(value);
+        if ('reason' in envelope) throw new Error(envelope.reason);
+        found.push({ id: envelope.header.id, data: envelope.data.toString() });
+      }
+    }
+  }
+  await reader.close();
+  return found;
+}

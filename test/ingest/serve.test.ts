@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { after, test } from 'node:test';
+import { memoryWriter, post, startIngest, stripeEvent, stripeHeaders } from './ingest-under-test.ts';
+
+const quick = { headersMs: 200, requestMs: 400, checkMs: 20, keepAliveMs: 1000 };
+const writer = memoryWriter();
+const ingest = await startIngest({ writer, timeouts: quick });
+after(() => ingest.close());
+
+interface Client {
+  readonly socket: Socket;
+  /** All that was received once the other side has closed. */
+  readonly closed: Promise<string>;
+  received(): string;
+}
+
+function open(port = ingest.port): Client {
+  const socket = connect(port, '127.0.0.1');
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  // A reset is also an end: the text so far is what counts.
+  socket.on('error', () => {});
+  const closed = new Promise<string>((resolve) => socket.on('close', () => resolve(text)));
+  return { socket, closed, received: () => text };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise(setImmediate);
+}
+
+function requestText(body: string, extra: readonly string[] = []): string {
+  const headers = Object.entries(stripeHeaders(body)).map(([name, value]) => `${name}: ${value}`);
+  const head = ['POST /webhooks/platform HTTP/1.1', 'host: x', `content-length: ${body.length}`, ...headers, ...extra];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}
+
+const body = JSON.stringify(stripeEvent());
+
+test('headers that do not come in time are 408, and the connection is closed', async () => {
+  const client = open();
+  client.socket.write('POST /events HTTP/1.1\r\nhost: x\r\n');
+  assert.match(await client.closed, /^HTTP\/1\.1 408 /);
+});
+
+test('a connection that never says anything is closed', async () => {
+  await open().closed;
+});
+
+test('a body that does not come in time is 408, and nothing is stored', async () => {
+  writer.records.length = 0;
+  const client = open();
+  client.socket.write(requestText(body).slice(0, -5));
+  assert.match(await client.closed, /^HTTP\/1\.1 408 /);
+  assert.equal(writer.records.length, 0);
+});
+
+test('headers over 16 KiB are 431', async () => {
+  const client = open();
+  client.socket.write(`GET /healthz HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
+  assert.match(await client.closed, /^HTTP\/1\.1 431 /);
+});
+
+for (const [what, text] of [
+  ['no HTTP', 'hello\r\n\r\n'],
+  ['no host', 'GET /healthz HTTP/1.1\r\n\r\n'],
+  ['two lengths', 'POST /events HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab'],
+  [
+    'a length and chunks',
+    'POST /events HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\na',
+  ],
+  ['a negative length', 'POST /events HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n'],
+] as const) {
+  test(`${what} is 400`, async () => {
+    const client = open();
+    client.socket.end(text);
+    assert.match(await client.closed, /^HTTP\/1\.1 400 /);
+  });
+}
+
+test('a malformed chunk ends its connection and stores nothing', async () => {
+  writer.records.length = 0;
+  const client = open();
+  client.socket.write('POST /events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n');
+  client.socket.write('transfer-encoding: chunked\r\n\r\nzz\r\n');
+  await client.closed;
+  assert.equal(writer.records.length, 0);
+});
+
+test('a client that closes its half, or goes away in mid-body, costs a log line and no more', async () => {
+  const lines = ingest.log.length;
+  const half = open();
+  half.socket.end(requestText(body));
+  await half.closed;
+  await until(() => ingest.log.length === lines + 1);
+  writer.records.length = 0;
+
+  const client = open();
+  client.socket.write(requestText(body).slice(0, -5));
+  await once(client.socket, 'connect');
+  client.socket.destroy();
+  await until(() => ingest.log.length === lines + 2);
+  assert.equal(ingest.log.at(-1)!.code, 'request_aborted');
+  assert.equal(writer.records.length, 0);
+});
+
+test('requests sent one after the other on one connection without waiting are all answered, in order', async () => {
+  const client = open();
+  client.socket.write(requestText(body) + requestText('{}') + requestText(body, ['connection: close']));
+  const text = await client.closed;
+  assert.deepEqual(text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 400', 'HTTP/1.1 200']);
+});
+
+test('the absolute form of a request target is the same route, and the same path in the envelope', async () => {
+  writer.records.length = 0;
+  const client = open();
+  client.socket.write(requestText(body, ['connection: close']).replace(' /webhooks', ' http://other.example/webhooks'));
+  assert.match(await client.closed, /^HTTP\/1\.1 200 /);
+  assert.match(Buffer.from(writer.records[0]!.value).toString(), /"path":"\/webhooks\/platform"/);
+});
+
+test('after 413 an endless body is cut off once it has been read past its answer', async () => {
+  const small = await startIngest({ maxBodyBytes: 1024, timeouts: { requestMs: 20_000 } });
+  const client = open(small.port);
+  client.socket.write('POST /webhooks/platform HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n');
+  client.socket.write('content-length: 1000000000\r\n\r\n');
+  const chunk = Buffer.alloc(512);
+  const pouring = setInterval(() => client.socket.write(chunk), 1);
+  const text = await client.closed;
+  clearInterval(pouring);
+  assert.match(text, /^HTTP\/1\.1 413 [\s\S]*body_too_large/);
+  await small.close();
+});
+
+test('a hundred connections that send nothing keep no other waiting', async () => {
+  const idle = Array.from({ length: 100 }, () => open());
+  await Promise.all(idle.map(({ socket }) => once(socket, 'connect')));
+  assert.equal((await post(`${ingest.url}/webhooks/platform`, stripeHeaders(body), body)).status, 200);
+  for (const { socket } of idle) socket.destroy();
+});
+
+test('a stop answers the request in flight, with Connection: close, and only then closes the writer', async () => {
+  const gate = Promise.withResolvers<void>();
+  const started = Promise.withResolvers<void>();
+  const slow = memoryWriter();
+  slow.intercept = () => {
+    started.resolve();
+    return gate.promise;
+  };
+  const stopping = await startIngest({ writer: slow });
+  const client = open(stopping.port);
+  const idle = open(stopping.port);
+  idle.socket.write('GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n');
+  await until(() => idle.received().includes('ok'));
+  client.socket.write(requestText(body));
+  await started.promise;
+  const stopped = stopping.close();
+  await idle.closed;
+  const refused = open(stopping.port);
+  assert.equal(await refused.closed, '');
+  assert.equal(slow.closed, false);
+  gate.resolve();
+  const text = await client.closed;
+  assert.match(text, /^HTTP\/1\.1 200 OK/);
+  assert.match(text, /\r\nconnection: close\r\n/i);
+  await stopped;
+  assert.equal(slow.closed, true);
+  assert.equal(slow.records.length, 1);
+});
+
+test('a stop waits for no half-sent request and no stream that hangs: waiting requests get 503, then connections are cut', async () => {
+  const hanging = memoryWriter();
+  const started = Promise.withResolvers<void>();
+  hanging.intercept = () => {
+    started.resolve();
+    return new Promise(() => {});
+  };
+  const timeouts = { stopWaitingMs: 50, cutMs: 150, abandonMs: 250 };
+  const stopping = await startIngest({ writer: hanging, timeouts, publishDeadlineMs: 2_000 });
+  const inFlight = open(stopping.port);
+  inFlight.socket.write(requestText(body));
+  await started.promise;
+  const waiting = open(stopping.port);
+  waiting.socket.write(requestText(body));
+  const halfSent = open(stopping.port);
+  halfSent.socket.write(requestText(body).slice(0, -5));
+  const half = open(stopping.port);
+  half.socket.write('POST /eve');
+  await Promise.all([waiting, halfSent, half].map(({ socket }) => once(socket, 'connect')));
+  await stopping.close();
+  await Promise.all([inFlight.closed, halfSent.closed, half.closed]);
+  assert.match(await waiting.closed, /^HTTP\/1\.1 503 [\s\S]*Shutting down/);
+});
+
+test('the body limit is lowered, with a warning, to what a record of the stream holds beside an envelope', async () => {
+  const narrow = await startIngest({ writer: memoryWriter(65_536), maxBodyBytes: 1_048_576 });
+  const line = narrow.log.find(({ level }) => level === 40);
+  assert.deepEqual([line?.asked, line?.maxBodyBytes], [1_048_576, 32_768]);
+  const large = JSON.stringify(stripeEvent({ padding: 'x'.repeat(32_768) }));
+  assert.equal((await post(`${narrow.url}/webhooks/platform`, stripeHeaders(large), large)).status, 413);
+  await narrow.close();
+
+  const wide = await startIngest({ writer: memoryWriter(10_000_000) });
+  assert.equal(
+    wide.log.find(({ level }) => level === 40),
+    undefined,
+  );
+  await wide.close();
+});
+
+test('the largest envelope of the largest body fits into what a record holds', async () => {
+  const maxValueBytes = 65_536;
+  const narrow = memoryWriter(maxValueBytes);
+  const limited = await startIngest({ writer: narrow });
+  const base = stripeEvent({
+    id: '"'.repeat(255),
+    type: '\u0001'.repeat(1024),
+    data: { object: { id: '\u0001'.repeat(1024) } },
+    padding: '',
+  });
+  const empty = JSON.stringify(base);
+  const largest = empty.replace('"padding":""', `"padding":"${'x'.repeat(32_768 - empty.length)}"`);
+  const headers = stripeHeaders(largest);
+  headers['stripe-signature'] += `,x=${'y'.repeat(15_000)}`;
+  const answer = await post(`${limited.url}/webhooks/platform`, headers, largest);
+  assert.equal(answer.status, 200);
+  assert.ok(narrow.records[0]!.value.byteLength <= maxValueBytes, `${narrow.records[0]!.value.byteLength}`);
+  await limited.close();
+});
+
+test('a port that is taken is refused with its reason', async () => {
+  await assert.rejects(
+    startIngest().then(async (second) => {
+      const { serve } = await import('../../ingest/serve.ts');
+      const { pino } = await import('pino');
+      const { systemClock } = await import('../../shared/clock.ts');
+      try {
+        await serve({
+          host: '127.0.0.1',
+          port: second.port,
+          sources: [],
+          maxBodyBytes: 1024,
+          publishDeadlineMs: 1,
+          writer: memoryWriter(),
+          clock: systemClock,
+          log: pino({ level: 'silent' }),
+        });
+      } finally {
+        await second.close();
+      }
+    }),
+    { code: 'listener_unavailable' },
+  );
+});
