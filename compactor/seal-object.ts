@@ -167,8 +167,6 @@ function openOutlet(path: string, recipients: Recipients | 'plain'): Outlet {
   file.once('open', () => {
     isOpen = true;
   });
-  // Else what reads gzip would wait for more, and the pipeline for it.
-  file.once('error', () => gzip.destroy());
   async function* counted(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
     for await (const chunk of chunks) {
       hash.update(chunk);

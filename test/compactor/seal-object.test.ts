@@ -128,6 +128,11 @@ test('an object for nobody is refused', async () => {
   await assert.rejects(seal(['a'], []), { code: 'staging_failed' });
 });
 
+test('a recipient that fails ends the object, also while a writer waits', async () => {
+  const wrapFileKey = () => Promise.reject(new Error('cannot wrap'));
+  await assert.rejects(seal(noise(20_000, 500), [{ wrapFileKey }]), { code: 'staging_failed' });
+});
+
 test('memory stays bounded while much is written', async () => {
   const line = Buffer.from([...noise(1, 2000)][0]!);
   const sealing = openSealed({ path: newPath(), recipients });
@@ -200,14 +205,16 @@ test('a file that cannot be created is said by write or finish, and one that was
 
 for (const target of ['age', 'plain'] as const) {
   for (const fault of ['before', 'after'] as const) {
-    test(`a disk that fails ${fault} the bytes are written ends the object with an error (${target})`, async () => {
+    test(`a disk that fails at the fourth write, ${fault} the bytes are there, ends the object with an error (${target})`, async () => {
       const fail = (_fd: number, ...rest: unknown[]) => {
         const done = rest.at(-1) as (error: Error) => void;
         process.nextTick(done, Object.assign(new Error('no space left'), { code: 'ENOSPC' }));
       };
       const real = fs.write;
+      let writes = 0;
       const writing = mock.method(fs, 'write', (fd: number, ...rest: unknown[]) => {
-        if (fault === 'after') real(fd, rest[0] as Buffer, () => fail(fd, ...rest));
+        if (++writes < 4) real(fd, rest[0] as Buffer, ...(rest.slice(1) as [number, number, null, () => void]));
+        else if (fault === 'after') real(fd, rest[0] as Buffer, () => fail(fd, ...rest));
         else fail(fd, ...rest);
       });
       const gathering = mock.method(fs, 'writev', fail);
@@ -231,6 +238,50 @@ for (const target of ['age', 'plain'] as const) {
     });
   }
 }
+
+for (const target of ['age', 'plain'] as const) {
+  test(`a disk that hangs, then fails, releases a writer that waits (${target})`, async () => {
+    let lines = 0;
+    const fail = (_fd: number, ...rest: unknown[]) => {
+      const done = rest.at(-1) as (error: Error) => void;
+      // Fails once the writer has been standing still for a while: the whole pipeline is full then.
+      let [seen, turns] = [lines, 0];
+      const wait = () => {
+        if (seen !== lines) [seen, turns] = [lines, 0];
+        else if (++turns > 3000) return done(new Error('the disk is gone'));
+        setImmediate(wait);
+      };
+      wait();
+    };
+    const writing = mock.method(fs, 'write', fail);
+    const gathering = mock.method(fs, 'writev', fail);
+    const sealing = openSealed({ path: newPath(), recipients: target === 'plain' ? 'plain' : recipients });
+    try {
+      await assert.rejects(
+        async () => {
+          for (const line of noise(20_000, 500)) {
+            await sealing.write(line);
+            lines++;
+          }
+        },
+        { code: 'staging_failed' },
+      );
+      assert.ok(lines < 10_000, `${lines} lines were taken while nothing was written`);
+    } finally {
+      writing.mock.restore();
+      gathering.mock.restore();
+    }
+    await sealing.abort();
+  });
+}
+
+test('lines that end where a chunk ends stay whole', async () => {
+  const chunkBytes = 128 * 1024;
+  for (let over = -4; over <= 4; over++) {
+    const lines = ['x'.repeat(100), 'y'.repeat(chunkBytes - 101 + over), 'z', 'é'.repeat(chunkBytes / 2), ''];
+    assert.deepEqual(await readLines(await seal(lines)), lines);
+  }
+});
 
 test('ids are readable without any key', async () => {
   const sealed = await seal(['evt_1', 'evt_2'], 'plain');
