@@ -183,9 +183,11 @@ async function lookUp(closing: Closing, stagedDays: ReadonlySet<Day>, hits: Sort
   const to = addDays(sorted.at(-1)!, lookAheadDays);
   const days = [...states].filter(([day]) => staged.hasStripe || (day >= from && day <= to));
   await findArchivedIds(night.store, days, staged.ids, hits, (day, error) => {
-    // Without its ids nothing can be added to that day; days that nothing came for do not suffer.
-    if (stagedDays.has(day)) fail(closing, day, error);
-    else report(closing, day, error);
+    // What was read of its ids may be wrong, so nothing is decided about that day. Stripe's copies of one event are all
+    // of one day; any other event of the days around could be a copy of one archived there, so they wait as well.
+    const around = (other: Day) => day >= addDays(other, -lookBackDays) && day <= addDays(other, lookAheadDays);
+    const failed = [day, ...(staged.hasStripe ? [] : sorted.filter(around))];
+    for (const each of new Set(failed)) if (!closing.failed.has(each)) fail(closing, each, error);
   });
 }
 
