@@ -65,7 +65,7 @@ export async function findArchivedIds(
   damaged: (day: Day, error: unknown) => void,
 ): Promise<void> {
   for (const [day, { parts }] of days) {
-    const payload = Buffer.from(day);
+    const payload = [Buffer.from(day)];
     try {
       for (const { ids } of parts) {
         for await (const id of idsOf(store, ids)) if (filter.mayHave(id)) hits.add(sortKey(id), payload);

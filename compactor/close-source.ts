@@ -133,6 +133,8 @@ function isTouched(night: Night, day: Day): boolean {
   return night.days === undefined || night.days.has(day);
 }
 
+const noHeader = Buffer.alloc(0);
+
 /** Lists the days that are due and stages what is found beside the deliveries. */
 async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Listing | undefined> {
   const { night, source, states, staged, today } = closing;
@@ -147,7 +149,7 @@ async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Listin
   const listing = await listDays(source.listing, [...due], night.clock, (event, body) => {
     const day = dayOf(event.createdSeconds * 1000);
     const instantMs = event.createdSeconds * 1000;
-    const payload = encodeCopy(body, undefined, { origin: 'listed', kind: 'stripe', day, instantMs });
+    const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs });
     staged.copies.add(copyKey(event.id, undefined), payload);
     staged.ids.add(event.id);
     staged.days.add(day);

@@ -13,7 +13,7 @@ import { positionAfter, readStream } from './read-stream.ts';
 
 const maxAttempts = 5;
 /** Records in memory while they are sorted, over all sources and days. */
-const sortBytes = 64 * 1024 * 1024;
+const sortBytes = 24 * 1024 * 1024;
 
 /**
  * Closes every day that is due. Safe to run at any time and to kill at any moment: the manifest is the only commit

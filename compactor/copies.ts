@@ -9,11 +9,10 @@
  */
 import { canonicalJson } from '../shared/canonical-json.ts';
 import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
-import type { EnvelopeHeader } from '../shared/envelope.ts';
 import { memberText } from '../shared/json-text.ts';
 import { keyText, type SortedEntry, type Sorter } from './external-sort.ts';
 import { type GroupBuffer, openGroupBuffer } from './group-buffer.ts';
-import { decodeCopy, idKeyOf, type StagedCopy } from './staged-copy.ts';
+import { idKeyOf, type StagedCopy } from './staged-copy.ts';
 
 /** One event as decided: where it belongs, and the line if it is new. */
 export interface DecidedEvent {
@@ -58,6 +57,7 @@ interface Group {
 }
 
 function* groupsById(staged: Sorter, directory: string): Generator<Group, void, void> {
+  const copies = openGroupBuffer(directory);
   let group: Group | undefined;
   const sorted: Iterable<SortedEntry> = staged.sorted();
   try {
@@ -65,14 +65,14 @@ function* groupsById(staged: Sorter, directory: string): Generator<Group, void, 
       const idKey = idKeyOf(key);
       if (group?.idKey !== idKey) {
         if (group !== undefined) yield group;
-        group?.copies.close();
-        group = { id: keyText(idKey), idKey, copies: openGroupBuffer(directory) };
+        group = { id: keyText(idKey), idKey, copies };
+        copies.clear(group.id);
       }
-      group.copies.push(payload);
+      copies.push(payload);
     }
     if (group !== undefined) yield group;
   } finally {
-    group?.copies.close();
+    copies.clear('');
   }
 }
 
@@ -80,7 +80,7 @@ function* groupsById(staged: Sorter, directory: string): Generator<Group, void, 
 function* decideGroup(group: Group, archivedDays: readonly Day[]): Generator<DecidedEvent, void, void> {
   const ownDays = new Set<Day>();
   let isStripe = true;
-  for (const copy of copiesOf(group)) {
+  for (const copy of group.copies.replay()) {
     ownDays.add(copy.day);
     isStripe &&= copy.kind === 'stripe';
   }
@@ -108,10 +108,6 @@ function* decideGroup(group: Group, archivedDays: readonly Day[]): Generator<Dec
   }
 }
 
-function* copiesOf(group: Group): Generator<StagedCopy, void, void> {
-  for (const payload of group.copies.replay()) yield decodeCopy(group.id, payload);
-}
-
 function decideEvent(
   group: Group,
   isOfIt: (copy: StagedCopy) => boolean,
@@ -120,7 +116,7 @@ function decideEvent(
 ): DecidedEvent {
   const { id, idKey } = group;
   function* copies(): Generator<StagedCopy, void, void> {
-    for (const copy of copiesOf(group)) if (isOfIt(copy)) yield copy;
+    for (const copy of group.copies.replay()) if (isOfIt(copy)) yield copy;
   }
   function* deliveries(): Generator<StagedCopy, void, void> {
     let previous: Buffer | undefined;
@@ -142,7 +138,7 @@ function decideEvent(
     if (copy.origin === 'listed') listedIn.add(copy.day);
     differences.compare(copy);
     if (archivedDay !== undefined) continue;
-    if (!isStripe) firstReceipt = earlier(firstReceipt, headerOf(copy).receivedat);
+    if (!isStripe) firstReceipt = earlier(firstReceipt, copy.header().receivedat);
     if (best === undefined) best = copy;
     else if (!best.body.equals(copy.body) || best.origin !== copy.origin || best.day !== copy.day) {
       const rankOfCopy = rank(copy, isStripe);
@@ -159,7 +155,7 @@ function decideEvent(
   if (archivedDay !== undefined || best === undefined) return { ...common, target: archivedDay ?? '', line: undefined };
 
   // Where no time is claimed it is that of the earliest receipt, whichever copy's body won.
-  const receipt = isStripe || headerOf(best).time !== undefined ? undefined : firstReceipt;
+  const receipt = isStripe || best.header().time !== undefined ? undefined : firstReceipt;
   const instantMs = receipt === undefined ? best.instantMs : parseInstant(receipt)!;
   const line = { text: lineOf(best, receipt), instantMs, delivered: best.origin === 'delivered' };
   return { ...common, target: dayOf(instantMs), line };
@@ -174,10 +170,6 @@ function earlier(a: string | undefined, b: string): string {
   return a === undefined || b < a ? b : a;
 }
 
-export function headerOf(copy: StagedCopy): EnvelopeHeader {
-  return JSON.parse(copy.headerText);
-}
-
 /**
  * The archive line: a Stripe event as it is, any other as the CloudEvent around it, both canonical.
  * `receipt` stands for a time that was not claimed.
@@ -185,7 +177,7 @@ export function headerOf(copy: StagedCopy): EnvelopeHeader {
 function lineOf(copy: StagedCopy, receipt: string | undefined): string {
   const data = canonicalJson(copy.body.toString());
   if (copy.kind === 'stripe') return data;
-  const { id, source, subject, time, type } = headerOf(copy);
+  const { id, source, subject, time, type } = copy.header();
   const claimed = time ?? receipt;
   const member = (name: string, value: string | undefined) =>
     value === undefined ? '' : `,"${name}":${JSON.stringify(value)}`;

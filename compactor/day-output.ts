@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Day } from '../shared/clock.ts';
 import type { Recipient } from '../shared/crypto/recipients.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
-import { type DecidedEvent, headerOf } from './copies.ts';
+import type { DecidedEvent } from './copies.ts';
 import type { SortBudget, Sorter } from './external-sort.ts';
 import type { DeliveriesObject, Part } from './manifest.ts';
 import { openSealed, type SealedObject, type Sealing } from './seal-object.ts';
@@ -45,9 +45,12 @@ export function openDayOutput(
   const open: Partial<Record<'ids' | 'deliveries' | 'late', Sealing>> = {};
 
   const sealing = (what: keyof typeof open): Sealing => {
+    const known = open[what];
+    if (known !== undefined) return known;
     const path = join(directory, `${day}-${what}-${randomBytes(6).toString('hex')}`);
-    open[what] ??= openSealed({ path, recipients: what === 'ids' ? 'plain' : recipients });
-    return open[what];
+    const opened = openSealed({ path, recipients: what === 'ids' ? 'plain' : recipients });
+    open[what] = opened;
+    return opened;
   };
 
   const output: DayOutput = {
@@ -63,7 +66,7 @@ export function openDayOutput(
       const { line } = event;
       if (line !== undefined) {
         lines ??= budget.sorter();
-        lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, Buffer.from(line.text));
+        lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, [Buffer.from(line.text)]);
         await sealing('ids').write(event.id);
         if (line.delivered) output.delivered += 1;
         else output.recovered += 1;
@@ -148,7 +151,7 @@ async function sealLines(
 
 /** One line of evidence: who holds the secret can check the signature again (interface.md, Archive objects). */
 function deliveryLine(copy: StagedCopy): string {
-  const { id, receivedat, via, scheme, keyid, signedheaders, path } = headerOf(copy);
+  const { id, receivedat, via, scheme, keyid, signedheaders, path } = copy.header();
   const body = copy.body.toString();
   return JSON.stringify({ id, receivedat, via, scheme, keyid, signedheaders, path, body });
 }

@@ -19,9 +19,9 @@ export interface SortedEntry {
 
 export interface Sorter {
   readonly entries: number;
-  /** Copies the payload. `key` comes from `sortKey`. */
-  add(key: string, payload: Uint8Array): void;
-  /** All entries in order. May be asked for again, and more may be added after a pass has ended. */
+  /** Copies the payload, given in pieces. `key` comes from `sortKey`. */
+  add(key: string, pieces: readonly Uint8Array[]): void;
+  /** All entries in order. May be asked for again; more may be added between passes, not during one. */
   sorted(): Generator<SortedEntry, void, void>;
   /** Removes what lies on disk. */
   close(): void;
@@ -42,9 +42,11 @@ export function keyText(key: string): string {
   return Buffer.from(key, 'latin1').toString('utf8');
 }
 
+const none = Buffer.alloc(0);
 const chunkBytes = 1024 * 1024;
-const readBytes = 128 * 1024;
-const maxRunsMerged = 128;
+const writeBytes = 256 * 1024;
+const readBytes = 64 * 1024;
+const maxRunsMerged = 256;
 /** What an entry costs beside its bytes: three small fields and a string header. */
 const entryOverheadBytes = 120;
 
@@ -56,43 +58,65 @@ interface Held {
 }
 
 export function openSortBudget(options: { directory: string; maxBytes: number }): SortBudget {
-  const spillers: { usedBytes(): number; spill(): void }[] = [];
+  const spillers: { spillableBytes(): number; spill(): void }[] = [];
+  const spareChunks: Buffer[] = [];
+  const maxSpareChunks = options.maxBytes / chunkBytes;
+  let totalBytes = 0;
   let runs = 0;
 
   function sorter(): Sorter {
     let held: Held[] = [];
     let usedBytes = 0;
-    let chunk: Buffer = Buffer.alloc(0);
+    let readers = 0;
+    let chunks: Buffer[] = [];
+    let chunk: Buffer = none;
     let free = 0;
     let entries = 0;
     /** Runs by level: a full level is merged into one run of the next, so no merge opens more than `maxRunsMerged`. */
     const levels: string[][] = [];
 
-    const self = { usedBytes: () => usedBytes, spill };
+    const self = { spillableBytes: () => (readers > 0 ? 0 : usedBytes), spill };
     spillers.push(self);
 
-    function add(key: string, payload: Uint8Array): void {
-      const bytes = payload.byteLength;
+    function add(key: string, pieces: readonly Uint8Array[]): void {
+      let bytes = 0;
+      for (const piece of pieces) bytes += piece.byteLength;
       if (bytes > chunk.length - free) {
-        chunk = Buffer.allocUnsafeSlow(Math.max(chunkBytes, bytes));
+        chunk = takeChunk(bytes);
+        chunks.push(chunk);
         free = 0;
-        usedBytes += chunk.length;
+        grow(chunk.length);
       }
-      chunk.set(payload, free);
-      held.push({ key, chunk, from: free, to: free + bytes });
-      free += bytes;
-      usedBytes += key.length + entryOverheadBytes;
+      const from = free;
+      for (const piece of pieces) {
+        chunk.set(piece, free);
+        free += piece.byteLength;
+      }
+      held.push({ key, chunk, from, to: free });
       entries += 1;
-      relieve();
+      grow(key.length + entryOverheadBytes);
+      if (totalBytes > options.maxBytes) relieve();
     }
 
     function spill(): void {
       if (held.length === 0) return;
       held.sort(compareHeld);
       pushRun(0, writeRun(nextPath(), fromMemory(held)));
+      release();
+    }
+
+    function grow(bytes: number): void {
+      usedBytes += bytes;
+      totalBytes += bytes;
+    }
+
+    function release(): void {
+      grow(-usedBytes);
+      for (const used of chunks)
+        if (used.length === chunkBytes && spareChunks.length < maxSpareChunks) spareChunks.push(used);
+      chunks = [];
       held = [];
-      usedBytes = 0;
-      chunk = Buffer.alloc(0);
+      chunk = none;
       free = 0;
     }
 
@@ -107,16 +131,20 @@ export function openSortBudget(options: { directory: string; maxBytes: number })
     }
 
     function* sorted(): Generator<SortedEntry, void, void> {
-      held.sort(compareHeld);
-      yield* merge([...levels.flat().map(readRun), fromMemory(held)]);
+      // Others want the memory while this pass goes on; what stays is in use and cannot be spilled.
+      if (usedBytes > options.maxBytes / 4) spill();
+      readers += 1;
+      try {
+        held.sort(compareHeld);
+        yield* merge([...levels.flat().map(readRun), fromMemory(held)]);
+      } finally {
+        readers -= 1;
+      }
     }
 
     function close(): void {
       for (const run of levels.splice(0).flat()) unlinkSync(run);
-      held = [];
-      usedBytes = 0;
-      chunk = Buffer.alloc(0);
-      free = 0;
+      release();
       spillers.splice(spillers.indexOf(self), 1);
     }
 
@@ -131,10 +159,14 @@ export function openSortBudget(options: { directory: string; maxBytes: number })
   }
 
   function relieve(): void {
-    let total = 0;
-    for (const spiller of spillers) total += spiller.usedBytes();
-    if (total <= options.maxBytes) return;
-    spillers.reduce((fullest, one) => (one.usedBytes() > fullest.usedBytes() ? one : fullest)).spill();
+    const fullest = spillers.reduce((a, b) => (b.spillableBytes() > a.spillableBytes() ? b : a));
+    if (fullest.spillableBytes() > 0) fullest.spill();
+  }
+
+  /** Chunks are used again: memory that is dropped and taken anew at every spill would be held twice over. */
+  function takeChunk(bytes: number): Buffer {
+    const spare = bytes <= chunkBytes ? spareChunks.pop() : undefined;
+    return spare ?? Buffer.allocUnsafeSlow(Math.max(chunkBytes, bytes));
   }
 
   function nextPath(): string {
@@ -157,19 +189,19 @@ function* fromMemory(held: readonly Held[]): Generator<SortedEntry, void, void> 
 function writeRun(path: string, entries: Iterable<SortedEntry>): string {
   const file = openSync(path, 'wx', 0o600);
   try {
-    const buffer = Buffer.allocUnsafeSlow(chunkBytes);
+    const buffer = Buffer.allocUnsafeSlow(writeBytes);
     let filled = 0;
     const flush = () => {
       writeWhole(file, buffer.subarray(0, filled));
       filled = 0;
     };
     for (const { key, payload } of entries) {
-      if (filled + 8 + key.length > chunkBytes) flush();
+      if (filled + 8 + key.length > writeBytes) flush();
       buffer.writeUInt32LE(key.length, filled);
       buffer.writeUInt32LE(payload.length, filled + 4);
       filled += 8 + buffer.write(key, filled + 8, 'latin1');
-      if (filled + payload.length > chunkBytes) flush();
-      if (payload.length > chunkBytes) writeWhole(file, payload);
+      if (filled + payload.length > writeBytes) flush();
+      if (payload.length > writeBytes) writeWhole(file, payload);
       else filled += payload.copy(buffer, filled);
     }
     flush();

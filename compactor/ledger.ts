@@ -93,7 +93,7 @@ export function checkManifest(number: number, bytes: Buffer, head: Ledger['head'
   try {
     manifest = JSON.parse(line.toString());
     signed = JSON.parse(bytes.subarray(end + 1).toString());
-  } catch (cause) {
+  } catch {
     throw broken('is not two lines of JSON');
   }
   if (end < 0 || bytes.at(-1) !== 0x0a || bytes.indexOf(0x0a, end + 1) !== bytes.length - 1) {
@@ -134,8 +134,8 @@ export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256:
   ledger.holes = manifest.holes;
   ledger.firstDays = manifest.firstDays ?? {};
   for (const [source, days] of Object.entries(manifest.sources)) {
-    let states = ledger.sources.get(source);
-    if (states === undefined) ledger.sources.set(source, (states = new Map()));
+    const states = ledger.sources.get(source) ?? new Map<Day, DayState>();
+    ledger.sources.set(source, states);
     for (const [day, entry] of Object.entries(days)) states.set(day, addEntry(states.get(day), entry, number));
   }
 }

@@ -4,7 +4,7 @@
  * above `next`, outside `done`, and are read again by a later run).
  */
 import { createHash } from 'node:crypto';
-import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
+import { addDays, type Day, dayMs, dayOf, parseInstant } from '../shared/clock.ts';
 import { type Envelope, readEnvelope, sourceOf } from '../shared/envelope.ts';
 import { maxNesting, nestingOf } from '../shared/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../shared/stream/stream.ts';
@@ -15,7 +15,7 @@ import { type CopyFacts, copyKey, encodeCopy } from './staged-copy.ts';
 /** What becomes of the records: given by the run. */
 export interface Stager {
   isTouched(day: Day): boolean;
-  stage(source: string, key: string, payload: Buffer, id: string, facts: CopyFacts): void;
+  stage(source: string, key: string, payload: readonly Buffer[], id: string, facts: CopyFacts): void;
   quarantine(line: string): Promise<void>;
   progress(records: number): void;
 }
@@ -106,7 +106,7 @@ async function sortOut(partition: string, entry: StreamEntry, today: Day, stager
     return true;
   }
   if (!stager.isTouched(record.day)) return false;
-  const { header, data } = record.envelope;
+  const { header, headerBytes, data } = record.envelope;
   const facts: CopyFacts = {
     origin: header.via === 'list' || header.via === 'restore' ? 'republished' : 'delivered',
     kind: record.kind,
@@ -118,7 +118,7 @@ async function sortOut(partition: string, entry: StreamEntry, today: Day, stager
     after: String(entry.after),
   };
   const key = copyKey(header.id, header.receivedat);
-  stager.stage(record.name, key, encodeCopy(data, header, facts), header.id, facts);
+  stager.stage(record.name, key, encodeCopy(data, headerBytes, facts), header.id, facts);
   return true;
 }
 
@@ -130,6 +130,19 @@ interface ReadRecord {
   readonly instantMs: number;
   readonly account?: string;
 }
+
+/** `dayOf`, remembering the last answer: records of one day come together. */
+const dayAt = (() => {
+  let number = Number.NaN;
+  let day: Day = '';
+  return (instantMs: number): Day => {
+    if (Math.floor(instantMs / dayMs) !== number) {
+      number = Math.floor(instantMs / dayMs);
+      day = dayOf(instantMs);
+    }
+    return day;
+  };
+})();
 
 /** What a stream record is, or why it goes to the quarantine. */
 function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reason: string } {
@@ -154,7 +167,7 @@ function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reas
     account = claimed.account;
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
-  const day = dayOf(instantMs);
+  const day = dayAt(instantMs);
   if (day > addDays(today, 1)) return { reason: 'time is in the future' };
   return { envelope, name, kind, day, instantMs, ...(account === undefined ? {} : { account }) };
 }

@@ -3,9 +3,9 @@
  *
  * Sorted by (id, receipt, body): the sort key is the id, NUL, the time of receipt (`~` for a listed copy: after all
  * deliveries); the payload begins with the body, so that ties are in the body's order:
- *   body, NUL, envelope header JSON (empty for a listed copy), NUL, trailer JSON
- * Neither JSON text can hold a raw NUL, so both are found from the end. Two stream records that are equal in every byte
- * are equal up to the trailer.
+ *   body, NUL, envelope header as it came without its closing brace (empty for a listed copy), NUL, facts
+ * JSON text holds no raw NUL, so both are found from the end. Two stream records that are equal in every byte are equal
+ * up to the facts. Facts are joined by spaces; `account`, which alone may hold one, is the last.
  */
 import type { Day } from '../shared/clock.ts';
 import type { EnvelopeHeader } from '../shared/envelope.ts';
@@ -37,10 +37,10 @@ export interface CopyFacts {
 export interface StagedCopy extends CopyFacts {
   readonly id: string;
   readonly body: Buffer;
-  /** The envelope's header as JSON text; empty for a listed copy. */
-  readonly headerText: string;
   /** Body and header: two copies of which these are equal are one record, published twice. */
   readonly record: Buffer;
+  /** The envelope's header; a listed copy has none. */
+  header(): EnvelopeHeader;
 }
 
 export function copyKey(id: string, receivedAt: string | undefined): string {
@@ -52,20 +52,36 @@ export function idKeyOf(key: string): string {
   return key.slice(0, key.indexOf('\0'));
 }
 
-export function encodeCopy(body: Uint8Array, header: EnvelopeHeader | undefined, facts: CopyFacts): Buffer {
-  const tail = `\0${header === undefined ? '' : JSON.stringify(header)}\0${JSON.stringify(facts)}`;
-  return Buffer.concat([body, Buffer.from(tail)]);
+const nul = Buffer.of(0);
+const absent = '-';
+
+/** The payload's pieces, to be joined. */
+export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
+  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, account = '' } = facts;
+  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${account}`;
+  return [body, nul, headerBytes, Buffer.from(text)];
 }
 
 export function decodeCopy(id: string, payload: Buffer): StagedCopy {
-  const trailerAt = payload.lastIndexOf(0);
-  const headerAt = payload.lastIndexOf(0, trailerAt - 1);
-  const facts: CopyFacts = JSON.parse(payload.toString('utf8', trailerAt + 1));
+  const factsAt = payload.lastIndexOf(0);
+  const headerAt = payload.lastIndexOf(0, factsAt - 1);
+  const [origin, kind, day, instantMs, partition, before, after, ...account] = payload
+    .toString('utf8', factsAt + 1)
+    .split(' ') as [Origin, 'stripe' | 'events', Day, string, string, string, string, ...string[]];
+  let header: EnvelopeHeader | undefined;
   return {
-    ...facts,
     id,
+    origin,
+    kind,
+    day,
+    instantMs: Number(instantMs),
+    ...(partition === absent ? {} : { partition, before, after }),
+    ...(account.join(' ') === '' ? {} : { account: account.join(' ') }),
     body: payload.subarray(0, headerAt),
-    headerText: payload.toString('utf8', headerAt + 1, trailerAt),
-    record: payload.subarray(0, trailerAt),
+    record: payload.subarray(0, factsAt),
+    header() {
+      header ??= JSON.parse(`${payload.toString('utf8', headerAt + 1, factsAt)}}`) as EnvelopeHeader;
+      return header;
+    },
   };
 }

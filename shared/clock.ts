@@ -23,16 +23,18 @@ export function addDays(day: Day, days: number): Day {
 }
 
 const rfc3339 =
-  /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+  /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d+)?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))$/;
 
 /** Milliseconds since the epoch of an RFC 3339 date-time (fractions cut to the millisecond), or undefined. */
 export function parseInstant(text: string): number | undefined {
   const match = rfc3339.exec(text);
   if (match === null) return undefined;
-  const [, year, month, date] = match;
-  // Date.parse rolls 30 February over into March; a day that does not exist is no date.
-  const calendar = new Date(`${year}-${month}-${date}T00:00:00Z`);
-  if (Number.isNaN(calendar.getTime()) || calendar.getUTCDate() !== Number(date)) return undefined;
-  const instant = Date.parse(text.toUpperCase().replace(/(\.\d{3})\d+/, '$1'));
-  return Number.isNaN(instant) ? undefined : instant;
+  const [, year, month, date, hour, minute, second, fraction = '', sign, offsetHours, offsetMinutes] = match;
+  const ms = Math.floor(Number(`0${fraction}`) * 1000 + 1e-6);
+  // Date.UTC takes the years 0–99 for 1900–1999, and rolls 30 February over into March: neither is a date here.
+  if (Number(year) < 100) return undefined;
+  const day = Date.UTC(Number(year), Number(month) - 1, Number(date));
+  if (new Date(day).getUTCDate() !== Number(date) || Number(month) < 1 || Number(month) > 12) return undefined;
+  const offset = sign === undefined ? 0 : (Number(offsetHours) * 60 + Number(offsetMinutes)) * (sign === '-' ? -1 : 1);
+  return day + (Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1000 + ms - offset * 60_000;
 }

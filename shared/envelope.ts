@@ -37,6 +37,8 @@ export interface EnvelopeHeader {
 
 export interface Envelope {
   readonly header: EnvelopeHeader;
+  /** The header's own bytes, without the brace that would close it. */
+  readonly headerBytes: Buffer;
   readonly data: Buffer;
 }
 
@@ -90,7 +92,7 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
   if (!isEventId(header.id)) return { reason: 'id is too long or has control characters' };
   if (parseInstant(header.receivedat) === undefined) return { reason: 'receivedat is no date-time' };
   if (header.time !== undefined && parseInstant(header.time) === undefined) return { reason: 'time is no date-time' };
-  return { header, data: bytes.subarray(mark + dataMark.length, -1) };
+  return { header, headerBytes: bytes.subarray(0, mark), data: bytes.subarray(mark + dataMark.length, -1) };
 }
 
 /** The kind and the configured name in an envelope's `source`. */

@@ -1,7 +1,6 @@
 /** A whole compactor on real parts in a temporary folder, with a clock that the test sets: for tests of the night. */
 
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,11 +50,10 @@ export interface NightChange extends Partial<Omit<Night, 'stream' | 'store'>> {
   store?(store: ObjectStore): ObjectStore;
 }
 
-export async function openBooks(): Promise<Books> {
-  const directory = await mkdtemp(join(tmpdir(), 'daybook-books-'));
+export async function openBooks(options: { directory?: string } = {}): Promise<Books> {
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'daybook-books-')));
   const archive = join(directory, 'archive');
-  const data = join(directory, 'data');
-  mkdirSync(data, { mode: 0o700 });
+  const data = directory;
   const identity = await generateIdentity();
   const recipients = [await identityToRecipient(identity)];
   const signingKey = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
