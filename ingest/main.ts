@@ -91,8 +91,9 @@ for (const [name, description] of [
 try {
   await program.parseAsync();
 } catch (error) {
+  const cause = error instanceof DaybookError && error.cause !== undefined ? ` (${messageOf(error.cause)})` : '';
   const hint = error instanceof DaybookError ? `\n${error.hint}` : '';
-  process.stderr.write(`daybook-ingest: ${messageOf(error)}${hint}\n`);
+  process.stderr.write(`daybook-ingest: ${messageOf(error)}${cause}${hint}\n`);
   const usersFault = error instanceof DaybookError && ['configuration_invalid', 'not_available'].includes(error.code);
   process.exitCode = usersFault ? 1 : 2;
 }

@@ -1,0 +1,151 @@
+/**
+ * What an accepted webhook costs: ingest as a process of its own on the embedded stream, its log on (to a file), driven
+ * from this process by keep-alive connections that send real bodies signed beforehand. CPU is that of ingest alone, as
+ * Linux counts it. Every id is then looked for in the stream.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readRecords } from '../ingest/ingest-process.ts';
+import { stripeEvents } from '../stripe/events.ts';
+import { signatureHeader } from '../stripe/webhook-sender.ts';
+
+export interface IngestBenchRow {
+  readonly name: string;
+  readonly events: number;
+  /** Of the bodies, in the mean. */
+  readonly bytes: number;
+  readonly cpuSecondsPer1000: number;
+  readonly wallSeconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+const connections = 64;
+const warmUpEvents = 10_000;
+const secret = 'whsec_bench';
+const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
+
+/** Throws if an event was refused or is not in the stream. */
+export async function benchIngest(events = 40_000): Promise<IngestBenchRow[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'daybook-bench-'));
+  const logPath = join(directory, 'log');
+  const log = await open(logPath, 'w');
+  const child = spawn(process.execPath, [mainPath], {
+    cwd: directory,
+    env: {
+      PATH: process.env.PATH ?? '',
+      DAYBOOK_SOURCES: JSON.stringify([{ name: 'platform', scheme: 'stripe', secrets: [secret] }]),
+      DAYBOOK_DATA_DIR: directory,
+      INGEST_PORT: '0',
+    },
+    stdio: ['ignore', 'ignore', log.fd],
+  });
+  const exited = once(child, 'exit');
+  try {
+    const port = await portOf(logPath);
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const made = stripeEvents({
+      count: warmUpEvents + events,
+      seed: 'bench',
+      fromSeconds: nowSeconds - 86_400,
+      toSeconds: nowSeconds,
+    });
+    const requests = made.map(({ text }) => requestOf(text));
+    await drive(port, requests.slice(0, warmUpEvents));
+    const cpuBefore = await cpuSecondsOf(child.pid!);
+    const started = performance.now();
+    const latenciesMs = await drive(port, requests.slice(warmUpEvents));
+    const wallSeconds = (performance.now() - started) / 1000;
+    const cpuSeconds = (await cpuSecondsOf(child.pid!)) - cpuBefore;
+    child.kill('SIGTERM');
+    await exited;
+
+    const stored = new Set((await readRecords(directory)).map(({ id }) => id));
+    const lost = made.filter(({ id }) => !stored.has(id)).length;
+    if (lost > 0) throw new Error(`${lost} acknowledged events are not in the stream`);
+    latenciesMs.sort((a, b) => a - b);
+    return [
+      {
+        name: `ingest, embedded stream, ${connections} connections`,
+        events,
+        bytes: Math.round(made.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0) / made.length),
+        cpuSecondsPer1000: (cpuSeconds * 1000) / events,
+        wallSeconds,
+        p50Ms: latenciesMs[Math.floor(events * 0.5)]!,
+        p99Ms: latenciesMs[Math.floor(events * 0.99)]!,
+      },
+    ];
+  } finally {
+    child.kill('SIGKILL');
+    await log.close();
+    await rm(directory, { recursive: true });
+  }
+}
+
+function requestOf(body: string): Buffer {
+  const head = [
+    'POST /webhooks/platform HTTP/1.1',
+    'Host: 127.0.0.1',
+    'User-Agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)',
+    'Accept: */*; q=0.5, application/xml',
+    'Cache-Control: no-cache',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Stripe-Signature: ${signatureHeader({ body, secrets: [secret] })}`,
+  ];
+  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+/** Sends each request once, one at a time on each connection; resolves with the latency of each. */
+async function drive(port: number, requests: readonly Buffer[]): Promise<number[]> {
+  const latenciesMs: number[] = [];
+  let next = 0;
+  const clients = Array.from({ length: connections }, async () => {
+    const socket = connect(port, '127.0.0.1').setNoDelay(true);
+    await once(socket, 'connect');
+    await new Promise<void>((resolve, reject) => {
+      let sentMs = 0;
+      let answer = '';
+      const send = (): void => {
+        const request = requests[next++];
+        sentMs = performance.now();
+        if (request === undefined) resolve();
+        else socket.write(request);
+      };
+      socket.on('error', reject);
+      socket.on('data', (chunk) => {
+        answer += chunk.toString('latin1');
+        if (!answer.endsWith('}')) return;
+        latenciesMs.push(performance.now() - sentMs);
+        if (!answer.startsWith('HTTP/1.1 200 ')) return reject(new Error(answer));
+        answer = '';
+        send();
+      });
+      send();
+    });
+    socket.destroy();
+  });
+  await Promise.all(clients);
+  return latenciesMs;
+}
+
+async function portOf(logPath: string): Promise<number> {
+  for (let tries = 0; tries < 400; tries++) {
+    const line = (await readFile(logPath, 'utf8')).split('\n').find((text) => text.includes('"listening"'));
+    if (line !== undefined) return JSON.parse(line).port;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(await readFile(logPath, 'utf8'));
+}
+
+/** User and system time, from /proc/<pid>/stat in ticks of 10 ms. */
+async function cpuSecondsOf(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
