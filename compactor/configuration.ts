@@ -28,8 +28,8 @@ export const nightSettings = [
   'COMPACTOR_LAG_SECONDS',
 ] as const satisfies readonly SettingName[];
 
-export interface ArchiveConfiguration {
-  readonly settings: Configuration<(typeof archiveSettings)[number]>;
+export interface ArchiveConfiguration<N extends SettingName = never> {
+  readonly settings: Configuration<(typeof archiveSettings)[number] | N>;
   readonly verifyingKeys: VerifyingKeys;
 }
 
@@ -44,15 +44,18 @@ export interface NightConfiguration {
   close(): void;
 }
 
-/** For commands that read the archive: the signing key's public half counts where the key is given. */
-export function readArchiveConfiguration(): ArchiveConfiguration {
+/** For commands that read the archive, and what else they use: the signing key's public half counts where it is given. */
+export function readArchiveConfiguration<N extends SettingName = never>(
+  others: readonly N[] = [],
+): ArchiveConfiguration<N> {
   const environment = readEnvironment(process.env, process.cwd());
-  const names = [...archiveSettings, 'COMPACTOR_SIGNING_KEY'] as const;
+  const needed = [...archiveSettings, ...others];
+  const names = [...needed, 'COMPACTOR_SIGNING_KEY'] as const;
   const present = ['COMPACTOR_SIGNING_KEY', 'COMPACTOR_SIGNING_KEY_FILE'].some(
     (name) => environment[name] !== undefined,
   );
   let verifyingKeys: VerifyingKeys = new Map();
-  const settings = readSettings(environment, present ? names : archiveSettings, (sound, problems) => {
+  const settings = readSettings(environment, present ? names : needed, (sound, problems) => {
     const signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
     verifyingKeys =
       attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(sound.COMPACTOR_VERIFYING_KEYS, signer)) ??

@@ -136,6 +136,22 @@ export const errorCodes = {
     title: 'The stream does not take events',
     hint: 'The sender repeats after Retry-After. See the log for what the stream said.',
   },
+  stream_missing: {
+    title: 'The stream is not there',
+    hint: 'Create it, or mend its name in DAYBOOK_STREAM.',
+  },
+  stream_credentials_refused: {
+    title: 'The stream refuses the credentials',
+    hint: 'Compare the credentials of DAYBOOK_STREAM with those that the service knows.',
+  },
+  stream_not_authorised: {
+    title: 'The stream does not allow this user what daybook needs',
+    hint: 'Allow it what the message names.',
+  },
+  stream_unsuitable: {
+    title: 'The stream would lose events',
+    hint: 'Change its configuration as the message says, or choose another stream.',
+  },
   stream_damaged: {
     title: 'The stream file cannot be read',
     hint: 'Keep the file, restore a copy of it, see the cause.',
@@ -147,6 +163,34 @@ export const errorCodes = {
   },
   object_missing: { title: 'An object is not there', hint: 'Restore it from a copy of the archive.' },
   store_unavailable: { retry: true, title: 'The object store failed', hint: 'Run again when the store answers.' },
+  store_bucket_missing: {
+    title: 'The bucket does not exist',
+    hint: 'Make it, or mend DAYBOOK_STORE.params.bucket, region and endpoint.',
+  },
+  store_permission_denied: {
+    title: 'The object store does not permit this',
+    hint: 'The credentials need s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on its objects, and with sse aws:kms the use of the key.',
+  },
+  store_credentials_missing: {
+    title: 'No credentials for the object store',
+    hint: 'Give them as the AWS SDK finds them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role.',
+  },
+  store_credentials_refused: {
+    title: 'The object store refuses the credentials',
+    hint: 'Compare the access key and the secret key with those of the store; a session token may have expired.',
+  },
+  store_region_wrong: {
+    title: 'The bucket is not in this region',
+    hint: 'Set DAYBOOK_STORE.params.region (or AWS_REGION) to the region of the bucket.',
+  },
+  store_clock_skewed: {
+    title: "The clock differs too much from the object store's",
+    hint: 'Let this machine keep its time by NTP.',
+  },
+  store_not_create_only: {
+    title: 'The object store writes over objects that are there',
+    hint: 'Its endpoint must keep `If-None-Match: *` for PutObject and CompleteMultipartUpload. Use another store, or a newer version of it. Nothing was written but a probe object.',
+  },
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
   key_invalid: {
@@ -193,6 +237,31 @@ export const errorCodes = {
     title: 'An archive object is not the one that its manifest names',
     hint: 'Restore it from a copy of the archive; `daybook-compactor verify` names all of them.',
   },
+  // --- what verify finds in an archive
+  object_misnamed: {
+    title: 'An archive object is not named after its content',
+    hint: 'It was not written by daybook as it is now. Restore it from a copy of the archive.',
+  },
+  ids_wrong: {
+    title: 'The ids of a part are not those of its events',
+    hint: 'The signed manifest names them so: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
+  id_twice: {
+    title: 'An event is archived twice',
+    hint: 'The signed manifests name both lines: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
+  counts_wrong: {
+    title: 'The counts of a day do not add up',
+    hint: 'The signed manifest says them so: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
+  content_wrong: {
+    title: 'The content of a sealed object is not as the manifest and the format say',
+    hint: 'The signed manifest names it so: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
+  delivery_unproven: {
+    title: "A delivery's signature does not hold",
+    hint: 'Whoever wrote to the stream did not have the secret, or the file of --secrets has another one under its keyid.',
+  },
   stream_hole: {
     title: 'Stream records aged out before they were archived',
     hint: 'What Stripe still lists is recovered; ask the other senders. Raise the retention of the stream.',
@@ -205,7 +274,11 @@ export const errorCodes = {
     title: 'Stream records that are no envelope were put into the quarantine',
     hint: 'Open the quarantine object with a private key: each line has the reason and the record.',
   },
-  day_failed: { retry: true, title: 'A day could not be closed', hint: 'Run again; its records are still in the stream.' },
+  day_failed: {
+    retry: true,
+    title: 'A day could not be closed',
+    hint: 'Run again; its records are still in the stream.',
+  },
   day_open: { title: 'A day is not closed yet', hint: 'A UTC day is closed COMPACTOR_LAG_SECONDS after its end.' },
   // --- stripe
   stripe_unreachable: {

@@ -1,0 +1,128 @@
+/** `daybook-compactor list`: what the ledger says is archived, and what waits in the stream. Reads only. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Clock, type Day, dayOf, systemClock } from '../shared/clock.ts';
+import { openStore } from '../shared/store/open.ts';
+import { openReader, type StreamConfiguration } from '../shared/stream/open.ts';
+import type { EventStreamReader } from '../shared/stream/stream.ts';
+import { consumerOf, readArchiveConfiguration } from './configuration.ts';
+import { type DayState, type Ledger, loadLedger } from './ledger.ts';
+import { readStream } from './read-stream.ts';
+import { tableOf } from './table.ts';
+
+export interface ListedDay {
+  readonly source: string;
+  readonly day: Day;
+  readonly verdict: DayState['verdict'];
+  readonly events: number;
+  readonly counts: DayState['counts'];
+  readonly parts: DayState['parts'];
+}
+
+/** `list --json` (interface.md, Archive objects). */
+export interface ArchiveList {
+  /** The UTC day of the oldest delivery that is in the stream and not archived yet. */
+  readonly oldestUnarchivedDay: Day | null;
+  readonly newestArchivedDay: Day | null;
+  readonly days: readonly ListedDay[];
+}
+
+/** Prints the list. Rejects as `run` does where the ledger is broken. */
+export async function listCommand(options: { readonly json?: boolean }): Promise<void> {
+  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
+  const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream } = settings;
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, dataDirectory);
+  try {
+    const ledger = await loadLedger(store, prefix, verifyingKeys);
+    const consumer = consumerOf(store.location, prefix);
+    const oldestUnarchivedDay = await oldestWaitingDay(stream, dataDirectory, consumer, ledger);
+    const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger) };
+    process.stdout.write(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
+  } finally {
+    await store.close();
+  }
+}
+
+export function listArchive(ledger: Ledger): Omit<ArchiveList, 'oldestUnarchivedDay'> {
+  const days = [...ledger.sources].flatMap(([source, states]) =>
+    [...states].map(([day, { verdict, counts, parts }]) => ({
+      source,
+      day,
+      verdict,
+      events: counts.delivered + counts.recovered,
+      counts,
+      parts,
+    })),
+  );
+  days.sort((a, b) => (a.day !== b.day ? (a.day < b.day ? -1 : 1) : a.source < b.source ? -1 : 1));
+  return { newestArchivedDay: days.at(-1)?.day ?? null, days };
+}
+
+async function oldestWaitingDay(
+  configuration: StreamConfiguration,
+  dataDirectory: string,
+  consumer: string,
+  ledger: Ledger,
+): Promise<Day | null> {
+  // Opening an embedded stream makes it where it is not.
+  if (configuration.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) return null;
+  const stream = await openReader(configuration, dataDirectory, { consumer, clock: systemClock });
+  try {
+    return await oldestUnarchivedDay(stream, ledger, systemClock);
+  } finally {
+    await stream.close();
+  }
+}
+
+/**
+ * The day of the oldest delivery that lies in the stream above what the ledger is done with. A delivery of an archived
+ * event counts until its evidence is archived too. Records that nobody delivered do not count, nor do those that the
+ * next run puts into the quarantine.
+ */
+export async function oldestUnarchivedDay(
+  stream: EventStreamReader,
+  ledger: Ledger,
+  clock: Clock,
+): Promise<Day | null> {
+  const now = clock.now();
+  let oldest: Day | null = null;
+  const note = (day: Day) => {
+    if (oldest === null || day < oldest) oldest = day;
+  };
+  await readStream(
+    stream,
+    await stream.snapshot(),
+    ledger.stream,
+    dayOf(now),
+    {
+      isTouched: () => true,
+      stage(_source, _key, _payload, _id, { day, origin }) {
+        if (origin === 'delivered') note(day);
+      },
+      async quarantine() {},
+      progress() {},
+    },
+    now.toISOString(),
+  );
+  return oldest;
+}
+
+function describe({ oldestUnarchivedDay, newestArchivedDay, days }: ArchiveList): string {
+  const head = ['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'];
+  const rows = days.map(({ source, day, verdict, events, counts, parts }) => [
+    day,
+    source,
+    verdict,
+    events,
+    counts.delivered,
+    counts.recovered,
+    counts.listed,
+    counts.duplicates,
+    parts.length,
+  ]);
+  return [
+    rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
+    newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
+    `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`,
+  ].join('');
+}

@@ -1,0 +1,103 @@
+/** `daybook-compactor verify`: is the archive what its manifests say? Exit 3 with a break. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readEnvironment } from '../shared/config.ts';
+import { type Identities, parseIdentities } from '../shared/crypto/identities.ts';
+import { DaybookError, errorKind } from '../shared/errors.ts';
+import { openLog } from '../shared/log.ts';
+import { openProgress } from '../shared/progress.ts';
+import { openStore } from '../shared/store/open.ts';
+import type { Break } from './breaks.ts';
+import { readSecretsFile, type SecretsOfSources } from './check-delivery.ts';
+import { readArchiveConfiguration } from './configuration.ts';
+import { tableOf } from './table.ts';
+import { type ArchiveReport, verifyArchive } from './verify-archive.ts';
+
+export interface VerifyOptions {
+  readonly identity?: string;
+  readonly secrets?: string;
+  readonly strict?: boolean;
+  readonly json?: boolean;
+}
+
+const maxBreaksShown = 20;
+
+/** Prints what was found. Sets the exit code: 3 with a break, or, when strict, with an incomplete day. */
+export async function verifyCommand(options: VerifyOptions): Promise<void> {
+  const { settings, verifyingKeys } = readArchiveConfiguration();
+  if (options.secrets !== undefined && options.identity === undefined) {
+    throw new DaybookError('usage', { detail: '--secrets needs --identity: the deliveries are sealed' });
+  }
+  const identities = options.identity === undefined ? undefined : readIdentities(options.identity);
+  const secrets =
+    options.secrets === undefined
+      ? undefined
+      : readSecretsFile(options.secrets, readEnvironment(process.env, process.cwd()));
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const { progress, done } = openProgress(openLog('compactor', settings.LOG_LEVEL));
+  // Ids alone are sorted here; not under the data directory, which this command leaves as it is.
+  const temporaryDirectory = mkdtempSync(join(tmpdir(), 'daybook-verify-'));
+  const remove = () => rmSync(temporaryDirectory, { recursive: true, force: true });
+  const stop = () => {
+    remove();
+    process.exit(2);
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  let report: ArchiveReport;
+  try {
+    report = await verifyArchive({ store, prefix, verifyingKeys, identities, secrets, temporaryDirectory, progress });
+  } finally {
+    done();
+    remove();
+    process.off('SIGTERM', stop).off('SIGINT', stop);
+    await store.close();
+  }
+  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
+  const isIncomplete = report.days.some(({ verdict }) => verdict === 'incomplete');
+  if (!report.ok || (options.strict === true && isIncomplete)) process.exitCode = 3;
+}
+
+function readIdentities(path: string): Identities {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
+    throw new DaybookError('usage', { detail: `--identity: the file cannot be read (${reason})` });
+  }
+  return parseIdentities(text);
+}
+
+function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {
+  const { ok, manifests, objects, days, breaks, breaksOmitted, information, deliveries } = report;
+  const rows = days.map(({ source, day, verdict, events, breaks }) => [
+    source,
+    day,
+    verdict,
+    events,
+    breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`,
+  ]);
+  const table = rows.length === 0 ? '' : `${tableOf(['source', 'day', 'verdict', 'events', 'check'], rows)}\n`;
+  const said = information.map(({ key, message }) => `  ${key === null ? '' : `${key}: `}${message}\n`).join('');
+  const counts = `${manifests} manifests, ${objects} objects`;
+  const events = days.reduce((total, day) => total + day.events, 0);
+  const signed = secrets === undefined ? '' : `, ${deliveries.checked} deliveries with a signature that holds`;
+  const verdict = ok ? `OK: ${counts}, ${events} events${signed}.\n` : describeBreaks(breaks, breaksOmitted, counts);
+  return `${table}${verdict}${said === '' ? '' : `\nFor information:\n${said}`}`;
+}
+
+function describeBreaks([first, ...others]: readonly Break[], omitted: number, counts: string): string {
+  const text = ({ manifest, key, message, code }: Break) => `manifest ${manifest}, ${key}: ${message} (${code})\n`;
+  const more = others.length + omitted - Math.min(others.length, maxBreaksShown);
+  return [
+    `BROKEN (${counts} looked at). The first break:\n  ${text(first!)}  ${errorKind(first!.code).hint}\n`,
+    others.length === 0
+      ? ''
+      : `The others:\n${others
+          .slice(0, maxBreaksShown)
+          .map((found) => `  ${text(found)}`)
+          .join('')}`,
+    more === 0 ? '' : `  and ${more} more\n`,
+  ].join('');
+}
