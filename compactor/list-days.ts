@@ -61,14 +61,11 @@ async function walkDays(
   try {
     for await (const page of api.list(window)) {
       for (const event of page) {
-        const day = dayOf(event.createdSeconds * 1000);
+        // Without a time of its own it counts for the day that the walk has reached.
+        if (event.problem === undefined) at = dayOf(event.createdSeconds * 1000);
         const body = Buffer.from(event.text);
-        if (event.problem !== undefined || !isEventId(event.id) || nestingOf(body) > maxNesting) {
-          missing.set(at, [...(missing.get(at) ?? []), event.id]);
-          continue;
-        }
-        if (day < at) at = day;
-        found(event, body);
+        if (event.problem === undefined && isEventId(event.id) && nestingOf(body) <= maxNesting) found(event, body);
+        else missing.set(at, [...(missing.get(at) ?? []), event.id]);
       }
     }
   } catch (failure) {
