@@ -79,7 +79,7 @@ function unwrap(stanzas: readonly Stanza[], tag: string, key: KeyObject): Uint8A
  *   magic, cipher name, kdf name, kdf options, uint32 number of keys, public key,
  *   private section: uint32 check, the same again, `ssh-rsa`, n, e, d, iqmp, p, q, comment, padding.
  */
-function opensshKey(pem: string, line: number): KeyObject {
+export function opensshKey(pem: string, line: number): KeyObject {
   try {
     const base64 = pem
       .split('\n')
@@ -100,16 +100,10 @@ function opensshKey(pem: string, line: number): KeyObject {
     if (inner.uint32() !== check) throw invalid(line, 'is damaged');
     const type = inner.string().toString('latin1');
     if (type !== 'ssh-rsa') throw invalid(line, 'is an OpenSSH key of another type than RSA');
-    const [n, e, d, qi, p, q] = Array.from({ length: 6 }, () => inner.string()) as [
-      Buffer,
-      Buffer,
-      Buffer,
-      Buffer,
-      Buffer,
-      Buffer,
-    ];
+    const next = () => inner.string();
+    const [n, e, d, qi, p, q] = [next(), next(), next(), next(), next(), next()];
     const numbers = { n, e, d, p, q, dp: remainder(d, p), dq: remainder(d, q), qi };
-    const jwk = Object.fromEntries(Object.entries(numbers).map(([name, bytes]) => [name, base64url(bytes)]));
+    const jwk = Object.fromEntries(Object.entries(numbers).map(([name, bytes]) => [name, bytes.toString('base64url')]));
     return createPrivateKey({ key: { kty: 'RSA', ...jwk }, format: 'jwk' });
   } catch (error) {
     throw error instanceof DaybookError ? error : invalid(line, 'is no readable private key');
@@ -121,10 +115,6 @@ function remainder(d: Buffer, prime: Buffer): Buffer {
   const number = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`);
   const hex = (number(d) % (number(prime) - 1n)).toString(16);
   return Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex');
-}
-
-function base64url(bytes: Buffer): string {
-  return bytes.subarray(bytes[0] === 0 ? 1 : 0).toString('base64url');
 }
 
 function invalid(line: number, problem: string): DaybookError {

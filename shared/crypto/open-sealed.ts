@@ -22,7 +22,7 @@ export async function* openPlaintext(ciphertext: Chunks, identities: Identities)
 }
 
 /**
- * The payload of an age file. What comes before a damaged place has been handed out by then.
+ * The payload of an age file. Where a later place is damaged, what comes before it may have been handed out by then.
  * @throws DaybookError `sealed_unreadable`
  */
 export async function* decrypt(ciphertext: Chunks, identities: Identities): Chunks {
@@ -45,12 +45,10 @@ export async function* decrypt(ciphertext: Chunks, identities: Identities): Chun
  */
 export async function* unpack(packed: Chunks): Chunks {
   const gunzip = createGunzip({ chunkSize: 64 * 1024 });
-  const unpacked = pipeline(packed, gunzip);
-  // The loop below meets the same error; a consumer that stops early needs no other.
-  unpacked.catch(() => {});
+  // An error reaches gunzip, and so the loop below; a consumer that stops early stops the source too.
+  pipeline(packed, gunzip).catch(() => {});
   try {
     yield* gunzip;
-    await unpacked;
   } catch (error) {
     throw unreadable(error);
   }
