@@ -1,7 +1,7 @@
 /** THE PATH of the compactor: one night. */
 import { dayOf } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
-import type { Cursor } from '../shared/stream/stream.ts';
+import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
 import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
 import type { CursorRange } from './cursor-ranges.ts';
 import { openSortBudget } from './external-sort.ts';
@@ -39,6 +39,9 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const { reading, quarantine, staged, budget } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
+  await takeBackOffsets(night, reading.recreated, snapshot);
+  // Dies here: the ledger still is ahead of those partitions, so the next run finds them made anew once more.
+
   const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
   const closed: ClosedSource[] = [];
   for (const name of [...names].sort()) {
@@ -59,7 +62,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
   );
   if (Object.keys(sources).length === 0 && quarantined.length === 0 && reading.holes.length === 0) {
-    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id);
+    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     return { manifest: null, days: [], errors, warnings };
   }
 
@@ -130,10 +133,23 @@ function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledg
   }
 }
 
-async function commitOffsets(night: Night, stream: StreamPosition, id: string): Promise<void> {
+/** Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. */
+async function takeBackOffsets(night: Night, recreated: readonly string[], snapshot: StreamSnapshot): Promise<void> {
+  if (recreated.length === 0) return;
+  await night.stream.commit(
+    new Map(recreated.map((partition) => [partition, snapshot.partitions.get(partition)?.start ?? 0n])),
+  );
+}
+
+async function commitOffsets(
+  night: Night,
+  stream: StreamPosition,
+  id: string,
+  except: readonly string[] = [],
+): Promise<void> {
   if (stream.id !== id) return;
-  const positions = Object.entries(stream.partitions).map(
-    ([partition, { next }]) => [partition, BigInt(next)] as const,
+  const positions = Object.entries(stream.partitions).flatMap(([partition, { next }]) =>
+    except.includes(partition) ? [] : [[partition, BigInt(next)] as const],
   );
   await night.stream.commit(new Map(positions));
 }
