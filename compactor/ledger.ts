@@ -62,7 +62,6 @@ export async function* readManifests(
   let expected = 1;
   let waiting: { number: number; key: string; bytes: Promise<Buffer> }[] = [];
   const settle = async function* () {
-    // All are awaited before the first is used: none may reject unheard.
     const settled = await Promise.allSettled(waiting.map((one) => one.bytes));
     for (const [index, { number, key }] of waiting.entries()) {
       const result = settled[index]!;
@@ -76,7 +75,10 @@ export async function* readManifests(
     if (key !== manifestKey(prefix, number)) {
       throw new DaybookError('ledger_broken', { detail: `expected ${manifestKey(prefix, number)}, found ${key}` });
     }
-    waiting.push({ number, key, bytes: readWhole(store, key) });
+    const bytes = readWhole(store, key);
+    // Heard in `settle`, if it comes to that: the list may break off before, and that failure is the one to tell.
+    bytes.catch(() => {});
+    waiting.push({ number, key, bytes });
     expected += 1;
     if (waiting.length === readAhead) yield* settle();
   }
