@@ -68,18 +68,82 @@ const prefix = z
   .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be folder names joined by single slashes, without one at the ends')
   .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part');
 
+/** PEM text, or the path of a file with it. */
+const pemOrPath = textOrPath(pem);
+
+const kafkaParams = z.strictObject({
+  brokers: z.array(z.string().regex(/^[\w.-]+:\d{1,5}$/, 'must be host:port')).min(1, 'names no broker'),
+  topic: z
+    .string()
+    .regex(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'must be 1 to 249 letters, digits, dots, underscores or hyphens'),
+  /** TLS; `ca` where the brokers' certificates are not of a public authority, `cert` and `key` where they ask for one. */
+  ssl: z
+    .union([
+      z.boolean(),
+      z
+        .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
+        .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together'),
+    ])
+    .optional(),
+  sasl: z
+    .strictObject({
+      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+      username: z.string().min(1, 'is empty'),
+      password: z.string().min(1, 'is empty'),
+    })
+    .optional(),
+  /** Makes the topic where it is not there. */
+  create: z
+    .strictObject({ partitions: z.int().min(1).max(1_000), replicationFactor: z.int().min(1).max(9) })
+    .optional(),
+});
+export type KafkaParams = z.infer<typeof kafkaParams>;
+
+/** Where a server other than AWS answers. */
+const serviceEndpoint = z
+  .url({ protocol: /^https?$/, message: 'is no http or https URL' })
+  .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');
+
 export const streamSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('embedded') }),
-  z
-    .looseObject({ type: z.enum(['kafka', 'kinesis']) })
-    .refine(() => false, 'is not available in this version of daybook'),
+  z.strictObject({ type: z.literal('kafka'), params: kafkaParams }),
+  z.looseObject({ type: z.literal('kinesis') }).refine(() => false, 'is not available in this version of daybook'),
 ]);
+
+/** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
+const s3Params = z
+  .strictObject({
+    // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
+    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no name of a bucket'),
+    prefix: prefix.optional(),
+    region: z
+      .string()
+      .regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region')
+      .optional(),
+    endpoint: serviceEndpoint.optional(),
+    /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
+    forcePathStyle: z.boolean().optional(),
+    /** Server-side encryption, on top of age; the bucket's own default where not given. */
+    sse: z.enum(['AES256', 'aws:kms']).optional(),
+    /** The key's id or ARN; the account's default key where not given. */
+    kmsKeyId: z.string().min(1, 'is empty').optional(),
+    /** Those alone whose objects can be read at once: every run reads manifests and ids. */
+    storageClass: z.enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']).optional(),
+    /** How the server checks what it receives: by a CRC-32 header, or Content-MD5 for endpoints that refuse the former. */
+    checksum: z.enum(['crc32', 'md5']).optional(),
+  })
+  .refine(({ sse, kmsKeyId }) => kmsKeyId === undefined || sse === 'aws:kms', {
+    path: ['kmsKeyId'],
+    message: 'is used with sse aws:kms alone',
+  });
+export type S3Params = z.infer<typeof s3Params>;
+
 export const storeSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('directory'),
     params: z.strictObject({ path: z.string().min(1).optional(), prefix: prefix.optional() }).optional(),
   }),
-  z.looseObject({ type: z.literal('s3') }).refine(() => false, 'is not available in this version of daybook'),
+  z.strictObject({ type: z.literal('s3'), params: s3Params }),
 ]);
 
 export const settings = {
@@ -98,7 +162,8 @@ export const settings = {
   }),
   DAYBOOK_STREAM: setting({
     of: 'both',
-    meaning: 'The stream: `{"type":"embedded"}`.',
+    meaning:
+      'The stream: `{"type":"embedded"}`, or `{"type":"kafka","params":{"brokers":["host:9092"],"topic":…,"ssl":…,"sasl":…}}`.',
     default: '{"type":"embedded"}',
     secret: true,
     schema: json(streamSchema),
@@ -106,7 +171,7 @@ export const settings = {
   DAYBOOK_STORE: setting({
     of: 'compactor',
     meaning:
-      'The archive: `{"type":"directory","params":{"path":…,"prefix":…}}`; without a path `archive` in the data directory.',
+      'The archive: `{"type":"directory","params":{"path":…,"prefix":…}}`; without a path `archive` in the data directory. Or `{"type":"s3","params":{"bucket":…,"prefix":…,"region":…,"endpoint":…,"forcePathStyle":…,"sse":…}}`.',
     default: '{"type":"directory"}',
     schema: json(storeSchema),
   }),

@@ -1,49 +1,51 @@
-# What the service scripts share; see service.ts for what each of them promises. Sourced, not run.
-set -euo pipefail
+# Sourced by s3.sh and kinesis.sh: installs what they run, and runs it as service.ts tells.
+set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-services=$root/.services
-mkdir -p "$services"
+PATH="$root/node_modules/.bin:$PATH"
 
-# A port of 127.0.0.1 that is free now.
+unavailable() {
+  echo "$1" >&2
+  exit 69
+}
+
+# install NAME FILE COMMAND…: runs COMMAND unless FILE is there. Two test files may come here at once: one installs.
+install() {
+  local name=$1 file=$2
+  shift 2
+  [ -e "$file" ] && return
+  [ "${SERVICES_INSTALL:-}" = no ] && unavailable "$name is not installed"
+  command -v "$1" >/dev/null || unavailable "$name is installed with $1, which is not installed"
+  mkdir -p "$root/.services"
+  exec 9>"$root/.services/$name.lock"
+  flock 9
+  [ -e "$file" ] || "$@" >&2 || unavailable "$1 could not fetch $name"
+  exec 9>&-
+}
+
 free_port() {
   node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
 }
 
-# install_once NAME FILE COMMAND…: runs COMMAND unless FILE is there; of several at once, one does it.
-install_once() {
-  local name=$1 file=$2
-  shift 2
-  (
-    flock 9
-    [ -e "$file" ] || "$@"
-  ) 9>"$services/$name.lock" >&2
-}
-
-# serve READY_JSON CHECK COMMAND…: runs COMMAND, prints the ready line as soon as CHECK (a shell command) succeeds, and
-# stays until COMMAND ends, TERM comes, or stdin ends. The server's pid takes the place of PID in READY_JSON.
+# serve FACTS CHECK COMMAND…: runs COMMAND in the folder $folder, prints `ready FACTS` with its pid as soon as CHECK
+# succeeds. Ends with it, on SIGTERM, and when stdin closes; the folder goes where it is the script's own.
 serve() {
-  local ready=$1 check=$2 pid watcher=
+  local facts=$1 check=$2 server watcher=
   shift 2
-  # Bash gives a background command /dev/null as its stdin unless told otherwise.
-  exec 8<&0
-  "$@" 8<&- >&2 &
-  pid=$!
-  trap 'kill -TERM "$pid" 2>/dev/null' TERM INT
-  if [ "${STOP_WITH_STDIN:-}" = 1 ]; then
-    { cat <&8 >/dev/null; kill -TERM "$pid" 2>/dev/null; } >/dev/null 2>&1 &
+  "$@" >"$folder/server.log" 2>&1 </dev/null &
+  server=$!
+  trap 'kill -TERM $server 2>/dev/null' TERM INT
+  if [ -p /dev/stdin ] || [ -S /dev/stdin ]; then
+    exec 8<&0
+    { cat <&8 >/dev/null; kill -TERM $server 2>/dev/null; } >/dev/null 2>&1 &
     watcher=$!
   fi
-  for _ in $(seq 1 "${READY_TRIES:-600}"); do
-    if eval "$check" >/dev/null 2>&1; then
-      echo "ready ${ready//PID/$pid}"
-      break
-    fi
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
+  until eval "$check" >/dev/null 2>&1; do
+    kill -0 $server 2>/dev/null || { tail -n 30 "$folder/server.log" >&2; exit 1; }
+    sleep 0.05
   done
-  # A trapped signal ends a wait before the server has ended.
-  local code=0
-  while kill -0 "$pid" 2>/dev/null; do wait "$pid" && code=0 || code=$?; done
-  [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
-  return "$code"
+  echo "ready ${facts%\}},\"pid\":$server}"
+  # A trapped signal ends the first wait before the server has ended.
+  while kill -0 $server 2>/dev/null; do wait $server; done
+  [ -z "$watcher" ] || pkill -P $watcher 2>/dev/null
+  [ -z "${temporary:-}" ] || rm -rf "$temporary"
 }

@@ -1,22 +1,18 @@
 #!/usr/bin/env bash
-# versitygw, an S3 server over a folder: path style, 127.0.0.1, region us-east-1, access key `test`, secret `testsecret`.
-# usage: s3.sh install | installed | DATADIR [PORT]. Ready line: {"pid":…,"endpoint":"http://…"}
+# versitygw, an S3 server over a folder: s3.sh [FOLDER PORT]; without arguments a folder of its own and a free port.
+# Path style, region us-east-1, access key `test`, secret key `testsecret`. Ready: {"endpoint":"http://127.0.0.1:PORT","pid":…}
 source "$(dirname "$0")/common.sh"
-version=v1.8.0
-gateway=$services/s3/$version/versitygw
-
-install() { GOBIN=$(dirname "$gateway") go install "github.com/versity/versitygw/cmd/versitygw@$version"; }
-
-case ${1:?install, installed or a data directory} in
-  install) install_once s3 "$gateway" install ;;
-  installed) [ -x "$gateway" ] ;;
-  *)
-    mkdir -p "$1/data" "$1/versions" "$1/iam"
-    directory=$(cd "$1" && pwd)
-    port=${2:-$(free_port)}
-    export ROOT_ACCESS_KEY=test ROOT_SECRET_KEY=testsecret
-    serve "{\"pid\":PID,\"endpoint\":\"http://127.0.0.1:$port\"}" "curl -fsS http://127.0.0.1:$port/health" \
-      "$gateway" --port "127.0.0.1:$port" --region us-east-1 --iam-dir "$directory/iam" --health /health --quiet \
-      posix --versioning-dir "$directory/versions" "$directory/data"
-    ;;
-esac
+version=1.8.0
+gateway=$root/.services/versitygw-$version/versitygw
+GOBIN=$(dirname "$gateway") install "versitygw-$version" "$gateway" \
+  go install "github.com/versity/versitygw/cmd/versitygw@v$version"
+if [ $# -eq 2 ]; then
+  folder=$1 port=$2
+else
+  temporary=$(mktemp -d) folder=$temporary port=$(free_port)
+fi
+mkdir -p "$folder/data" "$folder/versions" "$folder/iam"
+export ROOT_ACCESS_KEY=test ROOT_SECRET_KEY=testsecret
+serve "{\"endpoint\":\"http://127.0.0.1:$port\"}" "curl -fsS http://127.0.0.1:$port/health" \
+  "$gateway" --port "127.0.0.1:$port" --region us-east-1 --iam-dir "$folder/iam" --health /health --quiet \
+  posix --versioning-dir "$folder/versions" "$folder/data"
