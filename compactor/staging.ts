@@ -4,9 +4,10 @@
  * which the operating system lets go when the process dies; SQLite's file locks are that lock.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { DaybookError } from '../shared/errors.ts';
 
 export interface Staging {
   readonly directory: string;
@@ -18,7 +19,7 @@ export function openStaging(dataDirectory: string): Staging {
   mkdirSync(root, { recursive: true, mode: 0o700 });
   // One run at a time sweeps and opens, so none can sweep a folder whose lock is not taken yet.
   const turn = takeLock(join(root, 'turn.lock'), 10_000);
-  if (turn === undefined) throw new Error(`another run holds ${join(root, 'turn.lock')}`);
+  if (turn === undefined) throw new DaybookError('staging_failed', { detail: 'another run holds staging/turn.lock' });
   try {
     for (const name of readdirSync(root, { withFileTypes: true })) {
       if (name.isDirectory()) sweep(join(root, name.name));
@@ -29,7 +30,7 @@ export function openStaging(dataDirectory: string): Staging {
     return {
       directory,
       remove() {
-        rmSync(directory, { recursive: true, force: true });
+        removeFolder(directory);
         lock?.close();
       },
     };
@@ -38,21 +39,35 @@ export function openStaging(dataDirectory: string): Staging {
   }
 }
 
+/** Removes what a dead run left. A living one may be removing its own at the same time: then there is nothing to do. */
 function sweep(directory: string): void {
-  const lock = takeLock(join(directory, 'run.lock'), 0);
-  if (lock === undefined) return;
-  rmSync(directory, { recursive: true, force: true });
-  lock.close();
+  try {
+    const lock = takeLock(join(directory, 'run.lock'), 0);
+    if (lock === undefined) return;
+    removeFolder(directory);
+    lock.close();
+  } catch (error) {
+    if (existsSync(directory)) throw error;
+  }
 }
+
+/** Tries again where another run puts its lock into a folder that is on its way out. */
+function removeFolder(directory: string): void {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+}
+
+const sqliteBusy = 5;
 
 /** An exclusive lock on a file, or undefined where somebody holds it. */
 function takeLock(path: string, waitMs: number): DatabaseSync | undefined {
-  const database = new DatabaseSync(path, { timeout: waitMs });
+  let database: DatabaseSync | undefined;
   try {
+    database = new DatabaseSync(path, { timeout: waitMs });
     database.exec('BEGIN EXCLUSIVE');
     return database;
-  } catch {
-    database.close();
-    return undefined;
+  } catch (error) {
+    database?.close();
+    if ((error as { errcode?: unknown }).errcode === sqliteBusy) return undefined;
+    throw error;
   }
 }
