@@ -1,9 +1,14 @@
 /** Compactors that are killed with SIGKILL at any moment, and two that run at once, as processes of their own. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as rest } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import type { Books } from '../compactor/books.ts';
 import { assertBooks, assertUnchanged, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
@@ -130,5 +135,17 @@ test('a process that dies beside one that lives takes nothing from it', async ()
     await assertMended(scenario);
   } finally {
     await books.close();
+  }
+});
+
+test('processes that open and remove their staging folders at the same time never meet an error, and leave nothing', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'daybook-staging-'));
+  const program = fileURLToPath(new URL('night-staging.ts', import.meta.url));
+  try {
+    const children = [1, 2, 3].map(() => spawn(process.execPath, [program, directory, '300'], { stdio: 'inherit' }));
+    for (const ended of children.map((child) => once(child, 'close'))) assert.deepEqual(await ended, [0, null]);
+    assert.deepEqual(readdirSync(join(directory, 'staging')), ['turn.lock']);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
   }
 });
