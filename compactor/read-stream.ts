@@ -4,7 +4,7 @@
  * above `next`, outside `done`, and are read again by a later run).
  */
 import { createHash } from 'node:crypto';
-import { addDays, type Day, dayMs, dayOf, parseInstant } from '../shared/clock.ts';
+import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
 import { type Envelope, readEnvelope, sourceOf } from '../shared/envelope.ts';
 import { maxNesting, nestingOf } from '../shared/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../shared/stream/stream.ts';
@@ -131,24 +131,11 @@ interface ReadRecord {
   readonly account?: string;
 }
 
-/** `dayOf`, remembering the last answer: records of one day come together. */
-const dayAt = (() => {
-  let number = Number.NaN;
-  let day: Day = '';
-  return (instantMs: number): Day => {
-    if (Math.floor(instantMs / dayMs) !== number) {
-      number = Math.floor(instantMs / dayMs);
-      day = dayOf(instantMs);
-    }
-    return day;
-  };
-})();
-
 /** What a stream record is, or why it goes to the quarantine. */
 function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reason: string } {
   const envelope = readEnvelope(value);
   if ('reason' in envelope) return envelope;
-  const { header, data } = envelope;
+  const { header, data, instantMs } = envelope;
   if (nestingOf(data) > maxNesting) return { reason: 'data is nested too deeply' };
   let event: unknown;
   try {
@@ -158,7 +145,6 @@ function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reas
   }
   if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
   const { kind, name } = sourceOf(header)!;
-  const instantMs = parseInstant(header.time ?? header.receivedat)!;
   let account: string | undefined;
   if (kind === 'stripe') {
     const claimed = stripeFacts(event);
@@ -167,7 +153,7 @@ function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reas
     account = claimed.account;
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
-  const day = dayAt(instantMs);
+  const day = dayOf(instantMs);
   if (day > addDays(today, 1)) return { reason: 'time is in the future' };
   return { envelope, name, kind, day, instantMs, ...(account === undefined ? {} : { account }) };
 }

@@ -11,8 +11,13 @@ export const dayMs = 86_400_000;
 export type Day = string;
 
 export function dayOf(instant: Date | number): Day {
-  return new Date(instant).toISOString().slice(0, 10);
+  const number = Math.floor(Number(instant) / dayMs);
+  // Records of one day come together: the last answer is remembered.
+  if (number !== lastDay.number) lastDay = { number, day: new Date(number * dayMs).toISOString().slice(0, 10) };
+  return lastDay.day;
 }
+
+let lastDay = { number: 0, day: '1970-01-01' };
 
 export function startOfDayMs(day: Day): number {
   return Date.parse(`${day}T00:00:00.000Z`);

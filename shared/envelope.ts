@@ -39,11 +39,14 @@ export interface Envelope {
   readonly header: EnvelopeHeader;
   /** The header's own bytes, without the brace that would close it. */
   readonly headerBytes: Buffer;
+  /** The instant of the claimed time, or of the receipt where none is claimed. */
+  readonly instantMs: number;
   readonly data: Buffer;
 }
 
 const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid'] as const;
 const requiredMembers = ['id', 'source', 'type', 'receivedat', 'via', 'scheme'] as const;
+const isReceipt = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const dataMark = Buffer.from(',"data":');
 const vias: ReadonlySet<string> = new Set<Via>(['webhook', 'events', 'list', 'restore']);
 
@@ -90,9 +93,10 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
   if (!vias.has(header.via)) return { reason: 'via is unknown' };
   if (sourceOf(header) === undefined) return { reason: 'source is malformed or reserved' };
   if (!isEventId(header.id)) return { reason: 'id is too long or has control characters' };
-  if (parseInstant(header.receivedat) === undefined) return { reason: 'receivedat is no date-time' };
-  if (header.time !== undefined && parseInstant(header.time) === undefined) return { reason: 'time is no date-time' };
-  return { header, headerBytes: bytes.subarray(0, mark), data: bytes.subarray(mark + dataMark.length, -1) };
+  if (!isReceipt.test(header.receivedat)) return { reason: 'receivedat is no UTC date-time with milliseconds' };
+  const instantMs = parseInstant(header.time ?? header.receivedat);
+  if (instantMs === undefined) return { reason: 'time is no date-time' };
+  return { header, headerBytes: bytes.subarray(0, mark), instantMs, data: bytes.subarray(mark + dataMark.length, -1) };
 }
 
 /** The kind and the configured name in an envelope's `source`. */

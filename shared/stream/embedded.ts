@@ -13,7 +13,7 @@ import type { AppendRecord, Cursor, EventStreamReader, EventStreamWriter, Stream
 
 const batchRows = 1_000;
 /** A batch ends with the record that reaches this. */
-const batchBytes = 4 * 1024 * 1024;
+const batchBytes = 512 * 1024;
 const defaultRetainMs = 8 * dayMs;
 /** A consumer that committed nothing for this long keeps no records from being dropped. */
 const consumerExpiryMs = 30 * dayMs;

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openStaging } from '../../compactor/staging.ts';
+
+let data: string;
+before(() => {
+  data = mkdtempSync(join(tmpdir(), 'daybook-staging-'));
+});
+after(() => rmSync(data, { recursive: true, force: true }));
+
+const folders = () =>
+  readdirSync(join(data, 'staging'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+
+test('a run has a folder that others cannot read, and removes it', () => {
+  const staging = openStaging(data);
+  assert.equal(statSync(staging.directory).mode & 0o777, 0o700);
+  staging.remove();
+  assert.deepEqual(folders(), []);
+});
+
+test('what a dead run left is removed when the next one starts; what a living one has stays', async () => {
+  const living = openStaging(data);
+  const script = `const { openStaging } = await import(${JSON.stringify(new URL('../../compactor/staging.ts', import.meta.url).href)});
+    process.stdout.write(openStaging(${JSON.stringify(data)}).directory); setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [directory] = await once(child.stdout, 'data');
+  writeFileSync(join(String(directory), 'plaintext'), 'secret');
+  openStaging(data).remove();
+  assert.ok(existsSync(join(String(directory), 'plaintext')), 'it lives');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  openStaging(data).remove();
+  assert.ok(!existsSync(String(directory)));
+  assert.ok(existsSync(living.directory));
+  living.remove();
+});
