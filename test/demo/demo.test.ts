@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { requireCommand } from '../require-service.ts';
+
+const run = promisify(execFile);
+const root = dirname(dirname(import.meta.dirname));
+// With a space: what the demo prints must be quoted.
+const folder = await mkdtemp(join(tmpdir(), 'daybook demo-'));
+after(() => rm(folder, { recursive: true, force: true }));
+
+async function demo(): Promise<string> {
+  const { stdout } = await run(process.execPath, [join(root, 'test/demo/demo.ts')], {
+    cwd: root,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, DAYBOOK_DATA_DIR: folder },
+    timeout: 60_000,
+  });
+  return stdout;
+}
+
+/** The commands below a line `# …` of the demo's last part, run as pasted into a shell. */
+async function paste(printed: string, what: RegExp): Promise<string> {
+  const block = printed
+    .split(/\n(?=# )/)
+    .find((text) => what.test(text))
+    ?.split('\n\n')[0];
+  assert.ok(block !== undefined, `nothing printed for ${what}`);
+  const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', block], { cwd: root });
+  return stdout;
+}
+
+let printed = '';
+
+test('the demo ends by itself with exit 0 in under a minute, and again a second time', async () => {
+  await demo();
+  printed = await demo();
+  assert.match(printed, /Stripe webhook, wrong signature +5 +400 signature_mismatch/);
+  assert.match(printed, /These are the numbers that were sent/);
+  assert.match(printed, /A second run finds nothing new|one more day was closed/);
+  assert.match(printed, /^OK: \d manifest/m);
+  const runs = (await readdir(join(folder, 'demo'))).filter((name) => name !== 'development');
+  assert.equal(runs.length, 2);
+});
+
+test('what the demo prints fits the terminal and shows no secret', () => {
+  const lines = printed.slice(printed.indexOf('\n5. '), printed.indexOf('\n6. ')).split('\n');
+  assert.equal(lines.filter((line) => line.startsWith('delivered ') || line.startsWith('recovered ')).length, 2);
+  for (const line of lines) assert.ok(line.length <= 100, line);
+  assert.doesNotMatch(printed, /whsec_|AGE-SECRET-KEY|PRIVATE KEY|sk_test/);
+});
+
+test('the printed age command opens the archived day, in order, each event once', async (t) => {
+  if (!requireCommand(t, 'age') || !requireCommand(t, 'jq')) return;
+  const lines = (await paste(printed, /^# Open /)).trim().split('\n');
+  const events = lines.map((line) => JSON.parse(line) as [number, string, string]);
+  assert.equal(events.length, 60);
+  assert.equal(new Set(events.map(([, id]) => id)).size, 60);
+  assert.deepEqual(
+    events,
+    [...events].sort(([a, idA], [b, idB]) => a - b || (idA < idB ? -1 : 1)),
+  );
+});
+
+test('the printed commands give the SHA-256 that the manifest says', async (t) => {
+  if (!requireCommand(t, 'age') || !requireCommand(t, 'jq')) return;
+  const [found, said] = (await paste(printed, /^# Compare /)).trim().split('\n');
+  assert.equal(found, `${said}  -`);
+});
+
+test('the printed openssl command verifies the signature of the manifest', async (t) => {
+  if (!requireCommand(t, 'openssl') || !requireCommand(t, 'jq')) return;
+  assert.match(await paste(printed, /^# Check the manifest/), /Signature Verified Successfully/);
+});
+
+test('the printed daybook commands verify and list the archive', async () => {
+  const output = await paste(printed, /^# The same and more/);
+  assert.match(output, /^OK: 1 manifests?/m);
+  assert.match(output, /^Newest archived day: /m);
+});

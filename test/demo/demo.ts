@@ -1,0 +1,214 @@
+/**
+ * `npm run demo`: the main job end to end, to be read. A simulated Stripe and a billing server send four days of events
+ * to a real ingest; the night closes three of them; the archive is checked and opened. Every run has a folder of its
+ * own under `<data directory>/demo`; nothing else is touched. Exit 0 if the archive holds what it should.
+ */
+import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { newestClosedDay } from '../../compactor/close-source.ts';
+import type { ArchiveList } from '../../compactor/list-archive.ts';
+import type { NightReport } from '../../compactor/night.ts';
+import type { ArchiveReport } from '../../compactor/verify-archive.ts';
+import { developmentValues, makeDevelopmentFiles } from '../../deploy/scripts/development-values.ts';
+import { defaultOf } from '../../shared/config.ts';
+import { parseIdentities } from '../../shared/crypto/identities.ts';
+import { linesOf, openPlaintext } from '../../shared/crypto/open-sealed.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { listedCopy } from '../stripe/events.ts';
+import { startFakeStripe } from '../stripe/fake-stripe.ts';
+import { sendWebhook } from '../stripe/webhook-sender.ts';
+import { commandsByHand } from './by-hand.ts';
+import {
+  describeAnswers,
+  describeByHand,
+  describeCheck,
+  describeLines,
+  describeNight,
+  describeObjects,
+  manifestName,
+  say,
+  shown,
+  title,
+} from './describe.ts';
+import { sendPanda } from './panda-sender.ts';
+import { openPrograms } from './programs.ts';
+import { type Delivery, makeTraffic, type Traffic } from './traffic.ts';
+
+const senders = 8;
+const lagSeconds = 3600;
+
+interface Secrets {
+  readonly platform: string;
+  readonly billing: string;
+}
+
+async function demo(): Promise<void> {
+  const base = join(process.env.DAYBOOK_DATA_DIR ?? defaultOf('DAYBOOK_DATA_DIR'), 'demo');
+  const run = makeRunFolder(base);
+  const { environment, warning } = await developmentValues(['COMPACTOR_RECIPIENTS', 'COMPACTOR_SIGNING_KEY'], base);
+  process.stderr.write(warning);
+  const keys = await makeDevelopmentFiles(base);
+  const traffic = makeTraffic(run, newestClosedDay(new Date(), lagSeconds), Date.now());
+
+  const stripe = await startFakeStripe();
+  for (const { text } of traffic.account) stripe.add(listedCopy(text));
+  const sources = join(run, 'sources.json');
+  const secrets = writeSources(keys.sources, sources, stripe.apiKey);
+  const programs = openPrograms(run, {
+    DAYBOOK_DATA_DIR: '.',
+    DAYBOOK_SOURCES: 'sources.json',
+    STRIPE_API_BASE: stripe.base.href,
+    INGEST_PORT: '0',
+    COMPACTOR_RECIPIENTS: environment.COMPACTOR_RECIPIENTS!,
+    COMPACTOR_SIGNING_KEY_FILE: relative(run, keys.signingKey),
+    COMPACTOR_LAG_SECONDS: String(lagSeconds),
+  });
+
+  try {
+    title('1. Stripe and a billing server deliver to ingest');
+    const url = await programs.startIngest();
+    describeAnswers(await deliver(traffic, url, secrets), traffic.lost.size);
+
+    title('2. The night closes the days');
+    const night = await programs.compactor<NightReport>(['run']);
+    const days = night.days.filter(({ counts }) => counts.delivered + counts.recovered > 0);
+    describeNight(days, night);
+    checkDays(days, traffic);
+    const { manifest: second } = await programs.compactor<NightReport>(['run']);
+    say(
+      second === null
+        ? 'A second run finds nothing new and writes nothing.'
+        : `A second run writes manifest ${second}: meanwhile one more day was closed.`,
+    );
+
+    title('3. Where the newest day of the platform lies');
+    const list = await programs.compactor<ArchiveList>(['list']);
+    const archived = list.days.filter(({ events }) => events > 0);
+    const newest = archived.filter(({ source }) => source === 'platform').at(-1)!;
+    const archive = join(run, 'archive');
+    describeObjects(archive, newest, night.manifest!);
+    say(`Events of days that are not closed yet wait in the stream; the oldest are of ${list.oldestUnarchivedDay}.`);
+
+    title('4. The archive proves itself');
+    const identity = relative(run, keys.identity);
+    describeCheck(
+      await programs.compactor<ArchiveReport>(['verify', '--identity', identity, '--secrets', 'sources.json']),
+    );
+
+    title('5. Three lines, opened with the private key that neither program was given');
+    const part = join(archive, newest.parts[0]!.key);
+    const billing = archived.filter(({ source }) => source === 'billing').at(-1)!;
+    describeLines(await threeLines(part, join(archive, billing.parts[0]!.key), keys.identity, traffic));
+
+    title('6. The same by hand');
+    const manifest = join(archive, manifestName(night.manifest!));
+    describeByHand(commandsByHand({ run, ...keys, sources, part, manifest }, newest.source, newest.day));
+    say(`Logs: ${shown(join(run, 'ingest.log'))} and compactor.log beside it.`);
+    say(`Remove ${shown(base)} when you have seen enough.`);
+  } finally {
+    await programs.stopIngest();
+    await stripe.close();
+  }
+}
+
+function makeRunFolder(base: string): string {
+  mkdirSync(base, { recursive: true, mode: 0o700 });
+  const stamp = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
+  for (let count = 1; ; count++) {
+    const path = join(base, count === 1 ? stamp : `${stamp}-${count}`);
+    try {
+      mkdirSync(path, { mode: 0o700 });
+      return path;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+}
+
+/** The development sources, with an API key to list Stripe's events with. */
+function writeSources(from: string, to: string, apiKey: string): Secrets {
+  const [platform, billing] = JSON.parse(readFileSync(from, 'utf8'));
+  writeFileSync(to, JSON.stringify([{ ...platform, apiKey }, billing], null, 2), { mode: 0o600 });
+  return { platform: platform.secrets[0], billing: billing.secrets[0] };
+}
+
+/** Sends everything, some at a time, and counts how each kind was answered. */
+async function deliver(traffic: Traffic, url: URL, secrets: Secrets): Promise<[string, number, string][]> {
+  const counts = new Map<string, number>();
+  const waiting = [...traffic.deliveries];
+  const send = async () => {
+    for (let delivery = waiting.shift(); delivery !== undefined; delivery = waiting.shift()) {
+      const { status, body } = await sendOne(delivery, url, secrets);
+      const { code } = JSON.parse(body);
+      const key = JSON.stringify([kindOf(delivery), code === undefined ? String(status) : `${status} ${code}`]);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: senders }, send));
+  return [...counts].sort().map(([key, count]) => {
+    const [kind, answer] = JSON.parse(key);
+    return [kind, count, answer];
+  });
+}
+
+function sendOne(delivery: Delivery, url: URL, secrets: Secrets): Promise<{ status: number; body: string }> {
+  // A sender signs each attempt anew: here half a minute lies between them.
+  const signedAt = new Date(Date.now() - (delivery.kind === 'again' ? 0 : 30_000));
+  if (delivery.to === 'billing') {
+    return sendPanda({ url: new URL('/events', url), body: delivery.body, secret: secrets.billing, date: signedAt });
+  }
+  return sendWebhook({
+    url: new URL('/webhooks/platform', url),
+    body: delivery.body,
+    secrets: [delivery.kind === 'forged' ? 'whsec_of_somebody_else' : secrets.platform],
+    timestampSeconds: Math.floor(signedAt.getTime() / 1000),
+  });
+}
+
+function kindOf(delivery: Delivery): string {
+  if (delivery.to === 'billing') {
+    const what = `Billing, ${delivery.events === 1 ? 'one event' : 'an array of events'}`;
+    return delivery.kind === 'again' ? `${what}, once more` : what;
+  }
+  const kinds = {
+    first: 'Stripe webhook',
+    again: 'Stripe webhook, once more',
+    forged: 'Stripe webhook, wrong signature',
+  };
+  return kinds[delivery.kind];
+}
+
+/** Throws if the archive's days are not what was sent. */
+function checkDays(days: NightReport['days'], { expected }: Traffic): void {
+  const found = new Map(days.map(({ source, day, counts }) => [`${source} ${day}`, counts]));
+  for (const [day, { delivered, recovered, duplicates }] of expected) {
+    const counts = found.get(day);
+    if (counts?.delivered !== delivered || counts.recovered !== recovered || counts.duplicates !== duplicates) {
+      throw new Error(`${day}: ${JSON.stringify(counts)} is not what was sent`);
+    }
+  }
+  say('These are the numbers that were sent.');
+}
+
+/** A delivered and a recovered line of the platform's part, and one of the billing server's. */
+async function threeLines(part: string, billingPart: string, identityFile: string, { lost }: Traffic) {
+  const platform = await openPart(part, identityFile);
+  const isLost = (line: string) => lost.has(JSON.parse(line).id);
+  return [
+    { label: 'delivered', line: platform.find((line) => !isLost(line))! },
+    { label: 'recovered', line: platform.find(isLost)! },
+    { label: 'billing', line: (await openPart(billingPart, identityFile))[0]! },
+  ];
+}
+
+async function openPart(path: string, identityFile: string): Promise<string[]> {
+  const identities = parseIdentities(readFileSync(identityFile, 'utf8'));
+  return Array.fromAsync(linesOf(openPlaintext(createReadStream(path), identities)), String);
+}
+
+try {
+  await demo();
+} catch (error) {
+  process.stderr.write(`demo: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}
