@@ -24,6 +24,9 @@ export interface IdRegister {
   close(): void;
 }
 
+/** Without the private key this tells a Stripe event from others: `evt_1NG8Du2eZvKYlo2CUI79vXWy`, `evt_test_65R9Ijk8…`. */
+const looksLikeStripe = /^evt_\w{14,}$/;
+
 export function openIdRegister(budget: SortBudget): IdRegister {
   const sorter = budget.sorter();
   const places: PlaceOfIds[] = [];
@@ -56,8 +59,7 @@ export function openIdRegister(budget: SortBudget): IdRegister {
     refuseRepeated(breaks) {
       const repeats = new Map<PlaceOfIds, { id: string; other: PlaceOfIds; more: number }>();
       for (const { id, found } of repeatedIds()) {
-        // Without the private key a Stripe event is known by how Stripe's ids begin.
-        const isStripe = id.startsWith('evt_') && !cloudEventSources.has(found[0]!.source);
+        const isStripe = looksLikeStripe.test(id) && !cloudEventSources.has(found[0]!.source);
         found.sort((a, b) => a.manifest - b.manifest || (a.day < b.day ? -1 : 1));
         for (const [at, place] of found.entries()) {
           const other = found.slice(0, at).find((earlier) => isStripe || isSeen(place, earlier));
@@ -77,12 +79,7 @@ export function openIdRegister(budget: SortBudget): IdRegister {
   };
 }
 
-/** Whether the run that wrote the later one must have found the earlier one. */
+/** Whether the run that wrote the later one must have found the earlier one; within one run that of the earlier day. */
 function isSeen(later: PlaceOfIds, earlier: PlaceOfIds): boolean {
-  // Within one run copies are gathered from the oldest day on.
-  const [day, archived] =
-    later.manifest === earlier.manifest && later.day < earlier.day
-      ? [earlier.day, later.day]
-      : [later.day, earlier.day];
-  return archived >= addDays(day, -lookBackDays) && archived <= addDays(day, lookAheadDays);
+  return earlier.day >= addDays(later.day, -lookBackDays) && earlier.day <= addDays(later.day, lookAheadDays);
 }

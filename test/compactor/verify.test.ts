@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import fs from 'node:fs';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { generateIdentity } from 'age-encryption';
 import type { Break } from '../../compactor/breaks.ts';
 import type { Manifest, Part } from '../../compactor/manifest.ts';
 import type { ArchiveReport } from '../../compactor/verify-archive.ts';
+import { addDays } from '../../shared/clock.ts';
 import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
@@ -32,14 +34,23 @@ let part: Part;
 let otherPart: Part;
 let laterPart: Part;
 
-beforeEach(async () => {
+/** The archive as it was written, for every test anew. */
+let kept: string;
+
+before(async () => {
   books = await openArchive();
+  kept = join(books.directory, 'kept');
+  fs.cpSync(books.archive, kept, { recursive: true });
   [first, second] = [await books.manifest(1), await books.manifest(2)];
   part = first.sources.platform!['2026-11-18']!.parts[0]!;
   otherPart = first.sources.platform!['2026-11-19']!.parts[0]!;
   laterPart = second.sources.platform!['2026-11-18']!.parts[0]!;
 });
-afterEach(() => books.close());
+afterEach(() => {
+  fs.rmSync(books.archive, { recursive: true, force: true });
+  fs.cpSync(kept, books.archive, { recursive: true });
+});
+after(() => books.close());
 
 const codes = ({ breaks }: ArchiveReport) => breaks.map(({ code, manifest, key }) => ({ code, manifest, key }));
 
@@ -241,6 +252,19 @@ describe('the bytes of the objects, without any private key', () => {
       report.days.filter(({ breaks }) => breaks > 0).map(({ day }) => day),
       ['2026-11-18', '2026-11-19'],
     );
+  });
+
+  test('swapped deliveries are damage, and nothing is made of what is in them', async () => {
+    const [one, other] = [part.deliveries!.key, otherPart.deliveries!.key];
+    const bytes = fs.readFileSync(pathOf(books, one));
+    copyOver(other, one);
+    fs.writeFileSync(pathOf(books, other), bytes);
+    const report = await verify(books, { secrets: secretsGiven });
+    assert.deepEqual(codes(report), [
+      { code: 'object_damaged', manifest: 1, key: one },
+      { code: 'object_damaged', manifest: 1, key: other },
+    ]);
+    assert.deepEqual(report.deliveries, { checked: 5 + 2 + 1, failed: 0, unknownSecret: 0 });
   });
 
   test("another day's ids under the name of these are damage, and no repeated ids", async () => {
@@ -514,6 +538,42 @@ describe('what a holder of the signing key could have written', () => {
     assert.deepEqual(report.deliveries, { checked: 31, failed: 2, unknownSecret: 0 });
   });
 
+  test('a part with another size of plaintext than it says', async () => {
+    await forgeEntry((entry) => {
+      entry.parts[0]!.bytes.plaintext += 1;
+    });
+    await theOnlyBreak({ code: 'content_wrong', manifest: 1, key: part.key }, /another plaintext/);
+  });
+
+  test('a panda delivery whose token does not fit its date', async () => {
+    const { deliveries } = first.sources.billing!['2026-11-19']!.parts[0]!;
+    const lines = (await books.lines(deliveries!.key)).map((line) => line.replace('12:00:03 GMT', '12:00:33 GMT'));
+    const { key, sha256 } = await sealLines(books, deliveries!.key, lines);
+    await forgeManifests(books, (manifest) => {
+      const entry = manifest.sources.billing!['2026-11-19'];
+      if (entry !== undefined) entry.parts[0]!.deliveries = { key, sha256, count: 5 };
+    });
+    const message = /^line 3: a delivery's signature does not hold$/;
+    await theOnlyBreak({ code: 'delivery_unproven', manifest: 1, key }, message, { secrets: secretsGiven });
+  });
+
+  test('an id of another source in two days of one run, where a later run might have written the older day', async () => {
+    // The look-up around the 10th ends with the 11th; one run gathers copies from the oldest day on.
+    const repeatIn = (number: number) =>
+      forgeManifests(books, (manifest) => {
+        const billing = manifest.sources.billing as Record<string, Entry>;
+        delete billing['2026-11-10'];
+        if (manifest.number !== number) return;
+        billing['2026-11-10'] = structuredClone(first.sources.billing!['2026-11-19']!) as Entry;
+      });
+    await repeatIn(2);
+    assert.deepEqual((await verify(books, { identities: undefined })).breaks, []);
+    await repeatIn(1);
+    const { key } = first.sources.billing!['2026-11-19']!.parts[0]!.ids;
+    const message = /has event-1 \(and 4 more ids\), which is archived already/;
+    await theOnlyBreak({ code: 'id_twice', manifest: 1, key }, message, { identities: undefined });
+  });
+
   test('an event that is archived in two parts', async () => {
     await forgeManifests(books, (manifest) => {
       if (manifest.number !== 3) return;
@@ -533,36 +593,41 @@ test('with a private key that is no recipient every sealed object is named, not 
   assert.equal(report.breaks.length, 4 * 2 + 1 + 1);
 });
 
-test('an id of another source may come back after the window in which it is looked up, not within', async () => {
+test('an id of another source may come back after the window in which it is looked up', async (t) => {
+  const own = await openArchive();
+  t.after(() => own.close());
   const sources = [{ name: 'billing' }, { name: 'platform' }];
   const windowed = async (day: string) => {
-    books.at(`${day}T00:00:00Z`);
-    books.at(new Date(books.now().getTime() + 2 * 86_400_000).toISOString());
-    await books.deliver(pandaRecord(1, day, 'evt_of_ours'));
-    await books.night(sources);
+    own.at(`${addDays(day, 2)}T00:00:00Z`);
+    await own.deliver(pandaRecord(1, day, 'evt_00000000000001'), pandaRecord(2, day, 'evt_ours'));
+    await own.night(sources);
   };
   await windowed('2026-11-23');
   await windowed('2026-12-26');
-  const report = await verify(books);
-  assert.equal(report.days.filter(({ source, events }) => source === 'billing' && events === 1).length, 2);
+  const report = await verify(own);
+  assert.equal(report.days.filter(({ source, events }) => source === 'billing' && events === 2).length, 2);
   assert.deepEqual(report.breaks, []);
-  // Without the private key its ids look like Stripe's, which never come back.
+  // Without the private key an id that looks like Stripe's is taken for one, and those never come back.
+  const { breaks } = await verify(own, { identities: undefined });
   assert.deepEqual(
-    (await verify(books, { identities: undefined })).breaks.map(({ code }) => code),
+    breaks.map(({ code }) => code),
     ['id_twice'],
   );
+  assert.match(breaks[0]!.message, /^has evt_00000000000001, which is archived already/);
 });
 
-test('an event delivered again and signed with a secret that nobody has is told as failed where the keyid is known', async () => {
+test('an event delivered again and signed with a secret that nobody has is told as failed where the keyid is known', async (t) => {
+  const own = await openArchive();
+  t.after(() => own.close());
   const [event] = eventsOf('2026-11-20', 1, 'forged');
   const forged = signedRecord(event!, 0, 'whsec_guessed');
   const value = Buffer.from(
     forged.value.toString().replace(/"keyid":"\w+"/, `"keyid":"${secretsGiven.get('platform')![0]!.keyid}"`),
   );
-  await books.deliver({ key: forged.key, value });
-  books.at('2026-11-24T03:00:00Z');
-  await books.night([{ name: 'platform' }]);
-  const report = await verify(books, { secrets: secretsGiven });
+  await own.deliver({ key: forged.key, value });
+  own.at('2026-11-24T03:00:00Z');
+  await own.night([{ name: 'platform' }]);
+  const report = await verify(own, { secrets: secretsGiven });
   assert.deepEqual(
     report.breaks.map(({ code }) => code),
     ['delivery_unproven'],
