@@ -2,27 +2,52 @@ import type { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { streamSchema } from '../config.ts';
 import { DaybookError } from '../errors.ts';
+import { type Logger, openLog } from '../log.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
+
+// A driver with a client library is loaded only where it is configured.
 
 export type StreamConfiguration = z.infer<typeof streamSchema>;
 
 /** The writing end of the stream of DAYBOOK_STREAM. */
-export async function openWriter(stream: StreamConfiguration, dataDirectory: string): Promise<EventStreamWriter> {
-  refuseOthers(stream);
-  return openEmbeddedWriter({ directory: dataDirectory });
+export async function openWriter(
+  stream: StreamConfiguration,
+  dataDirectory: string,
+  log: Logger = openLog('stream', 'warn'),
+): Promise<EventStreamWriter> {
+  switch (stream.type) {
+    case 'embedded':
+      return openEmbeddedWriter({ directory: dataDirectory });
+    case 'kafka': {
+      const { openKafkaWriter } = await import('./kafka-writer.ts');
+      return openKafkaWriter({ params: stream.params, log });
+    }
+    default:
+      throw new DaybookError('not_available', { detail: `a ${stream.type} stream` });
+  }
 }
 
 /** Its reading end, for one consumer. `retainMs`: the least age of records that an embedded stream drops on commit. */
 export async function openReader(
   stream: StreamConfiguration,
   dataDirectory: string,
-  options: { readonly consumer: string; readonly clock: Clock; readonly retainMs?: number },
+  options: {
+    readonly consumer: string;
+    readonly clock: Clock;
+    readonly retainMs?: number;
+    readonly log?: Logger;
+  },
 ): Promise<EventStreamReader> {
-  refuseOthers(stream);
-  return openEmbeddedReader({ directory: dataDirectory, ...options });
-}
-
-function refuseOthers(stream: StreamConfiguration): void {
-  if (stream.type !== 'embedded') throw new DaybookError('not_available', { detail: `a ${stream.type} stream` });
+  const { consumer, log = openLog('stream', 'warn') } = options;
+  switch (stream.type) {
+    case 'embedded':
+      return openEmbeddedReader({ directory: dataDirectory, ...options });
+    case 'kafka': {
+      const { openKafkaReader } = await import('./kafka-reader.ts');
+      return openKafkaReader({ params: stream.params, consumer, log });
+    }
+    default:
+      throw new DaybookError('not_available', { detail: `a ${stream.type} stream` });
+  }
 }

@@ -2,12 +2,11 @@
 # One Kafka broker that speaks TLS and asks for a password (PLAIN or SCRAM-SHA-256), and refuses what its ACLs do not
 # allow. Users: app (may do all), reader (may do nothing); passwords app-secret, reader-secret.
 # Ready: {"broker":"localhost:PORT","ca":path of the authority's certificate,"plaintext":"127.0.0.1:PORT","pid":…}.
-set -u
 source "$(dirname "$0")/kafka-broker.sh"
 install_kafka
 command -v openssl >/dev/null || unavailable 'kafka-tls.sh needs openssl, which is not installed'
 temporary=$(mktemp -d) folder=$temporary
-read -r port controller secured < <(free_ports 3)
+port=$(free_port) controller=$(free_port) secured=$(free_port)
 (
   set -e
   mkdir "$folder/tls" && cd "$folder/tls"
@@ -40,5 +39,5 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 PROPERTIES
 } >"$folder/server.properties"
-run_broker "$folder" "{\"broker\":\"localhost:$secured\",\"plaintext\":\"127.0.0.1:$port\",\"ca\":\"$folder/tls/ca.crt\"}" \
+run_broker "{\"broker\":\"localhost:$secured\",\"plaintext\":\"127.0.0.1:$port\",\"ca\":\"$folder/tls/ca.crt\"}" \
   --standalone --add-scram 'SCRAM-SHA-256=[name=app,password=app-secret]'

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # One Kafka broker without encryption: kafka.sh [FOLDER PORT CONTROLLER_PORT]; without arguments a folder of its own.
 # Ready: {"broker":"127.0.0.1:PORT","pid":PID of the broker}. ADVERTISED_PORT: what clients are told (a proxy in front).
-set -u
 source "$(dirname "$0")/kafka-broker.sh"
 install_kafka
 if [ $# -eq 3 ]; then
   folder=$1 port=$2 controller=$3
 else
   temporary=$(mktemp -d) folder=$temporary
-  read -r port controller < <(free_ports 2)
+  port=$(free_port) controller=$(free_port)
 fi
 mkdir -p "$folder"
 {
@@ -25,4 +24,4 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 PROPERTIES
 } >"$folder/server.properties"
-run_broker "$folder" "{\"broker\":\"127.0.0.1:${ADVERTISED_PORT:-$port}\"}" --standalone
+run_broker "{\"broker\":\"127.0.0.1:${ADVERTISED_PORT:-$port}\"}" --standalone

@@ -2,12 +2,12 @@
 # One of three Kafka brokers (replication factor 3, min.insync.replicas 2): kafka3.sh FOLDER NODE PORT1 CONTROLLER1 PORT2 …
 # NODE from 1 to 3; start all three, two are enough to serve. Without arguments: all three, in a folder of their own.
 # Ready: {"broker":"127.0.0.1:PORT","pid":PID of the broker}; of all three: {"brokers":[…]}.
-set -u
 source "$(dirname "$0")/kafka-broker.sh"
 install_kafka
 if [ $# -eq 0 ]; then
   all=$(mktemp -d)
-  read -r -a ports < <(free_ports 6)
+  ports=()
+  for _ in 1 2 3 4 5 6; do ports+=("$(free_port)"); done
   scripts=()
   for node in 1 2 3; do
     "$0" "$all" $node "${ports[@]}" </dev/null >"$all/$node.ready" &
@@ -16,7 +16,7 @@ if [ $# -eq 0 ]; then
   trap 'kill -TERM "${scripts[@]}" 2>/dev/null' TERM INT
   if [ -p /dev/stdin ] || [ -S /dev/stdin ]; then
     exec 8<&0
-    { cat <&8 >/dev/null; kill -TERM "${scripts[@]}" 2>/dev/null; } >/dev/null 2>&1 &
+    { cat <&8; kill -TERM $$; } >/dev/null 2>&1 &
     watcher=$!
   fi
   for node in 1 2 3; do
@@ -52,4 +52,4 @@ min.insync.replicas=2
 transaction.state.log.min.isr=2
 PROPERTIES
 } >"$folder/server.properties"
-run_broker "$folder" "{\"broker\":\"127.0.0.1:$port\"}"
+run_broker "{\"broker\":\"127.0.0.1:$port\"}"

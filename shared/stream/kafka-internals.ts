@@ -1,0 +1,96 @@
+/**
+ * The one place that reaches behind kafkajs's public face (version 2.2.4, pinned exactly; it has had no release since
+ * February 2023). Two things need it:
+ * - reading from a given offset without joining a group. kafkajs's consumer always joins one, so that a second
+ *   compactor takes half of the partitions away from the first; it goes on elsewhere, silently, where an offset has
+ *   aged out; and it does not say where a partition ends in offsets that hold no record.
+ * - its request queue, which asks for a timer of negative length after every answer (its issue 1751): Node 24 warns of
+ *   it, and each makes a timer of 1 ms for nothing.
+ */
+import type { KafkaConfig, Logger } from 'kafkajs';
+// @ts-expect-error kafkajs has no types for its inside
+import Cluster from 'kafkajs/src/cluster/index.js';
+// @ts-expect-error kafkajs has no types for its inside
+import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
+// @ts-expect-error kafkajs has no types for its inside
+import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
+
+export interface FetchedRecord {
+  readonly offset: string;
+  readonly value: Buffer | null;
+  /** Marks of transactions: no records of anybody. */
+  readonly isControlRecord: boolean;
+}
+
+interface FetchedPartition {
+  readonly messages: readonly FetchedRecord[];
+}
+
+interface PartitionRequest {
+  readonly partition: number;
+  readonly fetchOffset: string;
+  readonly maxBytes: number;
+}
+
+interface OfTopic<T> {
+  readonly topic: string;
+  readonly partitions: readonly T[];
+}
+
+export interface KafkaBroker {
+  /** Rejects with KafkaJSOffsetOutOfRange where the offset is below the oldest kept or above the end. */
+  fetch(request: {
+    readonly replicaId: -1;
+    /** 0: uncommitted. */
+    readonly isolationLevel: 0;
+    readonly maxWaitTime: number;
+    readonly minBytes: number;
+    readonly maxBytes: number;
+    readonly topics: readonly OfTopic<PartitionRequest>[];
+  }): Promise<{ readonly responses: readonly { readonly partitions: readonly FetchedPartition[] }[] }>;
+  /** Generation -1 and no member: offsets of a group without members, as the protocol has it for such users. */
+  offsetCommit(request: {
+    readonly groupId: string;
+    readonly groupGenerationId: -1;
+    readonly memberId: '';
+    readonly retentionTime: -1;
+    readonly topics: readonly OfTopic<{ readonly partition: number; readonly offset: string }>[];
+  }): Promise<unknown>;
+}
+
+export interface KafkaCluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  addTargetTopic(topic: string): Promise<void>;
+  refreshMetadataIfNecessary(): Promise<void>;
+  /** The partitions by the id of the broker that leads them; a partition that is not known is left out. */
+  findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, number[]>;
+  findBroker(broker: { readonly nodeId: string }): Promise<KafkaBroker>;
+  findGroupCoordinator(group: { readonly groupId: string }): Promise<KafkaBroker>;
+}
+
+/** A connection to the brokers. Opens nothing before `connect`. */
+export function createCluster(config: KafkaConfig, logger: Logger): KafkaCluster {
+  return new Cluster({
+    ...config,
+    logger,
+    socketFactory: createSocketFactory(),
+    enforceRequestTimeout: true,
+    metadataMaxAge: 60_000,
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: null,
+  });
+}
+
+let mended = false;
+
+/** Lets kafkajs look after its waiting requests only where there are some: the rest of its check is left as it is. */
+export function mendRequestQueue(): void {
+  if (mended) return;
+  mended = true;
+  const queue: { scheduleCheckPendingRequests(this: { pending: readonly unknown[] }): void } = RequestQueue.prototype;
+  const schedule = queue.scheduleCheckPendingRequests;
+  queue.scheduleCheckPendingRequests = function (this) {
+    if (this.pending.length > 0) schedule.call(this);
+  };
+}
