@@ -7,6 +7,7 @@
  * - Among copies in hand a delivered one beats the others; among equals the smallest canonical line wins. Stripe's line
  *   lies in its own day, any other in the earliest day that a copy claims.
  */
+import { createHash } from 'node:crypto';
 import { canonicalJson } from '../shared/canonical-json.ts';
 import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
 import { memberText } from '../shared/json-text.ts';
@@ -138,7 +139,7 @@ function decideEvent(
     if (copy.origin === 'listed') listedIn.add(copy.day);
     differences.compare(copy);
     if (archivedDay !== undefined) continue;
-    if (!isStripe) firstReceipt = earlier(firstReceipt, copy.header().receivedat);
+    if (!isStripe && copy.origin !== 'listed') firstReceipt = earlier(firstReceipt, copy.header().receivedat);
     if (best === undefined) best = copy;
     else if (!best.body.equals(copy.body) || best.origin !== copy.origin || best.day !== copy.day) {
       const rankOfCopy = rank(copy, isStripe);
@@ -155,7 +156,7 @@ function decideEvent(
   if (archivedDay !== undefined || best === undefined) return { ...common, target: archivedDay ?? '', line: undefined };
 
   // Where no time is claimed it is that of the earliest receipt, whichever copy's body won.
-  const receipt = isStripe || best.header().time !== undefined ? undefined : firstReceipt;
+  const receipt = best.kind === 'stripe' || best.header().time !== undefined ? undefined : firstReceipt;
   const instantMs = receipt === undefined ? best.instantMs : parseInstant(receipt)!;
   const line = { text: lineOf(best, receipt), instantMs, delivered: best.origin === 'delivered' };
   return { ...common, target: dayOf(instantMs), line };
@@ -199,7 +200,10 @@ function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; 
     const members = JSON.stringify([type, created, livemode]);
     found ||= strict !== undefined && strict !== members;
     strict ??= members;
-    const data = canonicalJson(memberText(text, 'data') ?? 'null');
+    // Its hash, since there may be as many versions as copies.
+    const data = createHash('sha256')
+      .update(canonicalJson(memberText(text, 'data') ?? 'null'))
+      .digest('hex');
     const version = JSON.stringify(api_version ?? null);
     found ||= (dataOf.get(version) ?? data) !== data;
     dataOf.set(version, data);
