@@ -57,8 +57,10 @@ const absent = '-';
 
 /** The payload's pieces, to be joined. */
 export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
-  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, account = '' } = facts;
-  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${account}`;
+  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, account } = facts;
+  // As JSON, so that whatever an account holds, no NUL gets in.
+  const accountText = account === undefined ? '' : JSON.stringify(account);
+  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${accountText}`;
   return [body, nul, headerBytes, Buffer.from(text)];
 }
 
@@ -76,7 +78,7 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
     day,
     instantMs: Number(instantMs),
     ...(partition === absent ? {} : { partition, before, after }),
-    ...(account.join(' ') === '' ? {} : { account: account.join(' ') }),
+    ...(account[0] === '' ? {} : { account: JSON.parse(account.join(' ')) as string }),
     body: payload.subarray(0, headerAt),
     record: payload.subarray(0, factsAt),
     header() {
