@@ -99,15 +99,24 @@ const kafkaParams = z.strictObject({
 });
 export type KafkaParams = z.infer<typeof kafkaParams>;
 
+const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region');
 /** Where a server other than AWS answers. */
 const serviceEndpoint = z
   .url({ protocol: /^https?$/, message: 'is no http or https URL' })
   .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');
 
+/** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
+const kinesisParams = z.strictObject({
+  streamName: z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, dots, underscores or hyphens'),
+  region: awsRegion.optional(),
+  endpoint: serviceEndpoint.optional(),
+});
+export type KinesisParams = z.infer<typeof kinesisParams>;
+
 export const streamSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('embedded') }),
   z.strictObject({ type: z.literal('kafka'), params: kafkaParams }),
-  z.looseObject({ type: z.literal('kinesis') }).refine(() => false, 'is not available in this version of daybook'),
+  z.strictObject({ type: z.literal('kinesis'), params: kinesisParams }),
 ]);
 
 /** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
@@ -116,10 +125,7 @@ const s3Params = z
     // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
     bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no name of a bucket'),
     prefix: prefix.optional(),
-    region: z
-      .string()
-      .regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region')
-      .optional(),
+    region: awsRegion.optional(),
     endpoint: serviceEndpoint.optional(),
     /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
     forcePathStyle: z.boolean().optional(),
@@ -163,7 +169,7 @@ export const settings = {
   DAYBOOK_STREAM: setting({
     of: 'both',
     meaning:
-      'The stream: `{"type":"embedded"}`, or `{"type":"kafka","params":{"brokers":["host:9092"],"topic":…,"ssl":…,"sasl":…}}`.',
+      'The stream: `{"type":"embedded"}`, `{"type":"kafka","params":{"brokers":["host:9092"],"topic":…,"ssl":…,"sasl":…}}` or `{"type":"kinesis","params":{"streamName":…,"region":…,"endpoint":…}}`.',
     default: '{"type":"embedded"}',
     secret: true,
     schema: json(streamSchema),

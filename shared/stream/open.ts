@@ -1,7 +1,6 @@
 import type { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { streamSchema } from '../config.ts';
-import { DaybookError } from '../errors.ts';
 import { type Logger, openLog } from '../log.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
@@ -23,8 +22,10 @@ export async function openWriter(
       const { openKafkaWriter } = await import('./kafka-writer.ts');
       return openKafkaWriter({ params: stream.params, log });
     }
-    default:
-      throw new DaybookError('not_available', { detail: `a ${stream.type} stream` });
+    case 'kinesis': {
+      const { openKinesisWriter } = await import('./kinesis-writer.ts');
+      return openKinesisWriter({ params: stream.params, log });
+    }
   }
 }
 
@@ -47,7 +48,9 @@ export async function openReader(
       const { openKafkaReader } = await import('./kafka-reader.ts');
       return openKafkaReader({ params: stream.params, consumer, log });
     }
-    default:
-      throw new DaybookError('not_available', { detail: `a ${stream.type} stream` });
+    case 'kinesis': {
+      const { openKinesisReader } = await import('./kinesis-reader.ts');
+      return openKinesisReader({ params: stream.params, clock: options.clock, log });
+    }
   }
 }
