@@ -3,8 +3,8 @@
  * readers know nothing of each other; the group of its consumer holds committed offsets alone.
  *
  * Offsets without a record are no loss by themselves (marks of transactions stand there); those below the oldest that
- * the broker keeps are a hole. Transactions are read uncommitted: nothing here writes in one, and waiting for somebody
- * else's to end could take for ever.
+ * the broker keeps are a hole. Nothing here writes in a transaction: what others write in one is read whatever became
+ * of it, and a snapshot ends before the first that is still open.
  */
 import type { Kafka } from 'kafkajs';
 import type { KafkaParams } from '../config.ts';
