@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -80,4 +80,25 @@ test('the printed daybook commands verify and list the archive', async () => {
   const output = await paste(printed, /^# The same and more/);
   assert.match(output, /^OK: 1 manifests?/m);
   assert.match(output, /^Newest archived day: /m);
+});
+
+test('the programs are given public keys alone, and leave nothing of an archived day in the clear but the stream', async () => {
+  const [run] = (await readdir(join(folder, 'demo'))).filter((name) => name !== 'development');
+  const files = await readdir(join(folder, 'demo', run!), { recursive: true, withFileTypes: true });
+  const identity = await readFile(join(folder, 'demo', 'development', 'identity.txt'), 'utf8');
+  const [, privateKey] = identity.trim().split('\n');
+  let sealed = 0;
+  for (const file of files) {
+    // The stream keeps what it has for its least age; the ids are in the clear by design.
+    if (!file.isFile() || /^stream\.sqlite|\.ids\.gz$/.test(file.name)) continue;
+    const bytes = await readFile(join(file.parentPath, file.name));
+    assert.ok(!bytes.includes(privateKey!), `${file.name} holds the private key`);
+    assert.ok(!/"api_version"|"eventTime"/.test(bytes.toString('latin1')), `${file.name} holds an event`);
+    if (!file.name.endsWith('.age')) continue;
+    sealed += 1;
+    assert.ok(bytes.toString('latin1').startsWith('age-encryption.org/v1\n-> X25519 '), file.name);
+    // What is inside age is gzip: a header of it would be a file that was not sealed.
+    assert.ok(!bytes.includes(Buffer.from([0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00])), file.name);
+  }
+  assert.ok(sealed >= 12, `${sealed} sealed objects`);
 });
