@@ -19,6 +19,7 @@ interface Reader {
   readonly text: string;
   at: number;
   depth: number;
+  readonly maxDepth: number;
   /** Whether the string read last stood there as it is handed out: without escapes, without surrogates. */
   wasPlain: boolean;
   /** Whether a name so far holds a surrogate: only then does code point order differ from that of UTF-16 units. */
@@ -46,14 +47,14 @@ const surrogate = /[\ud800-\udfff]/;
 const insertionMembers = 40;
 
 /**
- * The canonical form of a JSON text. Accepts exactly what JSON.parse accepts, to a nesting of `maxNesting`.
+ * The canonical form of a JSON text. Accepts exactly what JSON.parse accepts, to a nesting of `maxDepth`.
  *
  * The string it returns still refers to pieces of `text`: encode it before keeping many of them.
  * @throws SyntaxError on anything else; it names the position, never the content.
  * @throws DaybookError `json_too_deep`
  */
-export function canonicalJson(text: string): string {
-  const reader: Reader = { text, at: 0, depth: 0, wasPlain: true, hasAstralName: false };
+export function canonicalJson(text: string, maxDepth = maxNesting): string {
+  const reader: Reader = { text, at: 0, depth: 0, maxDepth, wasPlain: true, hasAstralName: false };
   const canonical = readValue(reader);
   skipSpace(reader);
   if (reader.at < text.length) refuse(reader);
@@ -186,8 +187,8 @@ function anotherFollows(reader: Reader, close: number): boolean {
 function enter(reader: Reader): void {
   reader.at++;
   reader.depth++;
-  if (reader.depth > maxNesting) {
-    throw new DaybookError('json_too_deep', { detail: `Brackets are nested deeper than ${maxNesting}.` });
+  if (reader.depth > reader.maxDepth) {
+    throw new DaybookError('json_too_deep', { detail: `Brackets are nested deeper than ${reader.maxDepth}.` });
   }
 }
 
