@@ -1,6 +1,7 @@
 /** The lines of an archive against the rules of their format (interface.md, Archive objects). Pure. */
 import { canonicalJson, compareCodePoints } from '../shared/canonical-json.ts';
 import { type Day, dayOf, parseInstant } from '../shared/clock.ts';
+import { maxNesting } from '../shared/json-text.ts';
 import type { Findings } from './breaks.ts';
 import type { Part } from './manifest.ts';
 import { stripeFacts } from './read-stream.ts';
@@ -103,7 +104,8 @@ function readObject(line: string): Record<string, unknown> | undefined {
 
 function isCanonical(line: string): boolean {
   try {
-    return canonicalJson(line) === line;
+    // A CloudEvent's line is one level deeper than the data in it.
+    return canonicalJson(line, maxNesting + 1) === line;
   } catch {
     return false;
   }
