@@ -1,9 +1,15 @@
 /** What must hold of an archive whatever happened to the nights that wrote it; and events to fill its days with. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { DayState, Ledger } from '../../compactor/ledger.ts';
+import { verifyArchive } from '../../compactor/verify-archive.ts';
 import { canonicalJson, compareCodePoints } from '../../shared/canonical-json.ts';
 import { addDays, type Day, dayOf, parseInstant, startOfDayMs } from '../../shared/clock.ts';
+import { parseIdentities } from '../../shared/crypto/identities.ts';
+import { readSigner } from '../../shared/crypto/signing.ts';
+import { maxNesting } from '../../shared/json-text.ts';
 import { readWhole } from '../../shared/store/store.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type Books, eventRecord, stripeRecord } from '../compactor/books.ts';
@@ -14,7 +20,7 @@ export type Expected = Readonly<Record<string, { readonly ids: Iterable<string>;
 
 /**
  * Opens everything that the ledger names and checks it: the chain, every hash, lines, their order and their days, ids,
- * delivery lines, counts; each expected id once over all parts of its source, and no other.
+ * delivery lines, counts; each expected id once over all parts of its source, and no other. `verify` must agree.
  */
 export async function assertBooks(books: Books, expected: Expected): Promise<Ledger> {
   const ledger = await books.ledger();
@@ -41,7 +47,23 @@ export async function assertBooks(books: Books, expected: Expected): Promise<Led
       assert.equal((await assertSealed(books, key, sha256, named)).length, records);
     }
   }
+  await assertVerified(books);
   return ledger;
+}
+
+async function assertVerified(books: Books): Promise<void> {
+  const signer = readSigner(books.signingKey);
+  const temporaryDirectory = await mkdtemp(join(books.directory, 'verify-'));
+  const { ok, breaks } = await verifyArchive({
+    store: books.store,
+    prefix: '',
+    verifyingKeys: new Map([[signer.keyId, signer.verify]]),
+    identities: parseIdentities(books.identity),
+    temporaryDirectory,
+    progress: () => {},
+  });
+  assert.deepEqual({ ok, breaks }, { ok: true, breaks: [] });
+  await rm(temporaryDirectory, { recursive: true });
 }
 
 async function assertDay(books: Books, day: Day, state: DayState, named: Set<string>) {
@@ -53,7 +75,8 @@ async function assertDay(books: Books, day: Day, state: DayState, named: Set<str
     assert.equal(Buffer.byteLength(lines.map((line) => `${line}\n`).join('')), part.bytes.plaintext);
     assert.equal((await books.store.head(part.key))?.bytes, part.bytes.ciphertext);
     const events = lines.map((line) => {
-      assert.equal(line, canonicalJson(line), 'a line is canonical');
+      // An event as deep as is taken is one level deeper in its CloudEvent.
+      assert.equal(line, canonicalJson(line, maxNesting + 1), 'a line is canonical');
       const { id, created, time } = JSON.parse(line);
       const instantMs = typeof created === 'number' ? created * 1000 : parseInstant(created ?? time)!;
       assert.equal(dayOf(instantMs), day, 'a line lies in its own day');
