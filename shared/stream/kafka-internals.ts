@@ -3,7 +3,8 @@
  * February 2023). Two things need it:
  * - reading from a given offset without joining a group. kafkajs's consumer always joins one, so that a second
  *   compactor takes half of the partitions away from the first; it goes on elsewhere, silently, where an offset has
- *   aged out; and it does not say where a partition ends in offsets that hold no record.
+ *   aged out; and it does not say where a partition ends in offsets that hold no record. Its admin commits offsets only
+ *   by joining, too, and hides why it finds no coordinator.
  * - its request queue, which asks for a timer of negative length after every answer (its issue 1751): Node 24 warns of
  *   it, and each makes a timer of 1 ms for nothing.
  */
@@ -37,6 +38,7 @@ interface OfTopic<T> {
   readonly partitions: readonly T[];
 }
 
+/** Generation -1 and no member: offsets of a group that has no members, as the protocol has it for such users. */
 export interface KafkaBroker {
   /** Rejects with KafkaJSOffsetOutOfRange where the offset is below the oldest kept or above the end. */
   fetch(request: {
@@ -48,7 +50,16 @@ export interface KafkaBroker {
     readonly maxBytes: number;
     readonly topics: readonly OfTopic<PartitionRequest>[];
   }): Promise<{ readonly responses: readonly { readonly partitions: readonly FetchedPartition[] }[] }>;
-  /** Generation -1 and no member: offsets of a group without members, as the protocol has it for such users. */
+  findGroupCoordinator(request: {
+    readonly groupId: string;
+    /** 0: of a consumer group. */
+    readonly coordinatorType: 0;
+  }): Promise<{ readonly coordinator: { readonly nodeId: number } }>;
+  /** An offset is -1 where none is committed. */
+  offsetFetch(request: {
+    readonly groupId: string;
+    readonly topics: readonly OfTopic<{ readonly partition: number }>[];
+  }): Promise<{ readonly responses: readonly OfTopic<{ readonly partition: number; readonly offset: string }>[] }>;
   offsetCommit(request: {
     readonly groupId: string;
     readonly groupGenerationId: -1;
@@ -66,7 +77,7 @@ export interface KafkaCluster {
   /** The partitions by the id of the broker that leads them; a partition that is not known is left out. */
   findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, number[]>;
   findBroker(broker: { readonly nodeId: string }): Promise<KafkaBroker>;
-  findGroupCoordinator(group: { readonly groupId: string }): Promise<KafkaBroker>;
+  findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number }[];
 }
 
 /** A connection to the brokers. Opens nothing before `connect`. */

@@ -87,10 +87,12 @@ export async function openKafkaReader({
 
   return {
     async committed() {
-      const groups = await trying(() =>
-        withAdmin(kafka, (admin) => admin.fetchOffsets({ groupId: consumer, topics: [topic] })),
-      );
-      const known = (groups[0]?.partitions ?? []).filter(({ offset }) => offset !== '-1');
+      const offsets = await trying(async () => {
+        const partitions = (await connection.partitions()).map((partition) => ({ partition }));
+        const coordinator = await connection.coordinatorOf(consumer);
+        return coordinator.offsetFetch({ groupId: consumer, topics: [{ topic, partitions }] });
+      });
+      const known = (offsets.responses[0]?.partitions ?? []).filter(({ offset }) => offset !== '-1');
       return new Map(known.map(({ partition, offset }) => [String(partition), BigInt(offset)]));
     },
     async snapshot() {
@@ -142,7 +144,7 @@ export async function openKafkaReader({
         offset: String(cursor),
       }));
       await trying(async () => {
-        const coordinator = await (await connection.cluster()).findGroupCoordinator({ groupId: consumer });
+        const coordinator = await connection.coordinatorOf(consumer);
         await coordinator.offsetCommit({
           groupId: consumer,
           groupGenerationId: -1,
@@ -158,7 +160,8 @@ export async function openKafkaReader({
 }
 
 interface BrokerConnection {
-  cluster(): Promise<KafkaCluster>;
+  partitions(): Promise<readonly number[]>;
+  coordinatorOf(groupId: string): Promise<KafkaBroker>;
   leaderOf(partition: number): Promise<KafkaBroker>;
   /** Ends it; the next call opens another. */
   drop(): Promise<void>;
@@ -185,14 +188,23 @@ function openConnection(kafka: Kafka, params: KafkaParams, log: Logger): BrokerC
     return opening;
   }
 
+  async function leaderOf(partition: number): Promise<KafkaBroker> {
+    const open = await cluster();
+    await open.refreshMetadataIfNecessary();
+    const [nodeId] = Object.keys(open.findLeaderForPartitions(topic, [partition]));
+    if (nodeId === undefined) throw new Error(`topic ${topic} has no partition ${partition}`);
+    return open.findBroker({ nodeId });
+  }
+
   return {
-    cluster,
-    async leaderOf(partition) {
-      const open = await cluster();
-      await open.refreshMetadataIfNecessary();
-      const [nodeId] = Object.keys(open.findLeaderForPartitions(topic, [partition]));
-      if (nodeId === undefined) throw new Error(`topic ${topic} has no partition ${partition}`);
-      return open.findBroker({ nodeId });
+    leaderOf,
+    async partitions() {
+      return (await cluster()).findTopicPartitionMetadata(topic).map(({ partitionId }) => partitionId);
+    },
+    async coordinatorOf(groupId) {
+      const anyBroker = await leaderOf(0);
+      const { coordinator } = await anyBroker.findGroupCoordinator({ groupId, coordinatorType: 0 });
+      return (await cluster()).findBroker({ nodeId: String(coordinator.nodeId) });
     },
     async drop() {
       const dropped = opening;

@@ -6,6 +6,7 @@ import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
 import { pino } from 'pino';
 import type { KafkaParams } from '../../../shared/config.ts';
 import type { Logger } from '../../../shared/log.ts';
+import { mendRequestQueue } from '../../../shared/stream/kafka-internals.ts';
 import { openKafkaReader } from '../../../shared/stream/kafka-reader.ts';
 import { openKafkaWriter } from '../../../shared/stream/kafka-writer.ts';
 import type { StreamUnderTest } from '../../contract/event-stream.ts';
@@ -44,6 +45,7 @@ export async function kafkaUnderTest(brokers: readonly string[], replicationFact
 
 /** A plain client of the brokers, apart from the driver. */
 export function testClient(brokers: readonly string[]) {
+  mendRequestQueue();
   return new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING });
 }
 
