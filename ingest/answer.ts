@@ -63,12 +63,12 @@ export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, 
   };
 }
 
-/** Sends the answer; the body is left out where the request was a HEAD. */
+/** Sends the answer. Node leaves the body out where the request was a HEAD. */
 export function send(response: ServerResponse, answer: Answer, closing: boolean): void {
   response.writeHead(answer.status, {
     ...answer.headers,
     'content-length': Buffer.byteLength(answer.body),
     ...(closing ? { connection: 'close' } : {}),
   });
-  response.end(response.req.method === 'HEAD' ? undefined : answer.body);
+  response.end(answer.body);
 }

@@ -86,7 +86,7 @@ export function createApp(doors: Doors, reception: Reception, readiness: Readine
     const gone = response.destroyed;
     if (!gone) {
       send(response, answer, readiness.closing());
-      discardRest(request, reception.maxBodyBytes);
+      discardRest(request);
     }
     writeLine(log, request.method ?? '', notes, answer, thrown, performance.now() - startedMs, gone);
   }

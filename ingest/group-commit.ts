@@ -179,7 +179,6 @@ export function openGroupCommit(writer: EventStreamWriter, limits: GroupCommitLi
   }
 
   function settle(call: Call, error?: DaybookError): void {
-    if (call.settled) return;
     call.settled = true;
     clearTimeout(call.timer);
     if (error === undefined) call.resolve();

@@ -32,17 +32,18 @@ for (const [what, fault, copies] of [
     assert.equal((await readRecords(data)).length, copies);
   });
 
-  test(`an append that ${what} for longer than the deadline is 503; the repeat then gets 200, and the event is there`, async () => {
+  test(`an append that ${what} for longer than the deadline is 503; a repeat then gets 200, and the event is there`, async () => {
     const data = join(directory, `long-${fault}`);
     let now: Fault = fault;
     const writer = faultyWriter(await openEmbeddedWriter({ directory: data }), () => now);
     const ingest = await startIngest({ writer, publishDeadlineMs: 60 });
     assert.equal(await deliver(ingest.url, 'evt_long'), 503);
     now = undefined;
-    assert.equal(await deliver(ingest.url, 'evt_long'), 200);
+    // A slow disk may take longer than this deadline too: a sender goes on repeating.
+    while ((await deliver(ingest.url, 'evt_long')) !== 200);
     await ingest.close();
     const ids = (await readRecords(data)).map(({ id }) => id);
-    assert.ok(fault === 'before' ? ids.length === 1 : ids.length > 1);
+    assert.ok(ids.length > (fault === 'before' ? 0 : 1));
     assert.deepEqual([...new Set(ids)], ['evt_long']);
   });
 }

@@ -154,6 +154,11 @@ for (const [what, body, code, pointers] of [
   });
 }
 
+test('a byte order mark is named: the stripe package would call it a wrong signature', async () => {
+  const { json } = await deliver(`\uFEFF${JSON.stringify(stripeEvent())}`);
+  assert.match(String(json.detail), /byte order mark/);
+});
+
 test('a body that is not UTF-8 is refused although its signature is right', async () => {
   const body = Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]);
   const answer = await post(`${ingest.url}/webhooks/platform`, stripeHeaders(body), body);
