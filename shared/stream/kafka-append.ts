@@ -35,8 +35,11 @@ export function maxValueBytesOf({ maxBatchBytes }: { readonly maxBatchBytes: num
 const maxRequestBytes = 8 * 1024 * 1024;
 const maxRequestRecords = 10_000;
 
-/** How long the brokers wait for all replicas in sync before they say that it took too long. */
-const acknowledgeTimeoutMs = 8_000;
+/**
+ * How long the brokers wait for all replicas in sync before they say that it took too long: a little longer than they
+ * count a broker that died among these (broker.session.timeout.ms, 9 s by default).
+ */
+const acknowledgeTimeoutMs = 10_000;
 
 /** Records that go in one request, as their indexes, by partition. */
 type Batches = ReadonlyMap<number, readonly number[]>;

@@ -6,7 +6,7 @@ import type { Logger } from '../log.ts';
 import { mendRequestQueue } from './kafka-internals.ts';
 
 /** Within this time a request to a broker is answered or given up: a broker that hangs is left, not waited for. */
-export const requestTimeoutMs = 10_000;
+const requestTimeoutMs = 11_000;
 
 export function kafkaConfigOf({ brokers, ssl, sasl }: KafkaParams, log: Logger): KafkaConfig {
   return {

@@ -53,6 +53,7 @@ export async function openKinesisWriter({
       refuseTooLarge(records, maxValueBytes);
       const endsAt = performance.now() + timeouts.patienceMs;
       for (let failures = 0; waiting.size > 0; ) {
+        const before = waiting.size;
         const batch = takeBatch(records, waiting);
         const failure = await putRecords(client, params, records, batch, waiting);
         // Dies here: what was acknowledged is there, nobody was told; the sender repeats and the compactor dedupes.
@@ -60,7 +61,7 @@ export async function openKinesisWriter({
           failures = 0;
           continue;
         }
-        failures += 1;
+        failures = waiting.size < before ? 1 : failures + 1;
         const pauseMs = pauseAfter(failures);
         if (!failure.retry || performance.now() + pauseMs > endsAt) {
           const { message, hint, retry } = failure;
