@@ -41,7 +41,8 @@ export function mayPass(error: unknown): boolean {
   const { name, code, $retryable, $metadata } = error as KinesisFailure;
   if (throttled.has(name) || $retryable !== undefined || $metadata?.clockSkewCorrected === true) return true;
   const status = $metadata?.httpStatusCode;
-  if (status !== undefined) return status >= 500 || status === 429 || status === 408;
+  // 2xx: the answer broke off, or was none of Kinesis'.
+  if (status !== undefined) return status < 300 || status >= 500 || status === 429 || status === 408;
   // No answer came: a time-out or a broken connection.
   return name === 'TimeoutError' || code !== undefined;
 }

@@ -49,19 +49,28 @@ export async function openKinesisWriter({
   return {
     maxValueBytes,
     async append(records) {
-      const waiting = new Set(records.keys());
       refuseTooLarge(records, maxValueBytes);
+      const waiting = new Set(records.keys());
+      /** Keys refused since the last pause: a shard that is hot or slow does not hold up the keys of others. */
+      const resting = new Set<string>();
       const endsAt = performance.now() + timeouts.patienceMs;
+      let failure = new DaybookError('stream_unavailable', {
+        detail: `Kinesis, stream ${params.streamName}: not all acknowledged within ${timeouts.patienceMs} ms`,
+      });
       for (let failures = 0; waiting.size > 0; ) {
-        const before = waiting.size;
-        const batch = takeBatch(records, waiting);
-        const failure = await putRecords(client, params, records, batch, waiting);
-        // Dies here: what was acknowledged is there, nobody was told; the sender repeats and the compactor dedupes.
-        if (failure === undefined) {
-          failures = 0;
-          continue;
+        const batch = takeBatch(records, waiting, resting);
+        if (batch.length > 0) {
+          const before = waiting.size;
+          failure = (await putRecords(client, params, records, batch, waiting)) ?? failure;
+          // Dies here: what was acknowledged is there, nobody was told; the sender repeats and the compactor dedupes.
+          for (const index of batch) if (waiting.has(index)) resting.add(records[index]!.key);
+          if (waiting.size < before) {
+            failures = 0;
+            if (performance.now() < endsAt) continue;
+          }
         }
-        failures = waiting.size < before ? 1 : failures + 1;
+        if (waiting.size === 0) break;
+        failures += 1;
         const pauseMs = pauseAfter(failures);
         if (!failure.retry || performance.now() + pauseMs > endsAt) {
           const { message, hint, retry } = failure;
@@ -72,6 +81,7 @@ export async function openKinesisWriter({
           throw new AppendError([...waiting], { detail: message, hint, retry, cause: failure });
         }
         await rest(pauseMs);
+        resting.clear();
       }
     },
     async probe() {
@@ -113,10 +123,14 @@ async function putRecords(
   }
 }
 
-/** Indexes of what goes next: of each key the first that waits, in order, within the limits of a request. */
-function takeBatch(records: readonly AppendRecord[], waiting: ReadonlySet<number>): number[] {
+/** Indexes of what goes next: of each key that does not rest the first that waits, within the limits of a request. */
+function takeBatch(
+  records: readonly AppendRecord[],
+  waiting: ReadonlySet<number>,
+  resting: ReadonlySet<string>,
+): number[] {
   const batch: number[] = [];
-  const keys = new Set<string>();
+  const keys = new Set(resting);
   let bytes = 0;
   for (const index of waiting) {
     const { key, value } = records[index]!;
