@@ -117,6 +117,27 @@ test('past its deadline a call rejects; one that was never in flight is not appe
   await commit.close();
 });
 
+test('a call that expired while in flight is not tried again when that append fails', async () => {
+  const writer = memoryWriter();
+  const gate = Promise.withResolvers<void>();
+  writer.intercept = async (records) => {
+    await gate.promise;
+    throw new AppendError([...records.keys()], { retry: true });
+  };
+  const commit = openGroupCommit(writer, fast);
+  assert.equal(await outcome(commit.append([record('expired')], 10)), 'stream_unavailable');
+  assert.deepEqual(writer.appends, [1]);
+  writer.intercept = async (records) => {
+    await gate.promise;
+    assert.deepEqual(texts(records), ['next']);
+  };
+  const next = commit.append([record('next')], 1000);
+  gate.resolve();
+  await next;
+  await commit.close();
+  assert.deepEqual(texts(writer.records), ['next']);
+});
+
 test('what waits is bounded in bytes: above, a call is overloaded, and room comes back with the stream', async () => {
   const writer = memoryWriter();
   const gate = Promise.withResolvers<void>();
