@@ -1,6 +1,6 @@
 /** THE PATH of the compactor: one night. */
 import { dayOf } from '../shared/clock.ts';
-import { DaybookError } from '../shared/errors.ts';
+import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
 import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
 import type { CursorRange } from './cursor-ranges.ts';
@@ -56,12 +56,15 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
       problem('stream_hole', `partition ${partition}, ${from} to ${to}`),
     ),
     ...closed.flatMap((source) => source.errors),
+    ...failureOf(quarantined),
   ];
-  const warnings = quarantined.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`));
+  const warnings = quarantined.objects.map(({ key, records }) =>
+    problem('records_quarantined', `${records} in ${key}`),
+  );
   const sources = Object.fromEntries(
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
   );
-  if (Object.keys(sources).length === 0 && quarantined.length === 0 && reading.holes.length === 0) {
+  if (Object.keys(sources).length === 0 && quarantined.objects.length === 0 && reading.holes.length === 0) {
     if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     return { manifest: null, days: [], errors, warnings };
   }
@@ -71,9 +74,9 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     number: (ledger.head?.number ?? 0) + 1,
     previous: ledger.head === undefined ? null : { number: ledger.head.number, sha256: ledger.head.sha256 },
     createdAt: night.clock.now().toISOString(),
-    stream: await positionAfter(night.stream, reading, ledger.stream, pendingOf(closed)),
+    stream: await positionAfter(night.stream, reading, ledger.stream, pendingOf([...closed, quarantined])),
     holes: [...ledger.holes, ...reading.holes],
-    quarantine: quarantined,
+    quarantine: quarantined.objects,
     firstDays: {
       ...ledger.firstDays,
       ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
@@ -84,7 +87,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') return 'lost';
   // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night.
 
-  await commitOffsets(night, manifest.stream, snapshot.id);
+  errors.push(...failureOf(await settled(commitOffsets(night, manifest.stream, snapshot.id))));
   return reportOf(manifest, errors, warnings);
 }
 
@@ -154,12 +157,27 @@ async function commitOffsets(
   await night.stream.commit(new Map(positions));
 }
 
-function pendingOf(closed: readonly ClosedSource[]): Map<string, CursorRange[]> {
+function pendingOf(closed: readonly Pick<ClosedSource, 'pending'>[]): Map<string, CursorRange[]> {
   const all = new Map<string, CursorRange[]>();
   for (const { pending } of closed) {
     for (const [partition, ranges] of pending) all.set(partition, (all.get(partition) ?? []).concat(ranges));
   }
   return all;
+}
+
+/** The failure of work without which the run goes on. */
+async function settled(work: Promise<void>): Promise<{ failure?: unknown }> {
+  try {
+    await work;
+    return {};
+  } catch (failure) {
+    return { failure };
+  }
+}
+
+function failureOf({ failure }: { readonly failure?: unknown }): Problem[] {
+  if (failure === undefined) return [];
+  return [problem(failure instanceof DaybookError ? failure.code : 'day_failed', messageOf(failure))];
 }
 
 function problem(code: Problem['code'], message: string): Problem {

@@ -16,7 +16,7 @@ import { type CopyFacts, copyKey, encodeCopy } from './staged-copy.ts';
 export interface Stager {
   isTouched(day: Day): boolean;
   stage(source: string, key: string, payload: readonly Buffer[], id: string, facts: CopyFacts): void;
-  quarantine(line: string): Promise<void>;
+  quarantine(line: string, partition: string, range: CursorRange): Promise<void>;
   progress(records: number): void;
 }
 
@@ -102,7 +102,8 @@ async function sortOut(partition: string, entry: StreamEntry, today: Day, stager
   if ('reason' in record) {
     const raw = Buffer.from(entry.value).toString('base64');
     const position = String(entry.position);
-    await stager.quarantine(JSON.stringify({ partition, position, reason: record.reason, raw }));
+    const line = JSON.stringify({ partition, position, reason: record.reason, raw });
+    await stager.quarantine(line, partition, [entry.before, entry.after]);
     return true;
   }
   if (!stager.isTouched(record.day)) return false;

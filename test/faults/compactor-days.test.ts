@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { addDays } from '../../shared/clock.ts';
-import { faultyStore } from './faulty.ts';
+import { faultyReader, faultyStore } from './faulty.ts';
 import { assertBooks, assertUnchanged, billingRecord, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
 import { newDay, oldDay, openScenario, type Scenario, sources } from './night-scenario.ts';
 import { standingRecords } from './night-stream.ts';
@@ -106,6 +106,40 @@ describe('a day that cannot be written', () => {
     scenario = { ...scenario, expected: { ...expected, billing } };
     await assertRepaired();
   });
+});
+
+test('a quarantine that cannot be written stops no day; its records wait for the next night', async () => {
+  const { books } = scenario;
+  const report = await nightWithout((key) => key.startsWith('quarantine/'));
+  assert.deepEqual(
+    report.errors.map(({ code, source, day }) => [code, source, day]),
+    [['store_unavailable', null, null]],
+  );
+  assert.deepEqual(report.warnings, []);
+  assert.ok(report.days.length > 0);
+  const ledger = await assertBooks(books, scenario.expected);
+  const open = (await standingRecords(books, ledger)).filter(({ isDone, day }) => !isDone && day === '');
+  assert.deepEqual(
+    open.map(({ value }) => Buffer.from(value).toString()),
+    ['no envelope'],
+  );
+  await assertRepaired();
+  assert.equal((await books.manifest(3)).quarantine[0]?.records, 1);
+});
+
+test('offsets that cannot be committed are an error of a run whose manifest is there', async () => {
+  const { books } = scenario;
+  const report = await books.night(sources, {
+    stream: (reader) => faultyReader(reader, (operation) => (operation === 'commit' ? 'before' : undefined)),
+  });
+  assert.equal(report.manifest, 2);
+  assert.deepEqual(
+    report.errors.map(({ code }) => code),
+    ['stream_unavailable'],
+  );
+  await assertBooks(books, scenario.expected);
+  assert.deepEqual(await books.night(sources), { manifest: null, days: [], errors: [], warnings: [] });
+  assert.deepEqual(await openIds(), []);
 });
 
 describe('ids that cannot be read', () => {
