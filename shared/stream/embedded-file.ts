@@ -28,8 +28,12 @@ const applicationId = 0x64617962;
 const formatVersion = 1;
 const defaultPartitions = 4;
 
-/** How long a call waits for the other process's lock. The caller's event loop stands still meanwhile. */
-const busyTimeoutMs = 1_000;
+/**
+ * How long a call waits for the other process's lock, its event loop standing still: a writer serves requests, a reader
+ * has nothing else to do.
+ */
+export const writerBusyTimeoutMs = 1_000;
+export const readerBusyTimeoutMs = 30_000;
 
 export interface StreamFile {
   readonly database: DatabaseSync;
@@ -40,13 +44,17 @@ export interface StreamFile {
 }
 
 /** Opens the stream of a data directory, making it if it is not there. Throws `stream_damaged` or `stream_unavailable`. */
-export async function openStreamFile(directory: string, partitions = defaultPartitions): Promise<StreamFile> {
+export async function openStreamFile(
+  directory: string,
+  busyTimeoutMs: number,
+  partitions = defaultPartitions,
+): Promise<StreamFile> {
   const path = join(directory, 'stream.sqlite');
   try {
     await makeFolder(directory);
     if (!existsSync(path)) await createStreamFile(directory, path, partitions);
     const opened = statSync(path);
-    const database = connect(path);
+    const database = connect(path, busyTimeoutMs);
     try {
       return { database, ...readIdentity(database), isInPlace: () => isSameFile(opened, path) };
     } catch (error) {
@@ -105,7 +113,7 @@ function layOut(path: string, partitions: number): void {
   }
 }
 
-function connect(path: string): DatabaseSync {
+function connect(path: string, busyTimeoutMs: number): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: busyTimeoutMs });
   // wal_autocheckpoint: 4 MiB, so that no append waits long for the copy into the file. journal_size_limit: what a log
   // that grew beyond that, since a reader held it, is cut back to. cell_size_check: damage is found, not followed.

@@ -8,7 +8,14 @@ import { crc32 } from 'node:zlib';
 import { type Clock, dayMs } from '../clock.ts';
 import { DaybookError } from '../errors.ts';
 import { AppendError } from './append-error.ts';
-import { inTransaction, openStreamFile, type StreamFile, streamErrorOf } from './embedded-file.ts';
+import {
+  inTransaction,
+  openStreamFile,
+  readerBusyTimeoutMs,
+  type StreamFile,
+  streamErrorOf,
+  writerBusyTimeoutMs,
+} from './embedded-file.ts';
 import type { AppendRecord, Cursor, EventStreamReader, EventStreamWriter, StreamBatch, StreamEntry } from './stream.ts';
 
 const batchRows = 1_000;
@@ -35,7 +42,7 @@ export interface EmbeddedReaderOptions {
 
 /** Rejects with `stream_damaged` or `stream_unavailable`. */
 export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWriterOptions): Promise<EventStreamWriter> {
-  const file = await openStreamFile(directory, partitions);
+  const file = await openStreamFile(directory, writerBusyTimeoutMs, partitions);
   const { database } = file;
   const append = prepareOn(file, prepareAppend);
   return {
@@ -107,7 +114,7 @@ export async function openEmbeddedReader({
   retainMs = defaultRetainMs,
   clock,
 }: EmbeddedReaderOptions): Promise<EventStreamReader> {
-  const file = await openStreamFile(directory);
+  const file = await openStreamFile(directory, readerBusyTimeoutMs);
   const { database } = file;
   const { selectCommitted, selectBounds, partitions } = prepareOn(file, prepareReads);
   const statementsOf = (partition: string) => {

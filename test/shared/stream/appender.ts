@@ -5,15 +5,27 @@
  */
 import { AppendError } from '../../../shared/stream/append-error.ts';
 import { openEmbeddedWriter } from '../../../shared/stream/embedded.ts';
+import type { AppendRecord } from '../../../shared/stream/stream.ts';
 
 const [directory, count = Number.POSITIVE_INFINITY] = process.argv.slice(2);
 const writer = await openEmbeddedWriter({ directory: directory! });
 const padding = ' '.repeat(3_000);
 const keys = ['a', 'b', 'c', 'd'];
 
+/** A file that another process keeps locked took nothing, so the call may be made again. */
+async function appendOnce(record: AppendRecord): Promise<void> {
+  for (;;) {
+    try {
+      return await writer.append([record]);
+    } catch (error) {
+      if (!(error instanceof AppendError) || !String(error.cause).includes('locked')) throw error;
+    }
+  }
+}
+
 async function appendAll(key: string): Promise<void> {
   for (let number = 0; number < Number(count); number++) {
-    await writer.append([{ key, value: Buffer.from(`${key} ${number} ${padding}`) }]);
+    await appendOnce({ key, value: Buffer.from(`${key} ${number} ${padding}`) });
     if (!process.stdout.write(`${key} ${number}\n`))
       await new Promise((resolve) => process.stdout.once('drain', resolve));
     await new Promise(setImmediate);
