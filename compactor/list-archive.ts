@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, type Day, dayOf, systemClock } from '../shared/clock.ts';
+import { openLog } from '../shared/log.ts';
 import { openStore } from '../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../shared/stream/open.ts';
 import type { EventStreamReader } from '../shared/stream/stream.ts';
@@ -30,12 +31,18 @@ export interface ArchiveList {
 /** Prints the list. Rejects as `run` does where the ledger is broken. */
 export async function listCommand(options: { readonly json?: boolean }): Promise<void> {
   const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
+  const log = openLog('compactor', settings.LOG_LEVEL);
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream } = settings;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, dataDirectory);
   try {
     const ledger = await loadLedger(store, prefix, verifyingKeys);
     const consumer = consumerOf(store.location, prefix);
-    const oldestUnarchivedDay = await oldestWaitingDay(stream, dataDirectory, consumer, ledger);
+    const oldestUnarchivedDay = await oldestWaitingDay(
+      stream,
+      dataDirectory,
+      { consumer, clock: systemClock, log },
+      ledger,
+    );
     const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger) };
     process.stdout.write(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
   } finally {
@@ -61,12 +68,12 @@ export function listArchive(ledger: Ledger): Omit<ArchiveList, 'oldestUnarchived
 async function oldestWaitingDay(
   configuration: StreamConfiguration,
   dataDirectory: string,
-  consumer: string,
+  options: Parameters<typeof openReader>[2],
   ledger: Ledger,
 ): Promise<Day | null> {
   // Opening an embedded stream makes it where it is not.
   if (configuration.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) return null;
-  const stream = await openReader(configuration, dataDirectory, { consumer, clock: systemClock });
+  const stream = await openReader(configuration, dataDirectory, options);
   try {
     return await oldestUnarchivedDay(stream, ledger, systemClock);
   } finally {

@@ -51,9 +51,9 @@ async function runNight(
   force: boolean,
 ): Promise<{ report: NightReport; incomplete: number }> {
   const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
-  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   const consumer = consumerOf(store.location, prefix);
-  const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock });
+  const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
   const staging = openStaging(settings.DAYBOOK_DATA_DIR);
   const { progress, done } = openProgress(log);
   const stop = () => {

@@ -27,7 +27,7 @@ async function runServe(): Promise<void> {
     sources = resolveSources(sound.DAYBOOK_SOURCES ?? [], environment, problems);
   });
   const log = openLog('ingest', configuration.LOG_LEVEL);
-  const writer = await openWriter(configuration.DAYBOOK_STREAM, configuration.DAYBOOK_DATA_DIR);
+  const writer = await openWriter(configuration.DAYBOOK_STREAM, configuration.DAYBOOK_DATA_DIR, log);
   const starting = serve({
     host: configuration.INGEST_HOST,
     port: configuration.INGEST_PORT,

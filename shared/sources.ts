@@ -34,7 +34,10 @@ const stripeSource = z.strictObject({
   secrets,
   mode: z.enum(['live', 'test']).optional(),
   apiKey: secretReference.optional(),
-  accounts: z.array(z.string().regex(/^acct_\w+$/, 'is no account id (acct_…)')).optional(),
+  accounts: z
+    .array(z.string().regex(/^acct_\w+$/, 'is no account id (acct_…)'))
+    .min(1, 'names no account')
+    .optional(),
 });
 
 const pandaSource = z.strictObject({ name, scheme: z.literal('panda'), secrets });

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { streamSchema } from '../config.ts';
-import { type Logger, openLog } from '../log.ts';
+import type { Logger } from '../log.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
 
@@ -13,7 +13,7 @@ export type StreamConfiguration = z.infer<typeof streamSchema>;
 export async function openWriter(
   stream: StreamConfiguration,
   dataDirectory: string,
-  log: Logger = openLog('stream', 'warn'),
+  log: Logger,
 ): Promise<EventStreamWriter> {
   switch (stream.type) {
     case 'embedded':
@@ -37,10 +37,10 @@ export async function openReader(
     readonly consumer: string;
     readonly clock: Clock;
     readonly retainMs?: number;
-    readonly log?: Logger;
+    readonly log: Logger;
   },
 ): Promise<EventStreamReader> {
-  const { consumer, log = openLog('stream', 'warn') } = options;
+  const { consumer, log } = options;
   switch (stream.type) {
     case 'embedded':
       return openEmbeddedReader({ directory: dataDirectory, ...options });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import { type Clock, dayMs } from '../../../shared/clock.ts';
 import { DaybookError } from '../../../shared/errors.ts';
 import { AppendError } from '../../../shared/stream/append-error.ts';
@@ -28,9 +29,10 @@ const appender = join(import.meta.dirname, 'appender.ts');
 eventStreamContract('embedded stream', async () => {
   const directory = await newFolder();
   const clock = { now: () => new Date() };
+  const log = pino({ level: 'silent' });
   return {
-    openWriter: () => openWriter({ type: 'embedded' }, directory),
-    openReader: (consumer) => openReader({ type: 'embedded' }, directory, { consumer, clock }),
+    openWriter: () => openWriter({ type: 'embedded' }, directory, log),
+    openReader: (consumer) => openReader({ type: 'embedded' }, directory, { consumer, clock, log }),
     keepsCommitted: true,
     startAppender: () => spawn(process.execPath, [appender, directory], { stdio: ['ignore', 'pipe', 'inherit'] }),
     remove: () => fs.rm(directory, { recursive: true }),
