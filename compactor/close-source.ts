@@ -295,9 +295,9 @@ export function folderOf(night: Pick<Night, 'prefix' | 'dayPath'>, source: strin
 }
 
 interface StreamCursors {
-  readonly partition?: string;
-  readonly before?: string;
-  readonly after?: string;
+  readonly partition?: string | undefined;
+  readonly before?: string | undefined;
+  readonly after?: string | undefined;
 }
 
 function* everyCopy(copies: Sorter): Generator<StreamCursors, void, void> {

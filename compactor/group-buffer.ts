@@ -13,6 +13,8 @@ export interface GroupBuffer {
   push(payload: Buffer): void;
   /** All copies in the order in which they were pushed, as often as wanted. Valid until `clear`. */
   replay(): Iterable<StagedCopy>;
+  /** All copies where all are in memory, else none. */
+  held(): readonly StagedCopy[];
   /** Makes room for the next id. */
   clear(id: string): void;
 }
@@ -55,6 +57,7 @@ export function openGroupBuffer(directory: string): GroupBuffer {
       used += copy.length;
       held.push(decodeCopy(id, copy));
     },
+    held: () => (path === undefined ? held : []),
     replay: () => (path === undefined ? held : fromDisk()),
     clear(next) {
       if (path !== undefined) unlinkSync(path);

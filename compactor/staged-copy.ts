@@ -27,11 +27,11 @@ export interface CopyFacts {
   /** Its instant in milliseconds: the claimed time, or of the receipt where none is claimed. */
   readonly instantMs: number;
   /** The `account` that a delivered Stripe event names. */
-  readonly account?: string;
+  readonly account?: string | undefined;
   /** Where it stands in the stream. */
-  readonly partition?: string;
-  readonly before?: string;
-  readonly after?: string;
+  readonly partition?: string | undefined;
+  readonly before?: string | undefined;
+  readonly after?: string | undefined;
 }
 
 export interface StagedCopy extends CopyFacts {
@@ -77,8 +77,10 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
     kind,
     day,
     instantMs: Number(instantMs),
-    ...(partition === absent ? {} : { partition, before, after }),
-    ...(account[0] === '' ? {} : { account: JSON.parse(account.join(' ')) as string }),
+    partition: partition === absent ? undefined : partition,
+    before: before === absent ? undefined : before,
+    after: after === absent ? undefined : after,
+    account: account[0] === '' ? undefined : (JSON.parse(account.join(' ')) as string),
     body: payload.subarray(0, headerAt),
     record: payload.subarray(0, factsAt),
     header() {
