@@ -36,13 +36,20 @@ export async function checkTopic(kafka: Kafka, params: KafkaParams, log: Logger)
         ...(await configOf(admin, params)),
       });
       const found = await read().catch((error: unknown) => {
-        if (params.create !== undefined && isMissing(error, params)) return undefined;
+        if (params.create !== undefined && kafkaErrorOf(error, params).code === 'stream_missing') return undefined;
         throw error;
       });
       if (found !== undefined) return judge(await idOf(admin, params), found, params, log);
       await createTopic(admin, params, params.create!, log);
       // Dies here: an empty topic, found by the next start.
-      const created = await patiently(read, (error) => isMissing(error, params), creationPatienceMs);
+      // For a moment the brokers do not agree that it is there.
+      const mayPass = (error: unknown) => {
+        const { code, retry } = kafkaErrorOf(error, params);
+        return retry || code === 'stream_missing';
+      };
+      const created = await patiently(read, mayPass, creationPatienceMs);
+      // Known is not yet led: a send that some leaders take and others refuse is written twice in part.
+      await patiently(() => admin.fetchTopicOffsets(params.topic), mayPass, creationPatienceMs);
       return judge(await idOf(admin, params), created, params, log);
     });
   } catch (error) {
@@ -109,13 +116,10 @@ async function createTopic(
   ];
   const made = await admin.createTopics({
     topics: [{ topic, numPartitions: partitions, replicationFactor, configEntries }],
+    // kafkajs waits for leaders, and fails where a broker does not know the topic yet. The caller waits for both.
+    waitForLeaders: false,
   });
   if (made) log.info({ topic, partitions, replicationFactor }, 'topic created');
-}
-
-function isMissing(error: unknown, params: KafkaParams): boolean {
-  const { code, retry } = kafkaErrorOf(error, params);
-  return code === 'stream_missing' || (code === 'stream_unavailable' && retry);
 }
 
 function judge(id: string, { partitions, config }: Found, { topic }: KafkaParams, log: Logger): KafkaTopic {

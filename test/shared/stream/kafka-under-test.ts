@@ -6,6 +6,7 @@ import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
 import { pino } from 'pino';
 import type { KafkaParams } from '../../../shared/config.ts';
 import type { Logger } from '../../../shared/log.ts';
+import { patiently } from '../../../shared/stream/kafka-client.ts';
 import { mendRequestQueue } from '../../../shared/stream/kafka-internals.ts';
 import { openKafkaReader } from '../../../shared/stream/kafka-reader.ts';
 import { openKafkaWriter } from '../../../shared/stream/kafka-writer.ts';
@@ -60,5 +61,13 @@ export async function withTestAdmin<T>(brokers: readonly string[], work: (admin:
 }
 
 export async function createTopic(brokers: readonly string[], topic: ITopicConfig): Promise<void> {
-  await withTestAdmin(brokers, (admin) => admin.createTopics({ topics: [topic] }));
+  await withTestAdmin(brokers, async (admin) => {
+    await admin.createTopics({ topics: [topic], waitForLeaders: false });
+    // Until every partition is led: kafkajs would write some of the first records twice.
+    await patiently(
+      () => admin.fetchTopicOffsets(topic.topic),
+      () => true,
+      10_000,
+    );
+  });
 }
