@@ -50,7 +50,8 @@ export interface NightChange extends Partial<Omit<Night, 'stream' | 'store'>> {
   store?(store: ObjectStore): ObjectStore;
 }
 
-export async function openBooks(options: { directory?: string } = {}): Promise<Books> {
+/** `store`: another one than a folder of the books' own. Closed with the books. */
+export async function openBooks(options: { directory?: string; store?: ObjectStore } = {}): Promise<Books> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'daybook-books-')));
   const archive = join(directory, 'archive');
   const data = directory;
@@ -58,7 +59,7 @@ export async function openBooks(options: { directory?: string } = {}): Promise<B
   const recipients = [await identityToRecipient(identity)];
   const signingKey = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   const signer = readSigner(signingKey);
-  const store = openDirectoryStore(archive);
+  const store = options.store ?? openDirectoryStore(archive);
   const writer = await openEmbeddedWriter({ directory: data });
   let now = new Date('2026-11-21T03:00:00Z');
   const clock = { now: () => now };

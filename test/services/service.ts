@@ -25,17 +25,18 @@ export interface Service<Facts> {
 const unavailable = 69;
 
 /**
- * Starts a service. Where it is not installed the tests of the file are skipped, said by name, and the answer is
- * undefined; with REQUIRE_SERVICES=1 it is installed, or the file fails. To be called at the top of a test file.
+ * Starts a service. Where it is not installed the answer is the reason, in words, unless `install` has it installed,
+ * which REQUIRE_SERVICES=1 asks for everywhere. Rejects where the service does not start otherwise.
  */
-export async function startService<Facts>(
+export async function openService<Facts>(
   script: string,
-  parameters: readonly string[] = [],
-): Promise<Service<Facts> | undefined> {
-  const install = process.env.REQUIRE_SERVICES === '1' ? {} : { SERVICES_INSTALL: 'no' };
+  options: { readonly parameters?: readonly string[]; readonly install?: boolean } = {},
+): Promise<Service<Facts> | string> {
+  const { parameters = [], install = false } = options;
+  const isRequired = process.env.REQUIRE_SERVICES === '1';
   const child = spawn('bash', [join(import.meta.dirname, script), ...parameters], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, ...install },
+    env: { ...process.env, ...(isRequired || install ? {} : { SERVICES_INSTALL: 'no' }) },
   });
   const ended = once(child, 'close');
   let said = '';
@@ -45,11 +46,23 @@ export async function startService<Facts>(
   const ready = await readyLine(child);
   if (ready !== undefined) return { facts: JSON.parse(ready) as Facts, ended, stop: () => stop(child, ended) };
   await ended;
-  const reason = said.trim().split('\n').at(-1);
-  if (child.exitCode !== unavailable || process.env.REQUIRE_SERVICES === '1') {
+  if (child.exitCode !== unavailable || isRequired) {
     throw new Error(`${script} did not start (exit ${child.exitCode}): ${said}`);
   }
-  test(`${script} with all tests of this file`, { skip: `${reason} (REQUIRE_SERVICES=1 installs it)` });
+  return said.trim().split('\n').at(-1)!;
+}
+
+/**
+ * The same for tests. Where the service is not installed the tests of the file are skipped, said by name, and the answer
+ * is undefined. To be called at the top of a test file.
+ */
+export async function startService<Facts>(
+  script: string,
+  parameters: readonly string[] = [],
+): Promise<Service<Facts> | undefined> {
+  const service = await openService<Facts>(script, { parameters });
+  if (typeof service !== 'string') return service;
+  test(`${script} with all tests of this file`, { skip: `${service} (REQUIRE_SERVICES=1 installs it)` });
   return undefined;
 }
 
