@@ -3,11 +3,11 @@
 import { Command } from 'commander';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { listCommand } from './list-archive.ts';
-import { keepYoungGenerationSmall } from './memory.ts';
+import { keepHeapSmall } from './memory.ts';
 import { runCommand } from './run.ts';
 import { verifyCommand } from './verify.ts';
 
-keepYoungGenerationSmall();
+keepHeapSmall();
 const program = new Command('daybook-compactor').description(
   'Closes the books every night: reconciles, seals, proves.',
 );

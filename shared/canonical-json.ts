@@ -41,6 +41,9 @@ const openBracket = 0x5b;
 const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
+const letterF = 0x66;
+const letterN = 0x6e;
+const letterT = 0x74;
 const numberPattern = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const surrogate = /[\ud800-\udfff]/;
 /** Above this many members the built-in sort is quicker than insertion. */
@@ -77,17 +80,19 @@ function readValue(reader: Reader): string {
   if (first === quote) return readString(reader);
   if (first === openBrace) return readObject(reader);
   if (first === openBracket) return readArray(reader);
-  for (const literal of ['true', 'false', 'null']) {
-    if (first === literal.charCodeAt(0) && reader.text.startsWith(literal, reader.at)) {
-      reader.at += literal.length;
-      return literal;
-    }
-  }
-  numberPattern.lastIndex = reader.at;
-  if (!numberPattern.test(reader.text)) refuse(reader);
-  const start = reader.at;
+  const literal = first === letterN ? 'null' : first === letterF ? 'false' : first === letterT ? 'true' : undefined;
+  if (literal === undefined) return readNumber(reader);
+  if (!reader.text.startsWith(literal, reader.at)) refuse(reader);
+  reader.at += literal.length;
+  return literal;
+}
+
+function readNumber(reader: Reader): string {
+  const { text, at: start } = reader;
+  numberPattern.lastIndex = start;
+  if (!numberPattern.test(text)) refuse(reader);
   reader.at = numberPattern.lastIndex;
-  return reader.text.slice(start, reader.at);
+  return text.slice(start, reader.at);
 }
 
 function readArray(reader: Reader): string {
@@ -143,13 +148,16 @@ function readString(reader: Reader): string {
   const { text, at: start } = reader;
   let isPlain = true;
   let at = start + 1;
-  for (;;) {
-    const code = text.charCodeAt(at);
-    if (code === quote) break;
+  for (let code = text.charCodeAt(at); code !== quote; code = text.charCodeAt(at)) {
     // NaN, past the end of the text, is not at least a space either.
     if (!(code >= 0x20)) refuse(reader);
-    if (code === backslash || (code >= 0xd800 && code < 0xe000)) isPlain = false;
-    at += code === backslash ? 2 : 1;
+    if (code === backslash) {
+      isPlain = false;
+      at += 2;
+      continue;
+    }
+    if (code >= 0xd800 && code < 0xe000) isPlain = false;
+    at += 1;
   }
   reader.at = at + 1;
   reader.wasPlain = isPlain;
@@ -194,11 +202,12 @@ function enter(reader: Reader): void {
 
 /** Moves to the next token; its first code unit, or NaN at the end of the text. */
 function skipSpace(reader: Reader): number {
-  for (;;) {
-    const code = reader.text.charCodeAt(reader.at);
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return code;
-    reader.at++;
-  }
+  const { text } = reader;
+  let { at } = reader;
+  let code = text.charCodeAt(at);
+  while (code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09) code = text.charCodeAt(++at);
+  reader.at = at;
+  return code;
 }
 
 function isHighSurrogate(code: number): boolean {

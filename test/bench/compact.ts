@@ -14,7 +14,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { Encrypter, generateIdentity, identityToRecipient } from 'age-encryption';
-import { keepYoungGenerationSmall } from '../../compactor/memory.ts';
+import { keepHeapSmall } from '../../compactor/memory.ts';
 import { startOfDayMs } from '../../shared/clock.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded.ts';
 import { openBooks, stripeRecord } from '../compactor/books.ts';
@@ -85,7 +85,7 @@ async function fill(directory: string, events: number): Promise<void> {
 }
 
 async function compactDay(directory: string, events: number): Promise<void> {
-  keepYoungGenerationSmall();
+  keepHeapSmall();
   const books = await openBooks({ directory });
   const report = await books.night([{ name: 'platform' }]);
   const counts = report.days.find((entry) => entry.day === day)?.counts;

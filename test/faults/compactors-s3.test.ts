@@ -40,9 +40,9 @@ function contentionTests(endpoint: string): void {
     const { books, second } = await openBucket(t);
     const days = ['2026-11-18', '2026-11-19'];
     const delivered: Delivered = { ids: [], deliveries: 0 };
+    let before = new Map<string, string>();
     for (let round = 1; round <= 20; round += 1) {
       await deliverRound(books, days, round, delivered);
-      const before = await objectsOf(books);
       // Every other round they come to the manifest together, so that both create it; else as it happens.
       const meeting = round % 2 === 0 ? meetAtManifest(2) : undefined;
       const run = async (store: ObjectStore) => {
@@ -57,7 +57,9 @@ function contentionTests(endpoint: string): void {
       if (meeting !== undefined) {
         assert.deepEqual(meeting.outcomes.toSorted(), ['created', 'exists'], `round ${round}: both created it`);
       }
+      if (round % 5 > 0) continue;
       await assertUnchanged(books, before);
+      before = await objectsOf(books);
     }
     const ledger = await assertBooks(books, { platform: delivered });
     assert.equal(ledger.head?.number, 20);
