@@ -56,6 +56,7 @@ export async function readStream(
   const partitions = new Map<string, PartitionReading>();
   const holes: Hole[] = [];
   const recreated: string[] = [];
+  const latestDay = addDays(today, 1);
   let records = 0;
 
   for (const partition of snapshot.partitions.keys()) {
@@ -86,7 +87,7 @@ export async function readStream(
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
         if (isDone(entry)) continue;
-        if (!(await sortOut(partition, entry, today, stager))) {
+        if (!(await sortOut(partition, entry, latestDay, stager))) {
           pushCursors(reading.waiting, entry.before, entry.after);
         }
       }
@@ -97,8 +98,8 @@ export async function readStream(
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
-async function sortOut(partition: string, entry: StreamEntry, today: Day, stager: Stager): Promise<boolean> {
-  const record = readRecord(entry.value, today);
+async function sortOut(partition: string, entry: StreamEntry, latestDay: Day, stager: Stager): Promise<boolean> {
+  const record = readRecord(entry.value, latestDay);
   if ('reason' in record) {
     const raw = Buffer.from(entry.value).toString('base64');
     const position = String(entry.position);
@@ -133,7 +134,7 @@ interface ReadRecord {
 }
 
 /** What a stream record is, or why it goes to the quarantine. */
-function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reason: string } {
+function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly reason: string } {
   const envelope = readEnvelope(value);
   if ('reason' in envelope) return envelope;
   const { header, data, instantMs } = envelope;
@@ -155,7 +156,7 @@ function readRecord(value: Uint8Array, today: Day): ReadRecord | { readonly reas
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
   const day = dayOf(instantMs);
-  if (day > addDays(today, 1)) return { reason: 'time is in the future' };
+  if (day > latestDay) return { reason: 'time is in the future' };
   return { envelope, name, kind, day, instantMs, ...(account === undefined ? {} : { account }) };
 }
 
