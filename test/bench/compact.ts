@@ -1,7 +1,8 @@
 /**
  * Compacting one day from the embedded stream to a directory, and beside it the floor: a plain loop over JSON.parse,
- * sorted stringify, gzip and age of the same bodies in one process. Each runs in a child of its own, whose CPU time
- * (user and system, all threads) and peak memory are its whole life's.
+ * sorted stringify, gzip and age of the same bodies in one process; or the same day from another stream to another
+ * store. Each runs in a child of its own, whose CPU time (user and system, all threads) and peak memory are its whole
+ * life's. What servers use is not in it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,9 +15,12 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { Encrypter, generateIdentity, identityToRecipient } from 'age-encryption';
+import { pino } from 'pino';
 import { keepHeapSmall } from '../../compactor/memory.ts';
-import { startOfDayMs } from '../../shared/clock.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded.ts';
+import { startOfDayMs, systemClock } from '../../shared/clock.ts';
+import { openStore, type StoreConfiguration } from '../../shared/store/open.ts';
+import { openEmbeddedReader } from '../../shared/stream/embedded.ts';
+import { openReader, openWriter, type StreamConfiguration } from '../../shared/stream/open.ts';
 import { openBooks, stripeRecord } from '../compactor/books.ts';
 import { eachStripeEvent } from '../stripe/events.ts';
 
@@ -30,6 +34,15 @@ export interface CompactRow {
 
 const day = '2026-11-18';
 const duplicatesShare = 0.1;
+const log = pino({ level: 'silent' });
+
+/** Between what a day is compacted. */
+interface Route {
+  readonly stream: StreamConfiguration;
+  readonly store: StoreConfiguration;
+}
+
+const embeddedToDirectory: Route = { stream: { type: 'embedded' }, store: { type: 'directory' } };
 
 /** Rows for each count of distinct events; a tenth of them is delivered twice. */
 export async function benchCompact(counts: readonly number[]): Promise<CompactRow[]> {
@@ -47,10 +60,31 @@ export async function benchCompact(counts: readonly number[]): Promise<CompactRo
   return rows;
 }
 
+/** The same events from embedded to directory, and by a route whose stream and store are empty; a row each. */
+export async function benchRoute(route: Route, events = 100_000): Promise<[embedded: CompactRow, other: CompactRow]> {
+  const row = async (taken: Route): Promise<CompactRow> => {
+    const directory = await mkdtemp(join(tmpdir(), 'daybook-bench-'));
+    try {
+      await inChild('fill', directory, events, taken);
+      const measured = await inChild('compact', directory, events, taken);
+      return { name: `compact, ${taken.stream.type} to ${taken.store.type}`, events, ...measured };
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  };
+  return [await row(embeddedToDirectory), await row(route)];
+}
+
 type Measured = Omit<CompactRow, 'name' | 'events'>;
 
-async function inChild(step: string, directory: string, events: number): Promise<Measured> {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), step, directory, String(events)], {
+async function inChild(
+  step: string,
+  directory: string,
+  events: number,
+  route: Route = embeddedToDirectory,
+): Promise<Measured> {
+  const parameters = [step, directory, String(events), JSON.stringify(route)];
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...parameters], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
@@ -61,8 +95,8 @@ async function inChild(step: string, directory: string, events: number): Promise
   return JSON.parse(output);
 }
 
-async function fill(directory: string, events: number): Promise<void> {
-  const writer = await openEmbeddedWriter({ directory });
+async function fill(directory: string, events: number, { stream }: Route): Promise<void> {
+  const writer = await openWriter(stream, directory, log);
   const fromSeconds = startOfDayMs(day) / 1000;
   let batch: ReturnType<typeof stripeRecord>[] = [];
   let number = 0;
@@ -84,10 +118,14 @@ async function fill(directory: string, events: number): Promise<void> {
   await writer.close();
 }
 
-async function compactDay(directory: string, events: number): Promise<void> {
+async function compactDay(directory: string, events: number, route: Route): Promise<void> {
   keepHeapSmall();
-  const books = await openBooks({ directory });
-  const report = await books.night([{ name: 'platform' }]);
+  const { store } = await openStore(route.store, directory, { willCreate: true });
+  const books = await openBooks({ directory, store });
+  const reader = await openReader(route.stream, directory, { consumer: 'bench', clock: systemClock, log });
+  const report = await books.night([{ name: 'platform' }], { stream: () => reader });
+  await reader.close();
+  await store.close();
   const counts = report.days.find((entry) => entry.day === day)?.counts;
   if (counts?.delivered !== events || counts.duplicates !== Math.floor(events * duplicatesShare)) {
     throw new Error(`archived ${JSON.stringify(counts)} of ${events} events: ${JSON.stringify(report.errors)}`);
@@ -133,10 +171,11 @@ function sorted(value: unknown): unknown {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [step, directory, events] = process.argv.slice(2) as [string, string, string];
+  const [step, directory, events, routeText] = process.argv.slice(2) as [string, string, string, string];
+  const route: Route = JSON.parse(routeText);
   const started = performance.now();
-  if (step === 'fill') await fill(directory, Number(events));
-  else if (step === 'compact') await compactDay(directory, Number(events));
+  if (step === 'fill') await fill(directory, Number(events), route);
+  else if (step === 'compact') await compactDay(directory, Number(events), route);
   else await floor(directory);
   const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
   const measured: Measured = {

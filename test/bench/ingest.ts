@@ -1,7 +1,8 @@
 /**
- * What an accepted webhook costs: ingest as a process of its own on the embedded stream, its log on (to a file), driven
- * from this process by keep-alive connections that send real bodies signed beforehand. CPU is that of ingest alone, as
- * Linux counts it. Every id is then looked for in the stream.
+ * What an accepted webhook costs: ingest as a process of its own, its log on (to a file), driven from this process by
+ * keep-alive connections that send real bodies signed beforehand: first each as fast as it is answered, which gives the
+ * peak rate, then at half that rate. CPU is that of ingest alone, as Linux counts it. Every id is then looked for in the
+ * stream.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +11,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readRecords } from '../ingest/ingest-process.ts';
+import { pino } from 'pino';
+import { systemClock } from '../../shared/clock.ts';
+import { readEnvelope } from '../../shared/envelope.ts';
+import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
 import { stripeEvents } from '../stripe/events.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
 
@@ -30,8 +34,8 @@ const warmUpEvents = 10_000;
 const secret = 'whsec_bench';
 const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
 
-/** Throws if an event was refused or is not in the stream. */
-export async function benchIngest(events = 40_000): Promise<IngestBenchRow[]> {
+/** Rows at the peak and at half of it. Throws if an event was refused or is not in the stream. */
+export async function benchIngest(stream: StreamConfiguration, events = 40_000): Promise<IngestBenchRow[]> {
   const directory = await mkdtemp(join(tmpdir(), 'daybook-bench-'));
   const logPath = join(directory, 'log');
   const log = await open(logPath, 'w');
@@ -40,6 +44,7 @@ export async function benchIngest(events = 40_000): Promise<IngestBenchRow[]> {
     env: {
       PATH: process.env.PATH ?? '',
       DAYBOOK_SOURCES: JSON.stringify([{ name: 'platform', scheme: 'stripe', secrets: [secret] }]),
+      DAYBOOK_STREAM: JSON.stringify(stream),
       DAYBOOK_DATA_DIR: directory,
       INGEST_PORT: '0',
     },
@@ -50,41 +55,66 @@ export async function benchIngest(events = 40_000): Promise<IngestBenchRow[]> {
     const port = await portOf(logPath);
     const nowSeconds = Math.floor(Date.now() / 1000);
     const made = stripeEvents({
-      count: warmUpEvents + events,
+      count: warmUpEvents + 2 * events,
       seed: 'bench',
       fromSeconds: nowSeconds - 86_400,
       toSeconds: nowSeconds,
     });
     const requests = made.map(({ text }) => requestOf(text));
-    await drive(port, requests.slice(0, warmUpEvents));
-    const cpuBefore = await cpuSecondsOf(child.pid!);
-    const started = performance.now();
-    const latenciesMs = await drive(port, requests.slice(warmUpEvents));
-    const wallSeconds = (performance.now() - started) / 1000;
-    const cpuSeconds = (await cpuSecondsOf(child.pid!)) - cpuBefore;
-    child.kill('SIGTERM');
-    await exited;
+    const bytes = Math.round(made.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0) / made.length);
 
-    const stored = new Set((await readRecords(directory)).map(({ id }) => id));
-    const lost = made.filter(({ id }) => !stored.has(id)).length;
-    if (lost > 0) throw new Error(`${lost} acknowledged events are not in the stream`);
-    latenciesMs.sort((a, b) => a - b);
-    return [
-      {
-        name: `ingest, embedded stream, ${connections} connections`,
+    const measure = async (name: string, from: number, perSecond?: number): Promise<IngestBenchRow> => {
+      const cpuBefore = await cpuSecondsOf(child.pid!);
+      const started = performance.now();
+      const latenciesMs = await drive(port, requests.slice(from, from + events), perSecond);
+      const wallSeconds = (performance.now() - started) / 1000;
+      const cpuSeconds = (await cpuSecondsOf(child.pid!)) - cpuBefore;
+      latenciesMs.sort((a, b) => a - b);
+      return {
+        name,
         events,
-        bytes: Math.round(made.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0) / made.length),
+        bytes,
         cpuSecondsPer1000: (cpuSeconds * 1000) / events,
         wallSeconds,
         p50Ms: latenciesMs[Math.floor(events * 0.5)]!,
         p99Ms: latenciesMs[Math.floor(events * 0.99)]!,
-      },
-    ];
+      };
+    };
+    await drive(port, requests.slice(0, warmUpEvents));
+    const name = `ingest, ${stream.type} stream, ${connections} connections`;
+    const peak = await measure(name, warmUpEvents);
+    const halfPerSecond = events / peak.wallSeconds / 2;
+    const half = await measure(`${name}, at half the rate`, warmUpEvents + events, halfPerSecond);
+    child.kill('SIGTERM');
+    await exited;
+
+    const stored = await idsOf(stream, directory);
+    const lost = made.filter(({ id }) => !stored.has(id)).length;
+    if (lost > 0) throw new Error(`${lost} acknowledged events are not in the stream`);
+    return [peak, half];
   } finally {
     child.kill('SIGKILL');
     await log.close();
     await rm(directory, { recursive: true });
   }
+}
+
+async function idsOf(stream: StreamConfiguration, directory: string): Promise<Set<string>> {
+  const log = pino({ level: 'silent' });
+  const reader = await openReader(stream, directory, { consumer: 'bench', clock: systemClock, log });
+  const ids = new Set<string>();
+  const snapshot = await reader.snapshot();
+  for (const partition of snapshot.partitions.keys()) {
+    for await (const { entries } of reader.read(partition, undefined, snapshot)) {
+      for (const { value } of entries) {
+        const envelope = readEnvelope(value);
+        if ('reason' in envelope) throw new Error(envelope.reason);
+        ids.add(envelope.header.id);
+      }
+    }
+  }
+  await reader.close();
+  return ids;
 }
 
 function requestOf(body: string): Buffer {
@@ -101,9 +131,13 @@ function requestOf(body: string): Buffer {
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
-/** Sends each request once, one at a time on each connection; resolves with the latency of each. */
-async function drive(port: number, requests: readonly Buffer[]): Promise<number[]> {
+/**
+ * Sends each request once, one at a time on each connection; resolves with the latency of each. At `perSecond` each is
+ * due at a time of its own, and its latency counts from then, so that waiting for a free connection is not hidden.
+ */
+async function drive(port: number, requests: readonly Buffer[], perSecond?: number): Promise<number[]> {
   const latenciesMs: number[] = [];
+  const startMs = performance.now();
   let next = 0;
   const clients = Array.from({ length: connections }, async () => {
     const socket = connect(port, '127.0.0.1').setNoDelay(true);
@@ -112,10 +146,21 @@ async function drive(port: number, requests: readonly Buffer[]): Promise<number[
       let sentMs = 0;
       let answer = '';
       const send = (): void => {
-        const request = requests[next++];
-        sentMs = performance.now();
-        if (request === undefined) resolve();
-        else socket.write(request);
+        const request = requests[next];
+        if (request === undefined) {
+          resolve();
+          return;
+        }
+        const nowMs = performance.now();
+        const dueMs = perSecond === undefined ? nowMs : startMs + (next * 1000) / perSecond;
+        next += 1;
+        const write = (): void => {
+          // A timer may be early by a fraction of a millisecond.
+          sentMs = Math.min(dueMs, performance.now());
+          socket.write(request);
+        };
+        if (dueMs > nowMs) setTimeout(write, dueMs - nowMs);
+        else write();
       };
       socket.on('error', reject);
       socket.on('data', (chunk) => {
