@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { DaybookError } from '../shared/errors.ts';
 
+/** The lock lives as long as this object is referred to. */
 export interface Staging {
   readonly directory: string;
   remove(): void;

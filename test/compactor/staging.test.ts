@@ -23,13 +23,14 @@ test('a run has a folder that others cannot read, and removes it', () => {
   assert.deepEqual(folders(), []);
 });
 
-test('what a dead run left is removed when the next one starts; what a living one has stays', async () => {
+test('what a dead run left is removed when the next one starts; what a living one has stays', async (t) => {
   const living = openStaging(data);
   const script = `const { openStaging } = await import(${JSON.stringify(new URL('../../compactor/staging.ts', import.meta.url).href)});
-    process.stdout.write(openStaging(${JSON.stringify(data)}).directory); setInterval(() => {}, 1000);`;
+    globalThis.staging = openStaging(${JSON.stringify(data)}); process.stdout.write(staging.directory); setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  t.after(() => child.kill('SIGKILL'));
   const [directory] = await once(child.stdout, 'data');
   writeFileSync(join(String(directory), 'plaintext'), 'secret');
   openStaging(data).remove();
