@@ -33,7 +33,6 @@ const whole = (minimum: number, maximum: number) =>
     .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 const port = whole(0, 65_535);
 const host = z.string().min(1, 'is empty');
-const later = (what: string) => z.string().refine(() => false, `${what} is not available in this version of daybook`);
 
 /** JSON text of the given shape. */
 const json = <T>(schema: z.ZodType<T>) =>
@@ -152,6 +151,13 @@ export const storeSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('s3'), params: s3Params }),
 ]);
 
+/** Which types there are and what params each takes is said by ingest/spool/open-spool.ts. */
+export const spoolSchema = z.strictObject({
+  type: z.string(),
+  params: z.record(z.string(), z.unknown()).optional(),
+});
+export type SpoolSettings = z.infer<typeof spoolSchema>;
+
 export const settings = {
   DAYBOOK_DATA_DIR: setting({
     of: 'both',
@@ -251,10 +257,10 @@ export const settings = {
   }),
   INGEST_SPOOL: setting({
     of: 'ingest',
-    meaning: 'Not available in this version: where records wait while the stream is down.',
-    default: optional,
+    meaning: 'Where records wait while the stream is down: `{"type":"file"|"memory"|"sql","params":{"maxBytes":…,…}}`.',
+    default: '{"type":"file"}',
     secret: true,
-    schema: later('the spool'),
+    schema: json(spoolSchema),
   }),
   COMPACTOR_RECIPIENTS: setting({
     of: 'compactor',
