@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import express, { type Request, type Response } from 'express';
 import { DaybookError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
-import { type Answer, jsonAnswer, problemAnswer, send } from './answer.ts';
+import { type Answer, jsonAnswer, problemAnswer, reasonsOf, send } from '../shared/problem.ts';
 import type { Protocol } from './protocol.ts';
 import { discardRest } from './read-body.ts';
 import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
@@ -135,15 +135,6 @@ function writeLine(
       { ...line, reasons: reasonsOf(thrown), ...(code === 'internal_error' ? framesOf(thrown) : {}) },
       'request',
     );
-}
-
-/** The messages of an error and of its causes, outermost first. A parser's message would quote what it parsed. */
-function reasonsOf(thrown: unknown): string[] {
-  const reasons: string[] = [];
-  for (let error = thrown; error instanceof Error && reasons.length < 5; error = error.cause) {
-    reasons.push(error instanceof SyntaxError ? error.name : error.message);
-  }
-  return reasons;
 }
 
 function framesOf(thrown: unknown): { frames?: string[] } {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../shared/problem.ts';
 
 /** A request as the protocols see it, before its body was believed. */
 export interface ReceivedRequest {

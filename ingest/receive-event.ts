@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
+import type { Answer } from '../shared/problem.ts';
 import type { AppendRecord } from '../shared/stream/stream.ts';
-import type { Answer } from './answer.ts';
 import { checkMediaType } from './media-type.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 import { type Publishing, publishOrSpool } from './publish-or-spool.ts';

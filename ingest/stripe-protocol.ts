@@ -1,10 +1,11 @@
 /** What Stripe sends to /webhooks/<source>: snapshot events, and thin ones (`v2.core.event`). */
 import { parseInstant } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
+import { type Answer, jsonAnswer } from '../shared/problem.ts';
 import type { Secret } from '../shared/secrets.ts';
 import type { StripeSource } from '../shared/sources.ts';
 import { verifyStripeDelivery } from '../shared/verify/stripe.ts';
-import { type Answer, FieldsRefused, jsonAnswer } from './answer.ts';
+import { FieldsRefused } from './answer.ts';
 import {
   fieldErrors,
   idProblem,
