@@ -1,11 +1,7 @@
 /** Rules for the fields that go into an envelope's header, whoever sends them. */
-import { createHash } from 'node:crypto';
 import { dayMs, parseInstant } from '../shared/clock.ts';
-import { isEventId } from '../shared/envelope.ts';
+import { isEventId, maxHeaderCharacters } from '../shared/envelope.ts';
 import type { FieldError } from './answer.ts';
-
-/** Longer texts would not fit into the 32 KiB that are kept for an envelope beside the largest body. */
-export const maxHeaderCharacters = 1024;
 
 const maxAheadMs = 5 * 60 * 1000;
 const maxAgeMs = 30 * dayMs;
@@ -39,13 +35,4 @@ export function fieldErrors(at: string, problems: Readonly<Record<string, string
   return Object.entries(problems).flatMap(([field, problem]) =>
     problem === undefined ? [] : [{ pointer: `${at}/${field}`, detail: `${field} ${problem}.` }],
   );
-}
-
-/**
- * What decides the partition: the object that an event is about, else its id, so that one event's copies share a
- * partition. Kinesis takes at most 256 characters, hence the SHA-256 of a long id.
- */
-export function partitionKeyOf(id: string, objectId?: unknown): string {
-  if (typeof objectId === 'string' && objectId.length >= 1 && objectId.length <= 128) return objectId;
-  return id.length <= 128 ? id : createHash('sha256').update(id).digest('hex');
 }

@@ -5,13 +5,14 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../shared/canonical-json.ts';
 import { parseInstant } from '../shared/clock.ts';
+import { partitionKeyOf } from '../shared/envelope.ts';
 import { DaybookError, type ErrorCode } from '../shared/errors.ts';
 import { elementTexts } from '../shared/json-text.ts';
 import { jsonAnswer } from '../shared/problem.ts';
 import type { Secret } from '../shared/secrets.ts';
 import { verifyPandaDelivery } from '../shared/verify/panda.ts';
 import { type FieldError, FieldsRefused } from './answer.ts';
-import { fieldErrors, idProblem, partitionKeyOf, rangeProblem, textProblem, timeProblem } from './event-fields.ts';
+import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from './event-fields.ts';
 import { isObject, parseJsonBody } from './json-body.ts';
 import { mediaTypeOf } from './media-type.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';

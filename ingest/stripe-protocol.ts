@@ -1,20 +1,13 @@
 /** What Stripe sends to /webhooks/<source>: snapshot events, and thin ones (`v2.core.event`). */
 import { parseInstant } from '../shared/clock.ts';
+import { maxHeaderCharacters, partitionKeyOf } from '../shared/envelope.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { type Answer, jsonAnswer } from '../shared/problem.ts';
 import type { Secret } from '../shared/secrets.ts';
 import type { StripeSource } from '../shared/sources.ts';
 import { verifyStripeDelivery } from '../shared/verify/stripe.ts';
 import { FieldsRefused } from './answer.ts';
-import {
-  fieldErrors,
-  idProblem,
-  maxHeaderCharacters,
-  partitionKeyOf,
-  rangeProblem,
-  textProblem,
-  timeProblem,
-} from './event-fields.ts';
+import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from './event-fields.ts';
 import { isObject, parseJsonBody } from './json-body.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 

@@ -10,6 +10,7 @@
  * - therefore the first `,"data":` ends the header: inside a JSON string its quotes would be escaped.
  */
 import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { parseInstant } from './clock.ts';
 import { isSourceName } from './sources.ts';
 
@@ -43,6 +44,9 @@ export interface Envelope {
   readonly instantMs: number;
   readonly data: Buffer;
 }
+
+/** Longer texts would not fit into the 32 KiB that are kept for an envelope beside the largest body. */
+export const maxHeaderCharacters = 1024;
 
 const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid'] as const;
 const requiredMembers = ['id', 'source', 'type', 'receivedat', 'via', 'scheme'] as const;
@@ -117,4 +121,13 @@ export function sourceOf(header: { readonly source: string }): { kind: 'stripe' 
 export function isEventId(id: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
   return id.length > 0 && id.length <= 255 && !/[\u0000-\u001f\u007f-\u009f]/.test(id) && id.isWellFormed();
+}
+
+/**
+ * What decides the partition: the object that an event is about, else its id, so that one event's copies share a
+ * partition. Kinesis takes at most 256 characters, hence the SHA-256 of a long id.
+ */
+export function partitionKeyOf(id: string, objectId?: unknown): string {
+  if (typeof objectId === 'string' && objectId.length >= 1 && objectId.length <= 128) return objectId;
+  return id.length <= 128 ? id : createHash('sha256').update(id).digest('hex');
 }
