@@ -8,7 +8,7 @@
  *   lies in its own day, any other in the earliest day that a copy claims.
  */
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '../shared/canonical-json.ts';
+import { canonicalBytes, canonicalJson } from '../shared/canonical-json.ts';
 import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
 import { memberText } from '../shared/json-text.ts';
 import { keyText, type SortedEntry, type Sorter } from './external-sort.ts';
@@ -22,7 +22,7 @@ export interface DecidedEvent {
   /** The day of its line, archived or new. */
   readonly target: Day;
   /** Undefined where the event is archived already. */
-  readonly line: { readonly text: string; readonly instantMs: number; readonly delivered: boolean } | undefined;
+  readonly line: { readonly bytes: Buffer; readonly instantMs: number; readonly delivered: boolean } | undefined;
   readonly differs: boolean;
   /** The days in whose list the event stands. */
   readonly listedIn: ReadonlySet<Day>;
@@ -125,7 +125,7 @@ function decideOnly({ id, idKey }: Group, copy: StagedCopy): DecidedEvent {
     id,
     idKey,
     target: copy.day,
-    line: { text: lineOf(copy, receipt), instantMs: copy.instantMs, delivered },
+    line: { bytes: lineOf(copy, receipt), instantMs: copy.instantMs, delivered },
     differs: false,
     listedIn: copy.origin === 'listed' ? new Set([copy.day]) : noDays,
     deliveries: () => (delivered ? copies : []),
@@ -155,7 +155,7 @@ function decideEvent(
   const listedIn = new Set<Day>();
   const differences = openDifferences(isStripe);
   let best: StagedCopy | undefined;
-  let bestLine: string | undefined;
+  let bestLine: Buffer | undefined;
   let firstReceipt: string | undefined;
   let count = 0;
   for (const copy of copies()) {
@@ -170,7 +170,7 @@ function decideEvent(
       const rankOfBest = rank(best, isStripe);
       if (rankOfCopy > rankOfBest) continue;
       const line = lineOf(copy, undefined);
-      if (rankOfCopy < rankOfBest || line < (bestLine ?? lineOf(best, undefined))) {
+      if (rankOfCopy < rankOfBest || line.compare(bestLine ?? lineOf(best, undefined)) < 0) {
         best = copy;
         bestLine = line;
       }
@@ -182,7 +182,7 @@ function decideEvent(
   // Where no time is claimed it is that of the earliest receipt, whichever copy's body won.
   const receipt = best.kind === 'stripe' || best.header().time !== undefined ? undefined : firstReceipt;
   const instantMs = receipt === undefined ? best.instantMs : parseInstant(receipt)!;
-  const line = { text: lineOf(best, receipt), instantMs, delivered: best.origin === 'delivered' };
+  const line = { bytes: lineOf(best, receipt), instantMs, delivered: best.origin === 'delivered' };
   return { ...common, target: dayOf(instantMs), line };
 }
 
@@ -199,14 +199,20 @@ function earlier(a: string | undefined, b: string): string {
  * The archive line: a Stripe event as it is, any other as the CloudEvent around it, both canonical.
  * `receipt` stands for a time that was not claimed.
  */
-function lineOf(copy: StagedCopy, receipt: string | undefined): string {
-  const data = canonicalJson(copy.body.toString());
+function lineOf(copy: StagedCopy, receipt: string | undefined): Buffer {
+  const data = canonicalBytes(copy.body);
   if (copy.kind === 'stripe') return data;
   const { id, source, subject, time, type } = copy.header();
   const claimed = time ?? receipt;
   const member = (name: string, value: string | undefined) =>
     value === undefined ? '' : `,"${name}":${JSON.stringify(value)}`;
-  return `{"data":${data},"datacontenttype":"application/json","id":${JSON.stringify(id)}${member('source', source)},"specversion":"1.0"${member('subject', subject)}${member('time', claimed)}${member('type', type)}}`;
+  return Buffer.concat([
+    Buffer.from('{"data":'),
+    data,
+    Buffer.from(
+      `,"datacontenttype":"application/json","id":${JSON.stringify(id)}${member('source', source)},"specversion":"1.0"${member('subject', subject)}${member('time', claimed)}${member('type', type)}}`,
+    ),
+  ]);
 }
 
 /**
@@ -232,7 +238,7 @@ function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; 
     found ||= (dataOf.get(version) ?? data) !== data;
     dataOf.set(version, data);
   };
-  let firstLine: string | undefined;
+  let firstLine: Buffer | undefined;
   let firstCopy: StagedCopy | undefined;
   return {
     compare(copy) {
@@ -244,7 +250,7 @@ function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; 
       }
       if (!isStripe) {
         firstLine ??= lineOf(firstCopy, undefined);
-        found = lineOf(copy, undefined) !== firstLine;
+        found = !lineOf(copy, undefined).equals(firstLine);
         return;
       }
       if (copy.body.equals(first)) return;

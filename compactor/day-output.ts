@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Day } from '../shared/clock.ts';
 import type { Recipient } from '../shared/crypto/recipients.ts';
+import { maxQuotedBytesPerByte, writeQuoted } from '../shared/json-bytes.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
 import type { DecidedEvent } from './copies.ts';
 import type { SortBudget, Sorter } from './external-sort.ts';
@@ -66,7 +67,7 @@ export function openDayOutput(
       const { line } = event;
       if (line !== undefined) {
         lines ??= budget.sorter();
-        lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, [Buffer.from(line.text)]);
+        lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, [line.bytes]);
         await sealing('ids').write(event.id);
         if (line.delivered) output.delivered += 1;
         else output.recovered += 1;
@@ -149,9 +150,22 @@ async function sealLines(
   return { sealed: await part.finish(), first: instant(firstKey!), last: instant(lastKey) };
 }
 
-/** One line of evidence: who holds the secret can check the signature again (interface.md, Archive objects). */
-function deliveryLine(copy: StagedCopy): string {
+/** Bodies up to here are quoted byte by byte, in room that all lines share. */
+const maxQuickBodyBytes = 64 * 1024;
+const endOfLine = Buffer.from('"}');
+let room: Buffer | undefined;
+
+/**
+ * One line of evidence: who holds the secret can check the signature again (interface.md, Archive objects). Bytes handed
+ * out are overwritten by the next call.
+ */
+function deliveryLine(copy: StagedCopy): Buffer | string {
   const { id, receivedat, via, scheme, keyid, signedheaders, path } = copy.header();
-  const body = copy.body.toString();
-  return JSON.stringify({ id, receivedat, via, scheme, keyid, signedheaders, path, body });
+  const members = { id, receivedat, via, scheme, keyid, signedheaders, path };
+  if (copy.body.length > maxQuickBodyBytes) return JSON.stringify({ ...members, body: copy.body.toString() });
+  const start = `${JSON.stringify(members).slice(0, -1)},"body":"`;
+  const most = Buffer.byteLength(start) + copy.body.length * maxQuotedBytesPerByte + endOfLine.length;
+  if (room === undefined || room.length < most) room = Buffer.allocUnsafeSlow(2 * most);
+  const end = writeQuoted(copy.body, room, room.write(start));
+  return room.subarray(0, end + endOfLine.copy(room, end));
 }

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { addDays, type Day, dayOf, parseInstant } from '../shared/clock.ts';
 import { type Envelope, readEnvelope, sourceOf } from '../shared/envelope.ts';
+import { quickMembers } from '../shared/json-bytes.ts';
 import { maxNesting, nestingOf } from '../shared/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../shared/stream/stream.ts';
 import { type CursorRange, pushCursors, unionOf, without } from './cursor-ranges.ts';
@@ -138,14 +139,8 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
   const envelope = readEnvelope(value);
   if ('reason' in envelope) return envelope;
   const { header, data, instantMs } = envelope;
-  if (nestingOf(data) > maxNesting) return { reason: 'data is nested too deeply' };
-  let event: unknown;
-  try {
-    event = JSON.parse(data.toString());
-  } catch {
-    return { reason: 'data is not JSON' };
-  }
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
+  const event = readClaims(data);
+  if ('reason' in event) return event;
   const { kind, name } = sourceOf(header)!;
   let account: string | undefined;
   if (kind === 'stripe') {
@@ -160,9 +155,37 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
   return { envelope, name, kind, day, instantMs, ...(account === undefined ? {} : { account }) };
 }
 
+/** What `stripeFacts` looks at. */
+interface Claims {
+  readonly id?: unknown;
+  readonly created?: unknown;
+  readonly account?: unknown;
+}
+
+const claimNames = ['id', 'created', 'account'].map((name) => Buffer.from(name));
+
+/** What the data of a record claims, or why it is no event. */
+function readClaims(data: Buffer): Claims | { readonly reason: string } {
+  const quick = quickMembers(data, claimNames);
+  if (quick !== undefined) {
+    const [id, created, account] = quick.map((text) => (text === undefined ? undefined : JSON.parse(text)));
+    return { id, created, account };
+  }
+  if (nestingOf(data) > maxNesting) return { reason: 'data is nested too deeply' };
+  let event: unknown;
+  try {
+    event = JSON.parse(data.toString());
+  } catch {
+    return { reason: 'data is not JSON' };
+  }
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
+  const { id, created, account } = event as Claims;
+  return { id, created, account };
+}
+
 /** The members of a Stripe event that the night works with. `created` is whole seconds, or RFC 3339 in v2 events. */
-export function stripeFacts(event: object): { id: unknown; instantMs: number | undefined; account?: string } {
-  const { id, created, account } = event as { id?: unknown; created?: unknown; account?: unknown };
+export function stripeFacts(event: Claims): { id: unknown; instantMs: number | undefined; account?: string } {
+  const { id, created, account } = event;
   const instantMs =
     typeof created === 'number' && Number.isSafeInteger(created)
       ? created * 1000

@@ -13,6 +13,7 @@
  * longer than JSON.parse, sort and JSON.stringify would.
  */
 import { DaybookError } from './errors.ts';
+import { quickCanonical } from './json-bytes.ts';
 import { maxNesting } from './json-text.ts';
 
 interface Reader {
@@ -62,6 +63,12 @@ export function canonicalJson(text: string, maxDepth = maxNesting): string {
   skipSpace(reader);
   if (reader.at < text.length) refuse(reader);
   return canonical;
+}
+
+/** The same of UTF-8 bytes and as UTF-8 bytes, by the quick way where that can be taken. */
+export function canonicalBytes(json: Buffer): Buffer {
+  const quick = quickCanonical(json);
+  return Buffer.from(quick ?? canonicalJson(json.toString()));
 }
 
 /** Order by code points, which is also the order of the UTF-8 bytes: below 0, 0 or above 0. */

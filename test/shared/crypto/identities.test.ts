@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { generateX25519Identity } from 'age-encryption';
-import { opensshKey, parseIdentities } from '../../../shared/crypto/identities.ts';
+import { parseIdentities } from '../../../shared/crypto/identities.ts';
 import { decrypt } from '../../../shared/crypto/open-sealed.ts';
+import { opensshKey } from '../../../shared/crypto/openssh-key.ts';
 import { requireCommand } from '../../require-service.ts';
 import { chunksOf, gather, read, rsaKey, run, sshKeygen, write } from './keys.ts';
 
