@@ -1,15 +1,23 @@
 /** THE PATH of the compactor: one night. */
-import { dayOf } from '../shared/clock.ts';
+import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
 import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
 import type { CursorRange } from './cursor-ranges.ts';
 import { openSortBudget } from './external-sort.ts';
 import { type Ledger, loadLedger } from './ledger.ts';
-import { appendManifest, encodeManifest, type Manifest, manifestKey, type StreamPosition } from './manifest.ts';
+import {
+  appendManifest,
+  encodeManifest,
+  type Manifest,
+  manifestKey,
+  type StreamPosition,
+  type Verdict,
+} from './manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
 import { openQuarantine } from './quarantine.ts';
 import { positionAfter, readStream } from './read-stream.ts';
+import { daysNearRetention } from './retention.ts';
 
 const maxAttempts = 5;
 /** Records in memory while they are sorted, over all sources and days. */
@@ -58,9 +66,10 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     ...closed.flatMap((source) => source.errors),
     ...failureOf(quarantined),
   ];
-  const warnings = quarantined.objects.map(({ key, records }) =>
-    problem('records_quarantined', `${records} in ${key}`),
-  );
+  const warnings = [
+    ...quarantined.objects.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`)),
+    ...retentionWarnings(ledger, closed, dayOf(night.clock.now())),
+  ];
   const sources = Object.fromEntries(
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
   );
@@ -163,6 +172,18 @@ function pendingOf(closed: readonly Pick<ClosedSource, 'pending'>[]): Map<string
     for (const [partition, ranges] of pending) all.set(partition, (all.get(partition) ?? []).concat(ranges));
   }
   return all;
+}
+
+/** Of the days as they are once this run's entries are archived. */
+function retentionWarnings(ledger: Ledger, closed: readonly ClosedSource[], today: Day): Problem[] {
+  const sources = new Map<string, ReadonlyMap<Day, { readonly verdict: Verdict }>>(ledger.sources);
+  for (const { name, entries } of closed) sources.set(name, new Map([...(sources.get(name) ?? []), ...entries]));
+  return daysNearRetention(sources, today).map(({ source, day, verdict, listedUntil }) => ({
+    code: 'retention_near',
+    source,
+    day,
+    message: `${verdict}; Stripe lists it whole until the end of ${listedUntil}`,
+  }));
 }
 
 /** The failure of work without which the run goes on. */

@@ -9,6 +9,7 @@ import type { EventStreamReader } from '../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from './configuration.ts';
 import { type DayState, type Ledger, loadLedger } from './ledger.ts';
 import { readStream } from './read-stream.ts';
+import { type DayNearRetention, daysNearRetention } from './retention.ts';
 import { tableOf } from './table.ts';
 
 export interface ListedDay {
@@ -25,6 +26,8 @@ export interface ArchiveList {
   /** The UTC day of the oldest delivery that is in the stream and not archived yet. */
   readonly oldestUnarchivedDay: Day | null;
   readonly newestArchivedDay: Day | null;
+  /** Provisional and incomplete days near the end of Stripe's 30 days. */
+  readonly retentionNear: readonly DayNearRetention[];
   readonly days: readonly ListedDay[];
 }
 
@@ -43,14 +46,14 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
       { consumer, clock: systemClock, log },
       ledger,
     );
-    const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger) };
+    const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger, dayOf(systemClock.now())) };
     process.stdout.write(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
   } finally {
     await store.close();
   }
 }
 
-export function listArchive(ledger: Ledger): Omit<ArchiveList, 'oldestUnarchivedDay'> {
+export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, 'oldestUnarchivedDay'> {
   const days = [...ledger.sources].flatMap(([source, states]) =>
     [...states].map(([day, { verdict, counts, parts }]) => ({
       source,
@@ -62,7 +65,11 @@ export function listArchive(ledger: Ledger): Omit<ArchiveList, 'oldestUnarchived
     })),
   );
   days.sort((a, b) => (a.day !== b.day ? (a.day < b.day ? -1 : 1) : a.source < b.source ? -1 : 1));
-  return { newestArchivedDay: days.at(-1)?.day ?? null, days };
+  return {
+    newestArchivedDay: days.at(-1)?.day ?? null,
+    retentionNear: daysNearRetention(ledger.sources, today),
+    days,
+  };
 }
 
 async function oldestWaitingDay(
@@ -114,7 +121,7 @@ export async function oldestUnarchivedDay(
   return oldest;
 }
 
-function describe({ oldestUnarchivedDay, newestArchivedDay, days }: ArchiveList): string {
+function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days }: ArchiveList): string {
   const head = ['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'];
   const rows = days.map(({ source, day, verdict, events, counts, parts }) => [
     day,
@@ -131,5 +138,9 @@ function describe({ oldestUnarchivedDay, newestArchivedDay, days }: ArchiveList)
     rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
     newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
     `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`,
+    ...retentionNear.map(
+      ({ source, day, verdict, listedUntil }) =>
+        `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,
+    ),
   ].join('');
 }

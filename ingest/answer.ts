@@ -9,12 +9,9 @@ export interface FieldError {
 
 /** A refusal that names fields. */
 export class FieldsRefused extends Problem {
-  readonly errors: readonly FieldError[];
-
   constructor(code: 'event_invalid' | 'time_out_of_range', errors: readonly FieldError[]) {
     const detail = errors.length === 1 ? errors[0]!.detail : `${errors.length} fields are wrong.`;
     super(code, { errors }, { detail });
     this.name = 'FieldsRefused';
-    this.errors = errors;
   }
 }

@@ -156,6 +156,27 @@ export const errorCodes = {
     title: 'The stream file cannot be read',
     hint: 'Keep the file, restore a copy of it, see the cause.',
   },
+  // --- spool
+  spool_full: {
+    status: 503,
+    retry: true,
+    title: 'The spool is full',
+    hint: 'Bring the stream back, raise maxBytes in INGEST_SPOOL, or make room on the disk. The sender repeats after Retry-After.',
+  },
+  spool_unavailable: {
+    status: 503,
+    retry: true,
+    title: 'The spool does not take events',
+    hint: 'See the cause: permissions, the disk, or the database of INGEST_SPOOL. The sender repeats after Retry-After.',
+  },
+  spool_in_use: {
+    title: 'Another ingest holds this spool',
+    hint: 'Give each ingest a DAYBOOK_DATA_DIR of its own, or let all share a spool of type sql.',
+  },
+  spool_damaged: {
+    title: 'The spool file is damaged',
+    hint: 'ingest puts it aside as it starts and keeps all that can be read; the log says what was found.',
+  },
   // --- store
   object_key_invalid: {
     title: 'No store takes this object key',
@@ -203,7 +224,23 @@ export const errorCodes = {
   },
   identity_needs_passphrase: {
     title: 'The identity has a passphrase',
-    hint: 'Give a copy without one (ssh-keygen -p, openssl pkey), or decrypt with the age command.',
+    hint: 'decrypt and restore ask for it on the terminal; elsewhere give a copy without one (ssh-keygen -p, openssl pkey).',
+  },
+  passphrase_wrong: {
+    title: 'The passphrase does not open the identity',
+    hint: 'Try again; see which key is asked for.',
+  },
+  output_exists: {
+    title: 'The output is there already',
+    hint: 'Nothing is overwritten: give another name or folder, or move the file away.',
+  },
+  output_failed: {
+    title: 'The output could not be written',
+    hint: 'See the cause: make room or mend the permissions, then run again. No half file is left under its name.',
+  },
+  object_not_sealed: {
+    title: 'This is no object of an archive',
+    hint: 'Objects end in .jsonl.gz.age or .ids.gz.',
   },
   sealed_unreadable: {
     title: 'A sealed object does not open',
@@ -278,6 +315,10 @@ export const errorCodes = {
     retry: true,
     title: 'A day could not be closed',
     hint: 'Run again; its records are still in the stream.',
+  },
+  retention_near: {
+    title: "A day is about to leave Stripe's list and is not settled",
+    hint: 'See why its listing fails (errors of the last runs, the apiKey), or which events are `missing`. After 30 days nobody can ask Stripe any more.',
   },
   day_open: { title: 'A day is not closed yet', hint: 'A UTC day is closed COMPACTOR_LAG_SECONDS after its end.' },
   // --- stripe
