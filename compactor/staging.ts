@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { DaybookError } from '../shared/errors.ts';
+import { takeLock } from '../shared/lock.ts';
 
 /** The lock lives as long as this object is referred to. */
 export interface Staging {
@@ -55,20 +55,4 @@ function sweep(directory: string): void {
 /** Tries again where another run puts its lock into a folder that is on its way out. */
 function removeFolder(directory: string): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
-}
-
-const sqliteBusy = 5;
-
-/** An exclusive lock on a file, or undefined where somebody holds it. */
-function takeLock(path: string, waitMs: number): DatabaseSync | undefined {
-  let database: DatabaseSync | undefined;
-  try {
-    database = new DatabaseSync(path, { timeout: waitMs });
-    database.exec('BEGIN EXCLUSIVE');
-    return database;
-  } catch (error) {
-    database?.close();
-    if ((error as { errcode?: unknown }).errcode === sqliteBusy) return undefined;
-    throw error;
-  }
 }

@@ -1,0 +1,21 @@
+/**
+ * A lock that the operating system lets go when its process dies: the lock that SQLite takes on a file. Only SQLite may
+ * open that file: a process that closes it by any other way loses the lock.
+ */
+import { DatabaseSync } from 'node:sqlite';
+
+const sqliteBusy = 5;
+
+/** An exclusive lock on a file, held until it is closed or no longer referred to; undefined where somebody holds it. */
+export function takeLock(path: string, waitMs: number): DatabaseSync | undefined {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: waitMs });
+    database.exec('BEGIN EXCLUSIVE');
+    return database;
+  } catch (error) {
+    database?.close();
+    if ((error as { errcode?: unknown }).errcode === sqliteBusy) return undefined;
+    throw error;
+  }
+}
