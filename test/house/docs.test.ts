@@ -1,13 +1,16 @@
 /**
- * The README says what the code does. `UPDATE_DOCS=1` writes the tables of settings and errors anew and brings the layout
+ * The README says what the code does. `UPDATE_DOCS=1` writes the tables of settings, errors and metrics anew and brings the layout
  * up to date; new lines of the layout are taken from the files' first comments and may be put better by hand.
  */
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { ingestMetrics } from '../../ingest/metrics.ts';
 import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
+import type { MetricTable } from '../../shared/metrics.ts';
+import { processMetrics } from '../../shared/process-metrics.ts';
 import { productFiles, projectFiles, readText, root } from './source-files.ts';
 
 const isUpdate = process.env.UPDATE_DOCS === '1';
@@ -61,6 +64,23 @@ test('the table of errors in the README is that of the code', () => {
     return [`\`${code}\``, status === undefined ? '' : String(status), title, hint];
   });
   holdBlock('errors', tableOf(['code', 'HTTP', 'meaning', 'what to do'], rows));
+});
+
+test('the tables of metrics in the README are those of the code, and a unit of seconds or bytes ends the name', () => {
+  for (const [block, table] of Object.entries<MetricTable>({
+    'ingest-metrics': ingestMetrics,
+    'process-metrics': processMetrics,
+  })) {
+    const rows = Object.entries(table).map(([name, { type, unit, labels = {}, meaning }]) => {
+      const shown = Object.keys(labels).map((label) => `\`${label}\``);
+      return [`\`${name}\``, type, unit, shown.join(' '), meaning];
+    });
+    holdBlock(block, tableOf(['name', 'type', 'unit', 'labels', 'meaning'], rows));
+    for (const [name, { type, unit }] of Object.entries(table)) {
+      assert.equal(/_total$/.test(name), type === 'counter', name);
+      assert.equal(/_(seconds|bytes)(_total)?$/.exec(name)?.[1], /^(seconds|bytes)$/.exec(unit)?.[1], name);
+    }
+  }
 });
 
 test('the layout in the README has each file of the product, with a word on it, and no other', () => {
