@@ -26,6 +26,14 @@ export interface Destination {
 const batchOverheadBytes = 61;
 const recordOverheadBytes = 40;
 
+/** Whether the topic takes the record at all. */
+export function fitsTopic(
+  { key, value }: AppendRecord,
+  { maxBatchBytes }: Pick<Destination, 'maxBatchBytes'>,
+): boolean {
+  return batchOverheadBytes + recordOverheadBytes + Buffer.byteLength(key) + value.byteLength <= maxBatchBytes;
+}
+
 /** Keys are up to 128 characters (design.md), so 512 bytes at most. */
 export function maxValueBytesOf({ maxBatchBytes }: { readonly maxBatchBytes: number }): number {
   return maxBatchBytes - batchOverheadBytes - recordOverheadBytes - 512;

@@ -8,7 +8,7 @@ import type { KafkaParams } from '../config.ts';
 import { DaybookError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { AppendError } from './append-error.ts';
-import { maxValueBytesOf, sendRecords } from './kafka-append.ts';
+import { fitsTopic, maxValueBytesOf, sendRecords } from './kafka-append.ts';
 import { openKafka } from './kafka-client.ts';
 import { isRecordRefused, kafkaErrorOf } from './kafka-error.ts';
 import { checkTopic, countPartitions, probeTopic } from './kafka-topic.ts';
@@ -89,7 +89,12 @@ export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Prom
     const unacknowledged = [...records.keys()].filter((at) => !acknowledged.has(at));
     const { message: detail, hint, cause } = kafkaErrorOf(reasons[0], params);
     // A stream that is away, even one whose topic or credentials are gone, may come back; a record stays as it is.
-    return new AppendError(unacknowledged, { detail, hint, retry: !closed && !reasons.some(isRecordRefused), cause });
+    const isRefused = reasons.some(isRecordRefused);
+    // Of a batch the brokers do not say which record it was.
+    const refused = unacknowledged.filter(
+      (at) => !fitsTopic(records[at]!, { maxBatchBytes }) || (isRefused && records.length === 1),
+    );
+    return new AppendError(unacknowledged, { detail, hint, retry: !closed && !isRefused, refused, cause });
   }
 }
 

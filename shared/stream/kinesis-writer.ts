@@ -149,5 +149,6 @@ function refuseTooLarge(records: readonly AppendRecord[], maxValueBytes: number)
   const largest = records.reduce((most, { value }) => Math.max(most, value.byteLength), 0);
   if (largest <= maxValueBytes) return;
   const detail = `a record of ${largest} bytes; the stream takes ${maxValueBytes}`;
-  throw new AppendError([...records.keys()], { detail, retry: false });
+  const refused = [...records.keys()].filter((index) => records[index]!.value.byteLength > maxValueBytes);
+  throw new AppendError([...records.keys()], { detail, retry: false, refused });
 }

@@ -236,7 +236,7 @@ if (service !== undefined) {
     const large = { key: 'k', value: Buffer.alloc(writer.maxValueBytes! + 1) };
     const error = await writer.append([record('k', 'small'), large]).catch((thrown: unknown) => thrown);
     assert.ok(error instanceof AppendError);
-    assert.deepEqual([error.retry, error.unacknowledged], [false, [0, 1]]);
+    assert.deepEqual([error.retry, error.unacknowledged, error.refused], [false, [0, 1], [1]]);
     assert.equal(proxy.requests.length, from);
     await writer.append([{ key: 'x'.repeat(256), value: large.value.subarray(1) }]);
   });
@@ -452,7 +452,7 @@ if (service !== undefined) {
       }
       const refused = await writer.append(numbered('k', 0, 2)).catch((thrown: unknown) => thrown);
       assert.ok(refused instanceof AppendError);
-      assert.deepEqual([refused.retry, refused.unacknowledged], [false, [0, 1]]);
+      assert.deepEqual([refused.retry, refused.unacknowledged, refused.refused], [false, [0, 1], []]);
       proxy.decide();
     });
   }

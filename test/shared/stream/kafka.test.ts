@@ -149,7 +149,7 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
     await assert.rejects(writer.append(records), (error) => {
       assert.ok(error instanceof AppendError);
       assert.deepEqual(error.unacknowledged, [1]);
-      assert.equal(error.retry, false);
+      assert.deepEqual([error.retry, error.refused], [false, [1]]);
       return true;
     });
     assert.deepEqual(
