@@ -4,6 +4,7 @@ import express, { type Request, type Response } from 'express';
 import { DaybookError } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type Answer, jsonAnswer, problemAnswer, reasonsOf, send } from '../shared/problem.ts';
+import { noObserver, type Observer } from './observer.ts';
 import type { Protocol } from './protocol.ts';
 import { discardRest } from './read-body.ts';
 import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
@@ -23,7 +24,13 @@ export interface Readiness {
 
 type Handler = (request: Request, notes: RequestNotes) => Answer | Promise<Answer>;
 
-export function createApp(doors: Doors, reception: Reception, readiness: Readiness, log: Logger): RequestListener {
+export function createApp(
+  doors: Doors,
+  reception: Reception,
+  readiness: Readiness,
+  log: Logger,
+  observer: Observer = noObserver,
+): RequestListener {
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
@@ -88,7 +95,10 @@ export function createApp(doors: Doors, reception: Reception, readiness: Readine
       send(response, answer, readiness.closing());
       discardRest(request);
     }
-    writeLine(log, request.method ?? '', notes, answer, thrown, performance.now() - startedMs, gone);
+    const elapsedMs = performance.now() - startedMs;
+    const { route, source, records } = notes;
+    observer.answered({ route, source, status: answer.status, code: answer.code, records, seconds: elapsedMs / 1000 });
+    writeLine(log, request.method ?? '', notes, answer, thrown, elapsedMs, gone);
   }
 
   return (request, response) => {
