@@ -44,6 +44,11 @@ export interface NightConfiguration {
   close(): void;
 }
 
+/** For commands that read objects without the ledger. */
+export function readStoreConfiguration(): Configuration<'DAYBOOK_DATA_DIR' | 'DAYBOOK_STORE' | 'LOG_LEVEL'> {
+  return readSettings(readEnvironment(process.env, process.cwd()), ['DAYBOOK_DATA_DIR', 'DAYBOOK_STORE', 'LOG_LEVEL']);
+}
+
 /** For commands that read the archive, and what else they use: the signing key's public half counts where it is given. */
 export function readArchiveConfiguration<N extends SettingName = never>(
   others: readonly N[] = [],

@@ -2,6 +2,7 @@
 /** daybook-compactor: closes the days, checks and shows the archive. */
 import { Command } from 'commander';
 import { notAvailable, runProgram } from '../shared/program.ts';
+import { decryptCommand } from './decrypt.ts';
 import { listCommand } from './list-archive.ts';
 import { keepHeapSmall } from './memory.ts';
 import { runCommand } from './run.ts';
@@ -15,7 +16,7 @@ const program = new Command('daybook-compactor').description(
 program
   .command('run')
   .description('one compaction now')
-  .option('--day <day>', 'touch this UTC day alone (repeatable)', (day: string, days: string[]) => [...days, day], [])
+  .option('--day <day>', 'touch this UTC day alone (repeatable)', repeatable, [])
   .option('--force', "ask Stripe's list again for days that are not due")
   .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
   .option('--json', 'print the report as one JSON document')
@@ -36,9 +37,19 @@ program
   .option('--json', 'print one JSON document')
   .action(verifyCommand);
 
+program
+  .command('decrypt')
+  .description('open archive objects: each into a file of its own, never over another')
+  .argument('<file-or-glob...>', 'files; with --archive keys in the store')
+  .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
+  .option('-o, --output <folder>', 'folder for the files, or - for stdout; default: beside each object')
+  .option('--keep-gzip', 'leave what is packed packed')
+  .option('--archive', 'read from the store of DAYBOOK_STORE')
+  .option('--json', 'print one JSON document')
+  .action(decryptCommand);
+
 for (const [name, description] of [
   ['serve', 'schedule, job endpoints, console'],
-  ['decrypt', 'open archive objects'],
   ['restore', 'bring events back'],
   ['prune', 'delete what has reached its age'],
   ['drill', 'rehearse a restore'],
@@ -51,3 +62,7 @@ for (const [name, description] of [
 }
 
 await runProgram(program);
+
+function repeatable(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}

@@ -10,6 +10,8 @@ const usersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'key_invalid',
   'identity_invalid',
   'identity_needs_passphrase',
+  'passphrase_wrong',
+  'output_exists',
 ]);
 const archiveFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ledger_broken',
