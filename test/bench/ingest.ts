@@ -47,6 +47,7 @@ export async function benchIngest(stream: StreamConfiguration, events = 40_000):
       DAYBOOK_STREAM: JSON.stringify(stream),
       DAYBOOK_DATA_DIR: directory,
       INGEST_PORT: '0',
+      INGEST_ADMIN_PORT: '0',
     },
     stdio: ['ignore', 'ignore', log.fd],
   });

@@ -59,6 +59,7 @@ async function demo(): Promise<void> {
     DAYBOOK_SOURCES: 'sources.json',
     STRIPE_API_BASE: stripe.base.href,
     INGEST_PORT: '0',
+    INGEST_ADMIN_PORT: '0',
     COMPACTOR_RECIPIENTS: environment.COMPACTOR_RECIPIENTS!,
     COMPACTOR_SIGNING_KEY_FILE: relative(run, keys.signingKey),
     COMPACTOR_LAG_SECONDS: String(lagSeconds),

@@ -28,7 +28,7 @@ export interface IngestProcess {
 
 export function spawnIngest({ cwd, environment, commands = [] }: ProcessOptions): IngestChild {
   // Nothing of this environment's but what a process needs to run: settings of the developer's must not come in.
-  const env = { PATH: process.env.PATH ?? '', ...environment };
+  const env = { PATH: process.env.PATH ?? '', INGEST_ADMIN_PORT: '0', ...environment };
   return spawn(process.execPath, [mainPath, ...commands], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 

@@ -28,7 +28,13 @@ interface Started {
 function start(dataDirectory: string, environment: Record<string, string> = {}): Started {
   const child = spawn(process.execPath, [script], {
     cwd: folder,
-    env: { PATH: process.env.PATH, DAYBOOK_DATA_DIR: dataDirectory, INGEST_PORT: '0', ...environment },
+    env: {
+      PATH: process.env.PATH,
+      DAYBOOK_DATA_DIR: dataDirectory,
+      INGEST_PORT: '0',
+      INGEST_ADMIN_PORT: '0',
+      ...environment,
+    },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   running.add(child);
