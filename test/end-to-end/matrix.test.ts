@@ -102,6 +102,7 @@ async function assertCell(stream: Choice, store: Choice): Promise<void> {
     DAYBOOK_STORE: JSON.stringify(await store.make()),
     STRIPE_API_BASE: stripe.base.href,
     INGEST_PORT: '0',
+    INGEST_ADMIN_PORT: '0',
     COMPACTOR_RECIPIENTS: keys.recipient,
     COMPACTOR_SIGNING_KEY_FILE: keys.signingKey,
     COMPACTOR_LAG_SECONDS: `${lagSeconds}`,
