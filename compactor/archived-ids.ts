@@ -61,7 +61,7 @@ export async function findArchivedIds(
   store: ObjectStore,
   days: Iterable<readonly [Day, DayState]>,
   filter: IdFilter,
-  hits: Sorter,
+  hits: Pick<Sorter, 'add'>,
   damaged: (day: Day, error: unknown) => void,
 ): Promise<void> {
   for (const [day, { parts }] of days) {

@@ -7,10 +7,12 @@ import type { CursorRange } from './cursor-ranges.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
 import { keyText, type SortBudget, type Sorter } from './external-sort.ts';
 import type { DayState, Ledger } from './ledger.ts';
-import { type Listing, listDays } from './list-days.ts';
+import { type Listing, type ListsKnown, listDays, listsOf } from './list-days.ts';
 import type { DayCounts, DayEntry, Verdict } from './manifest.ts';
 import type { Night, NightSource, Problem } from './night.ts';
+import type { RecoveredEvents } from './publish-recovered.ts';
 import { copyKey, decodeCopy, encodeCopy, idKeyOf } from './staged-copy.ts';
+import type { GenerationFailure } from './thin-events.ts';
 import { isDue, isListable, listableDays, verdictOf } from './verdict.ts';
 
 /** A source's records of this run, staged while the stream was read. */
@@ -20,6 +22,10 @@ export interface StagedSource {
   readonly days: Set<Day>;
   /** Whether a Stripe event is among them: its id is looked up in every archived day. */
   hasStripe: boolean;
+  /** Whether a thin event was delivered. */
+  hasThin: boolean;
+  /** By the notice's id. */
+  readonly generationFailures: Map<string, GenerationFailure>;
 }
 
 export interface ClosedSource {
@@ -27,6 +33,7 @@ export interface ClosedSource {
   readonly entries: ReadonlyMap<Day, DayEntry>;
   /** Set when this run is the source's first. */
   readonly firstDay?: Day;
+  readonly lists: ListsKnown;
   /** Cursors of records whose day failed or is not touched: they are read again. */
   readonly pending: ReadonlyMap<string, readonly CursorRange[]>;
   readonly errors: readonly Problem[];
@@ -37,12 +44,18 @@ interface Closing {
   readonly name: string;
   readonly source: NightSource | undefined;
   readonly states: ReadonlyMap<Day, DayState>;
+  /** Stripe's lists as the ledger knows them. */
+  readonly lists: ListsKnown;
   readonly staged: StagedSource;
   readonly budget: SortBudget;
   readonly now: Date;
   readonly today: Day;
   readonly errors: Problem[];
   readonly failed: Set<Day>;
+  /** Ids that are known and were not to be had, by this run's listing or an earlier one's, and those of them found. */
+  readonly lacking: Set<string>;
+  readonly found: Set<string>;
+  readonly recovered: RecoveredEvents | undefined;
 }
 
 /** The newest day that ended at least the lag ago. */
@@ -51,7 +64,14 @@ export function newestClosedDay(now: Date, lagSeconds: number): Day {
 }
 
 export function stageSource(budget: SortBudget): StagedSource {
-  return { copies: budget.sorter(), ids: openIdFilter(), days: new Set(), hasStripe: false };
+  return {
+    copies: budget.sorter(),
+    ids: openIdFilter(),
+    days: new Set(),
+    hasStripe: false,
+    hasThin: false,
+    generationFailures: new Map(),
+  };
 }
 
 export async function closeSource(
@@ -60,6 +80,7 @@ export async function closeSource(
   ledger: Ledger,
   staged: StagedSource,
   budget: SortBudget,
+  recovered?: RecoveredEvents,
 ): Promise<ClosedSource> {
   const now = night.clock.now();
   const closing: Closing = {
@@ -67,26 +88,34 @@ export async function closeSource(
     name,
     source: night.sources.find((source) => source.name === name),
     states: ledger.sources.get(name) ?? new Map(),
+    lists: ledger.lists[name] ?? {},
     staged,
     budget,
     now,
     today: dayOf(now),
     errors: [],
     failed: new Set(),
+    lacking: new Set(),
+    found: new Set(),
+    recovered,
   };
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
   const outputs = new Map<Day, DayOutput>();
-  let listing: Listing | undefined;
+  let listing: SourceListing = { lists: closing.lists };
   let counted: ListCounts = { listed: new Map(), own: new Map() };
   const sealed = new Map<Day, Awaited<ReturnType<DayOutput['seal']>>>();
   const hits = budget.sorter();
   try {
+    for (const { missing } of closing.states.values()) for (const id of missing) closing.lacking.add(id);
     listing = await listDue(closing, days);
     await lookUp(closing, staged.days, hits);
     counted = await decide(closing, hits, outputs);
     for (const [day, output] of outputs) {
       try {
-        if (!closing.failed.has(day)) sealed.set(day, await output.seal(night.store, folderOf(night, name, day)));
+        if (closing.failed.has(day)) continue;
+        const objects = await output.seal(night.store, folderOf(night, name, day));
+        // Copies of archived events that nobody delivered bring nothing.
+        if (objects.parts.length + objects.lateDeliveries.length > 0) sealed.set(day, objects);
       } catch (error) {
         fail(closing, day, error);
       }
@@ -94,7 +123,8 @@ export async function closeSource(
   } catch (error) {
     // Staging failed: no day of this source can be trusted to be whole.
     report(closing, null, error);
-    return { name, entries: new Map(), pending: pendingOf(everyCopy(staged.copies)), errors: closing.errors };
+    const pending = pendingOf(everyCopy(staged.copies));
+    return { name, entries: new Map(), lists: closing.lists, pending, errors: closing.errors };
   } finally {
     for (const output of outputs.values()) await output.discard();
   }
@@ -105,7 +135,8 @@ export async function closeSource(
   hits.close();
   staged.copies.close();
   const isFirst = firstDay !== undefined && ledger.firstDays[name] === undefined;
-  return { name, entries, ...(isFirst ? { firstDay } : {}), pending, errors: closing.errors };
+  const { lists } = listing;
+  return { name, entries, ...(isFirst ? { firstDay } : {}), lists, pending, errors: closing.errors };
 }
 
 /** From the source's first day on every closed day has an entry (interface.md, A night). */
@@ -135,30 +166,60 @@ function isTouched(night: Night, day: Day): boolean {
 
 const noHeader = Buffer.alloc(0);
 
+interface SourceListing {
+  readonly lists: ListsKnown;
+  /** Undefined where nothing was listed. */
+  readonly listing?: Listing;
+  /** The accounts that are listed; `unknown` where they are Stripe's to say and could not be asked for. */
+  readonly accounts?: ReadonlySet<string> | 'unknown';
+}
+
 /** Lists the days that are due and stages what is found beside the deliveries. */
-async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Listing | undefined> {
+async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<SourceListing> {
   const { night, source, states, staged, today } = closing;
-  if (source?.listing === undefined) return undefined;
+  const isThin = Object.keys(closing.lists).some((name) => name.startsWith('v2'));
+  const withThin = isThin || staged.hasThin || source?.listing?.thinEvents === true;
+  // Once a thin event was seen the list of them is asked for, also where there is no key as yet.
+  const known: ListsKnown = withThin && !isThin ? { ...closing.lists, v2: null } : closing.lists;
+  if (source?.listing === undefined) return { lists: known };
+  const { api, accounts: configured } = source.listing;
+  let all: readonly string[] = [];
+  if (configured === 'all') {
+    try {
+      all = await api.accounts();
+    } catch (error) {
+      report(closing, null, error, 'connected accounts');
+      return { lists: known, accounts: 'unknown' };
+    }
+  }
+  const lists = listsOf(configured, all, withThin);
+  const accounts = new Set(configured === 'all' ? all : configured);
   const listable = [...days].filter((day) => isListable(day, today));
   const due = new Set(listable.filter((day) => night.force || isDue(day, states.get(day), false, today)));
   const undecided = listable.filter((day) => !due.has(day) && staged.days.has(day));
   if (undecided.length > 0)
     for (const day of await daysWithNewLines(closing)) if (undecided.includes(day)) due.add(day);
-  if (due.size === 0) return undefined;
+  const passed = listable.filter((day) => !due.has(day) && states.get(day)?.listedAt != null);
+  const unknown = lists.some(({ name }) => (closing.lists[name] ?? null) === null);
+  if (due.size === 0 && (passed.length === 0 || !unknown)) return { lists: known, accounts };
   let events = 0;
-  const listing = await listDays(source.listing, [...due], night.clock, (event, body) => {
-    const day = dayOf(event.createdSeconds * 1000);
-    const instantMs = event.createdSeconds * 1000;
-    const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs });
+  const listing = await listDays(api, lists, { due: [...due], passed }, closing.lists, night.clock, (event, body) => {
+    const day = dayOf(event.createdMs);
+    const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs: event.createdMs });
     staged.copies.add(copyKey(event.id, undefined), payload);
     staged.ids.add(event.id);
     staged.days.add(day);
     staged.hasStripe = true;
+    if (event.generationFailure !== undefined) staged.generationFailures.set(event.id, event.generationFailure);
     events += 1;
     if (events % 1000 === 0) night.progress(`listing ${closing.name}`, events);
   });
-  for (const failure of listing.failures) report(closing, null, failure);
-  return listing;
+  for (const { error, place } of listing.failures) report(closing, null, error, place);
+  for (const id of [...listing.missing.values()].flat()) closing.lacking.add(id);
+  // A run of some days alone does not make up for all that were listed without a list.
+  const whole = (name: string, since: string | null) => (night.days === undefined ? since : (known[name] ?? null));
+  const since = Object.entries(listing.lists).map(([name, at]) => [name, whole(name, at)]);
+  return { lists: Object.fromEntries(since), listing, accounts };
 }
 
 /** Days in which a staged copy has an id that is not archived. */
@@ -178,13 +239,23 @@ async function daysWithNewLines(closing: Closing): Promise<Set<Day>> {
 
 /** Finds which staged ids are archived: for Stripe in any day, for others within the window of the look-up. */
 async function lookUp(closing: Closing, stagedDays: ReadonlySet<Day>, hits: Sorter): Promise<void> {
-  const { night, states, staged } = closing;
-  if (staged.copies.entries === 0) return;
+  const { night, states, staged, lacking, found } = closing;
+  if (staged.copies.entries === 0 && lacking.size === 0) return;
   const sorted = [...stagedDays].sort();
-  const from = addDays(sorted[0]!, -lookBackDays);
-  const to = addDays(sorted.at(-1)!, lookAheadDays);
-  const days = [...states].filter(([day]) => staged.hasStripe || (day >= from && day <= to));
-  await findArchivedIds(night.store, days, staged.ids, hits, (day, error) => {
+  const isNear = (day: Day) =>
+    sorted.length > 0 && day >= addDays(sorted[0]!, -lookBackDays) && day <= addDays(sorted.at(-1)!, lookAheadDays);
+  // Ids that were not to be had are Stripe's.
+  const isStripe = staged.hasStripe || lacking.size > 0;
+  const days = [...states].filter(([day]) => isStripe || isNear(day));
+  for (const id of lacking) staged.ids.add(id);
+  const noted: Pick<Sorter, 'add'> = {
+    add(key, payload) {
+      const id = keyText(key);
+      if (lacking.has(id)) found.add(id);
+      hits.add(key, payload);
+    },
+  };
+  await findArchivedIds(night.store, days, staged.ids, lacking.size > 0 ? noted : hits, (day, error) => {
     // What was read of its ids may be wrong, so nothing is decided about that day. Stripe's copies of one event are all
     // of one day; any other event of the days around could be a copy of one archived there, so they wait as well.
     const around = (other: Day) => day >= addDays(other, -lookBackDays) && day <= addDays(other, lookAheadDays);
@@ -201,7 +272,8 @@ interface ListCounts {
 
 /** Decides every event and gathers what each day gets. */
 async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutput>): Promise<ListCounts> {
-  const { night, staged, budget, failed } = closing;
+  const { night, name, staged, budget, failed, lacking, recovered } = closing;
+  const failures = staged.generationFailures;
   const listed = new Map<Day, number>();
   const own = new Map<Day, number>();
   let events = 0;
@@ -211,6 +283,7 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
       listed.set(day, (listed.get(day) ?? 0) + 1);
       if (day === target) own.set(day, (own.get(day) ?? 0) + 1);
     }
+    if (lacking.size > 0 && lacking.has(event.id)) closing.found.add(event.id);
     if (failed.has(target) || !isTouched(night, target)) continue;
     let output = outputs.get(target);
     if (output === undefined) {
@@ -218,6 +291,11 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
       outputs.set(target, output);
     }
     await output.add(event);
+    if (failures.size > 0) {
+      const failure = failures.get(event.id);
+      if (failure !== undefined) output.generationFailures.push(failure);
+    }
+    recovered?.add(name, event);
     events += 1;
     if (events % 10_000 === 0) night.progress(`closing ${closing.name}`, events);
   }
@@ -232,12 +310,11 @@ function entriesOf(
   days: ReadonlySet<Day>,
   outputs: ReadonlyMap<Day, DayOutput>,
   sealed: ReadonlyMap<Day, Awaited<ReturnType<DayOutput['seal']>>>,
-  listing: Listing | undefined,
+  { listing, accounts: listedAccounts }: SourceListing,
   counted: ListCounts,
 ): Map<Day, DayEntry> {
-  const { source, states, today, failed } = closing;
+  const { source, states, today, failed, found } = closing;
   const entries = new Map<Day, DayEntry>();
-  const accounts = source?.listing === undefined ? undefined : new Set(source.listing.accounts);
   for (const day of [...new Set([...days, ...sealed.keys()])].sort()) {
     if (failed.has(day)) continue;
     const before = states.get(day);
@@ -245,18 +322,26 @@ function entriesOf(
     const objects = sealed.get(day);
     const listedAt = listing?.listedAt.get(day);
     const isNew = before === undefined && (source !== undefined || objects !== undefined);
+    const accounts = [...new Set([...(before?.accounts ?? []), ...(output?.accounts ?? [])])].sort();
+    const wasUnreconciled = before?.verdict === 'unreconciled';
+    // Where the accounts could not be asked for, what was said of the day's stays.
+    const listed = listedAccounts === 'unknown' ? new Set(wasUnreconciled ? [] : accounts) : listedAccounts;
+    const isListedNow = listed !== undefined && accounts.every((account) => listed.has(account));
+    const lacking = [...(listedAt === undefined ? (before?.missing ?? []) : []), ...(listing?.missing.get(day) ?? [])];
     const facts = {
-      listedAt: listedAt ?? before?.listedAt ?? null,
-      accounts: [...new Set([...(before?.accounts ?? []), ...(output?.accounts ?? [])])].sort(),
-      missing: [
-        ...new Set([...(listedAt === undefined ? (before?.missing ?? []) : []), ...(listing?.missing.get(day) ?? [])]),
-      ].sort(),
+      // A listing from before an account of the day was listed is no proof of what that account sent.
+      listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
+      accounts,
+      missing: [...new Set(lacking)].filter((id) => !found.has(id)).sort(),
+      generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
     };
     // The days of a source that is no longer configured stay as they are, but for what still comes.
     const verdict: Verdict | undefined =
-      source === undefined && objects === undefined ? before?.verdict : verdictOf(day, facts, accounts, today);
+      source === undefined && objects === undefined ? before?.verdict : verdictOf(day, facts, listed, today);
     if (verdict === undefined) continue;
-    if (!isNew && objects === undefined && listedAt === undefined && verdict === before?.verdict) continue;
+    const isShorter = facts.missing.length < (before?.missing.length ?? 0);
+    if (!isNew && !isShorter && objects === undefined && listedAt === undefined && verdict === before?.verdict)
+      continue;
     entries.set(day, {
       parts: objects?.parts ?? [],
       lateDeliveries: objects?.lateDeliveries ?? [],
@@ -266,6 +351,15 @@ function entriesOf(
     });
   }
   return entries;
+}
+
+/** Each once, by its notice; a notice that tells more takes the place of one that tells less. */
+function failuresOf(before: readonly GenerationFailure[], now: readonly GenerationFailure[]): GenerationFailure[] {
+  const known = new Map(before.map((failure) => [failure.notice, failure]));
+  for (const failure of now) {
+    if (known.get(failure.notice)?.eventType == null) known.set(failure.notice, failure);
+  }
+  return [...known.values()].sort((a, b) => (a.notice < b.notice ? -1 : 1));
 }
 
 function countsOf(
@@ -331,8 +425,10 @@ function fail(closing: Closing, day: Day, error: unknown): void {
   report(closing, day, error);
 }
 
-function report(closing: Closing, day: Day | null, error: unknown): void {
+/** `place` says which of a source's lists or accounts failed. */
+function report(closing: Closing, day: Day | null, error: unknown, place?: string): void {
   const code = error instanceof DaybookError ? error.code : 'day_failed';
-  closing.errors.push({ code, source: closing.name, day, message: messageOf(error) });
-  closing.night.log.error({ err: error, source: closing.name, day }, 'a day could not be closed');
+  const message = place === undefined ? messageOf(error) : `${place}: ${messageOf(error)}`;
+  closing.errors.push({ code, source: closing.name, day, message });
+  closing.night.log.error({ err: error, source: closing.name, day, place }, 'a day could not be closed');
 }

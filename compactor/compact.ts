@@ -15,6 +15,7 @@ import {
   type Verdict,
 } from './manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
+import { openRecoveredEvents } from './publish-recovered.ts';
 import { openQuarantine } from './quarantine.ts';
 import { positionAfter, readStream } from './read-stream.ts';
 import { daysNearRetention } from './retention.ts';
@@ -50,10 +51,14 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   await takeBackOffsets(night, reading.recreated, snapshot);
   // Dies here: the ledger still is ahead of those partitions, so the next run finds them made anew once more.
 
+  const recovered =
+    night.recoveredTo === undefined
+      ? undefined
+      : openRecoveredEvents(night.stagingDirectory, night.clock.now().toISOString());
   const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
   const closed: ClosedSource[] = [];
   for (const name of [...names].sort()) {
-    closed.push(await closeSource(night, name, ledger, staged.get(name) ?? stageSource(budget), budget));
+    closed.push(await closeSource(night, name, ledger, staged.get(name) ?? stageSource(budget), budget, recovered));
   }
   const quarantined = await quarantine.seal();
   // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
@@ -75,6 +80,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   );
   if (Object.keys(sources).length === 0 && quarantined.objects.length === 0 && reading.holes.length === 0) {
     if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
+    recovered?.discard();
     return { manifest: null, days: [], errors, warnings };
   }
 
@@ -90,11 +96,23 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
       ...ledger.firstDays,
       ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
     },
+    lists: { ...ledger.lists, ...Object.fromEntries(closed.map(({ name, lists }) => [name, lists])) },
     sources,
   };
   const key = manifestKey(night.prefix, manifest.number);
-  if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') return 'lost';
-  // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night.
+  if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') {
+    recovered?.discard();
+    return 'lost';
+  }
+  // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night. Recovered
+  // events are archived and do not go out to the stream any more, unless they are restored to it.
+
+  if (night.recoveredTo !== undefined && recovered !== undefined) {
+    const isArchived = (source: string, day: Day) => (manifest.sources[source]?.[day]?.parts.length ?? 0) > 0;
+    errors.push(...failureOf(await settled(recovered.publish(night.recoveredTo, isArchived))));
+    recovered.discard();
+  }
+  // Dies here: recovered events are on the stream too; the next night reads them and drops them by their ids.
 
   errors.push(...failureOf(await settled(commitOffsets(night, manifest.stream, snapshot.id))));
   return reportOf(manifest, errors, warnings);
@@ -114,7 +132,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     dayOf(now),
     {
       isTouched: (day) => day <= newest && (night.days === undefined || night.days.has(day)),
-      stage(source, key, payload, id, { day, kind }) {
+      stage(source, key, payload, id, { day, kind }, thin) {
         let into = staged.get(source);
         if (into === undefined) {
           into = stageSource(budget);
@@ -124,6 +142,9 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
         into.ids.add(id);
         into.days.add(day);
         into.hasStripe ||= kind === 'stripe';
+        if (thin === undefined) return;
+        into.hasThin = true;
+        if (thin.generationFailure !== undefined) into.generationFailures.set(id, thin.generationFailure);
       },
       quarantine: quarantine.add,
       progress: (records) => night.progress('reading the stream', records),

@@ -7,7 +7,7 @@ import { messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/log.ts';
 import { resolveSecret } from '../shared/secrets.ts';
 import type { Source } from '../shared/sources.ts';
-import { openStripeApi } from './list-events.ts';
+import { openStripeApi, type StripeApi } from './list-events.ts';
 import type { NightSource } from './night.ts';
 
 export const archiveSettings = [
@@ -26,6 +26,7 @@ export const nightSettings = [
   'COMPACTOR_RECIPIENTS',
   'COMPACTOR_SIGNING_KEY',
   'COMPACTOR_LAG_SECONDS',
+  'COMPACTOR_PUBLISH_RECOVERED',
 ] as const satisfies readonly SettingName[];
 
 export interface ArchiveConfiguration<N extends SettingName = never> {
@@ -95,7 +96,7 @@ export function readNightConfiguration(): NightConfiguration {
     }
   });
   const log = openLog('compactor', settings.LOG_LEVEL);
-  const apis: { close(): void }[] = [];
+  const apis = new Map<string, StripeApi>();
   const sources = settings.DAYBOOK_SOURCES.map((source) =>
     nightSourceOf(source, apiKeys, settings.STRIPE_API_BASE, log, apis),
   );
@@ -107,7 +108,7 @@ export function readNightConfiguration(): NightConfiguration {
     log,
     sources,
     close: () => {
-      for (const api of apis) api.close();
+      for (const api of apis.values()) api.close();
     },
   };
 }
@@ -122,14 +123,16 @@ function nightSourceOf(
   apiKeys: ReadonlyMap<string, string>,
   base: URL,
   log: Logger,
-  apis: { close(): void }[],
+  apis: Map<string, StripeApi>,
 ): NightSource {
   const apiKey = apiKeys.get(source.name);
   if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name };
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-  const api = openStripeApi({ apiKey, base, random: Math.random, sleep, log });
-  apis.push(api);
-  return { name: source.name, listing: { api, accounts: source.accounts ?? [] } };
+  // Stripe's limits are a key's: sources with one key share its pace.
+  const api = apis.get(apiKey) ?? openStripeApi({ apiKey, base, random: Math.random, sleep, log });
+  apis.set(apiKey, api);
+  const { name, accounts = [], thinEvents = false } = source;
+  return { name, listing: { api, accounts, thinEvents } };
 }
 
 function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefined }): Signer | undefined {

@@ -14,6 +14,7 @@ import { memberText } from '../shared/json-text.ts';
 import { keyText, type SortedEntry, type Sorter } from './external-sort.ts';
 import { type GroupBuffer, openGroupBuffer } from './group-buffer.ts';
 import { idKeyOf, type StagedCopy } from './staged-copy.ts';
+import { isThinEvent } from './thin-events.ts';
 
 /** One event as decided: where it belongs, and the line if it is new. */
 export interface DecidedEvent {
@@ -217,7 +218,8 @@ function lineOf(copy: StagedCopy, receipt: string | undefined): Buffer {
 
 /**
  * Whether copies tell different things: `type`, `created` or `livemode`, or, among those rendered in one `api_version`,
- * `data` (protocols.md §1: other versions may render `data` differently); for other sources the canonical line.
+ * `data` (protocols.md §1: other versions may render `data` differently); for other sources the canonical line. Of a
+ * thin event only the listed copy has `data`: a copy without any is not compared by it.
  */
 function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; found(): boolean } {
   let first: Buffer | undefined;
@@ -226,10 +228,12 @@ function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; 
   let found = false;
   const look = (copy: StagedCopy | { body: Buffer }) => {
     const text = copy.body.toString();
-    const { type, created, livemode, api_version } = JSON.parse(text);
-    const members = JSON.stringify([type, created, livemode]);
+    const { object, type, created, livemode, api_version, data: own } = JSON.parse(text);
+    const instant = typeof created === 'string' ? (parseInstant(created) ?? created) : created;
+    const members = JSON.stringify([type, instant, livemode]);
     found ||= strict !== undefined && strict !== members;
     strict ??= members;
+    if (own == null && isThinEvent({ object })) return;
     // Its hash, since there may be as many versions as copies.
     const data = createHash('sha256')
       .update(canonicalJson(memberText(text, 'data') ?? 'null'))

@@ -15,6 +15,7 @@ import type { DeliveriesObject, Part } from './manifest.ts';
 import { openSealed, type SealedObject, type Sealing } from './seal-object.ts';
 import type { StagedCopy } from './staged-copy.ts';
 import { storeObject } from './store-object.ts';
+import type { GenerationFailure } from './thin-events.ts';
 
 export interface DayOutput {
   readonly day: Day;
@@ -27,6 +28,7 @@ export interface DayOutput {
   deliveryLines: number;
   differing: number;
   readonly accounts: Set<string>;
+  readonly generationFailures: GenerationFailure[];
   add(event: DecidedEvent): Promise<void>;
   /** Writes the objects. May be called once. */
   seal(store: ObjectStore, folder: string): Promise<{ parts: Part[]; lateDeliveries: DeliveriesObject[] }>;
@@ -62,6 +64,7 @@ export function openDayOutput(
     deliveryLines: 0,
     differing: 0,
     accounts: new Set(),
+    generationFailures: [],
 
     async add(event) {
       const { line } = event;

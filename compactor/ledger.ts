@@ -7,6 +7,7 @@ import type { Day } from '../shared/clock.ts';
 import type { VerifyingKeys } from '../shared/crypto/signing.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { type ObjectStore, readWhole } from '../shared/store/store.ts';
+import type { ListsKnown } from './list-days.ts';
 import {
   type DayCounts,
   type DayEntry,
@@ -19,6 +20,7 @@ import {
   sha256Hex,
   type Verdict,
 } from './manifest.ts';
+import type { GenerationFailure } from './thin-events.ts';
 
 /** All that the manifests so far say of one source's day. */
 export interface DayState {
@@ -29,6 +31,7 @@ export interface DayState {
   readonly accounts: readonly string[];
   readonly counts: DayCounts;
   readonly missing: readonly string[];
+  readonly generationFailures: readonly GenerationFailure[];
 }
 
 export interface Ledger {
@@ -37,6 +40,7 @@ export interface Ledger {
   readonly stream: StreamPosition | undefined;
   readonly holes: readonly Hole[];
   readonly firstDays: Readonly<Record<string, Day>>;
+  readonly lists: Readonly<Record<string, ListsKnown>>;
   readonly sources: ReadonlyMap<string, ReadonlyMap<Day, DayState>>;
 }
 
@@ -121,11 +125,12 @@ export interface LedgerInLoading extends Ledger {
   stream: Ledger['stream'];
   holes: Ledger['holes'];
   firstDays: Ledger['firstDays'];
+  lists: Ledger['lists'];
   readonly sources: Map<string, Map<Day, DayState>>;
 }
 
 export function startLedger(): LedgerInLoading {
-  return { head: undefined, stream: undefined, holes: [], firstDays: {}, sources: new Map() };
+  return { head: undefined, stream: undefined, holes: [], firstDays: {}, lists: {}, sources: new Map() };
 }
 
 /** What the ledger says once this manifest is part of it. */
@@ -135,6 +140,8 @@ export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256:
   ledger.stream = manifest.stream;
   ledger.holes = manifest.holes;
   ledger.firstDays = manifest.firstDays ?? {};
+  // Manifests from before there was more than one list have none.
+  ledger.lists = manifest.lists ?? {};
   for (const [source, days] of Object.entries(manifest.sources)) {
     const states = ledger.sources.get(source) ?? new Map<Day, DayState>();
     ledger.sources.set(source, states);
@@ -146,6 +153,7 @@ function addEntry(before: DayState | undefined, entry: DayEntry, manifest: numbe
   const { parts, lateDeliveries, ...whole } = entry;
   return {
     ...whole,
+    generationFailures: whole.generationFailures ?? [],
     parts: [...(before?.parts ?? []), ...parts.map((part) => ({ ...part, manifest }))],
     lateDeliveries: [...(before?.lateDeliveries ?? []), ...lateDeliveries.map((late) => ({ ...late, manifest }))],
   };

@@ -12,6 +12,8 @@ import { canonicalJson } from '../shared/canonical-json.ts';
 import type { Day } from '../shared/clock.ts';
 import type { Signer } from '../shared/crypto/signing.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../shared/store/store.ts';
+import type { ListsKnown } from './list-days.ts';
+import type { GenerationFailure } from './thin-events.ts';
 
 export type Verdict = 'provisional' | 'complete' | 'incomplete' | 'unverifiable' | 'unreconciled';
 
@@ -66,6 +68,8 @@ export interface DayEntry {
   readonly counts: DayCounts;
   /** Ids known that could not be had. */
   readonly missing: readonly string[];
+  /** Events that Stripe says it never generated, with the day on which it said so: when they would have been is not told. */
+  readonly generationFailures: readonly GenerationFailure[];
 }
 
 export interface PartitionPosition {
@@ -105,6 +109,8 @@ export interface Manifest {
   readonly quarantine: readonly QuarantineObject[];
   /** Per source the day from which on every closed day has an entry. Cumulative. */
   readonly firstDays: Readonly<Record<string, Day>>;
+  /** Per source Stripe's lists that are asked for it. Cumulative. */
+  readonly lists: Readonly<Record<string, ListsKnown>>;
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
 }
 

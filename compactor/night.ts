@@ -7,6 +7,7 @@ import type { ObjectStore } from '../shared/store/store.ts';
 import type { EventStreamReader } from '../shared/stream/stream.ts';
 import type { ListingSource } from './list-days.ts';
 import type { DayCounts, Verdict } from './manifest.ts';
+import type { RecoveredStream } from './publish-recovered.ts';
 
 /** All that one run works with: a simulation passes its own clock, stream, store and Stripe. */
 export interface Night {
@@ -28,6 +29,8 @@ export interface Night {
   readonly days?: ReadonlySet<Day>;
   /** List days again although they are not due. */
   readonly force: boolean;
+  /** Where recovered events go out once they are archived; undefined: nowhere. */
+  readonly recoveredTo?: RecoveredStream;
   readonly log: Logger;
   /** Told now and then how far a long step is. */
   progress(step: string, count: number): void;

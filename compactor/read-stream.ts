@@ -12,11 +12,20 @@ import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../
 import { type CursorRange, pushCursors, unionOf, without } from './cursor-ranges.ts';
 import type { Hole, StreamPosition } from './manifest.ts';
 import { type CopyFacts, copyKey, encodeCopy } from './staged-copy.ts';
+import { type ThinFacts, thinFacts } from './thin-events.ts';
 
 /** What becomes of the records: given by the run. */
 export interface Stager {
   isTouched(day: Day): boolean;
-  stage(source: string, key: string, payload: readonly Buffer[], id: string, facts: CopyFacts): void;
+  /** `thin` is given of a thin event. */
+  stage(
+    source: string,
+    key: string,
+    payload: readonly Buffer[],
+    id: string,
+    facts: CopyFacts,
+    thin: ThinFacts | undefined,
+  ): void;
   quarantine(line: string, partition: string, range: CursorRange): Promise<void>;
   progress(records: number): void;
 }
@@ -121,7 +130,7 @@ async function sortOut(partition: string, entry: StreamEntry, latestDay: Day, st
     after: String(entry.after),
   };
   const key = copyKey(header.id, header.receivedat);
-  stager.stage(record.name, key, encodeCopy(data, headerBytes, facts), header.id, facts);
+  stager.stage(record.name, key, encodeCopy(data, headerBytes, facts), header.id, facts, record.thin);
   return true;
 }
 
@@ -132,6 +141,7 @@ interface ReadRecord {
   readonly day: Day;
   readonly instantMs: number;
   readonly account?: string;
+  readonly thin?: ThinFacts;
 }
 
 /** What a stream record is, or why it goes to the quarantine. */
@@ -143,16 +153,27 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
   if ('reason' in event) return event;
   const { kind, name } = sourceOf(header)!;
   let account: string | undefined;
+  let thin: ThinFacts | undefined;
   if (kind === 'stripe') {
     const claimed = stripeFacts(event);
     if (claimed.id !== header.id) return { reason: 'data has another id than the envelope' };
     if (claimed.instantMs !== instantMs) return { reason: 'data has another time than the envelope' };
-    account = claimed.account;
+    // Of all Stripe events thin ones alone have a date-time: the others are not looked into.
+    if (typeof event.created === 'string') thin = thinFacts(JSON.parse(data.toString()));
+    account = thin === undefined ? claimed.account : thin.account;
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
   const day = dayOf(instantMs);
   if (day > latestDay) return { reason: 'time is in the future' };
-  return { envelope, name, kind, day, instantMs, ...(account === undefined ? {} : { account }) };
+  return {
+    envelope,
+    name,
+    kind,
+    day,
+    instantMs,
+    ...(account === undefined ? {} : { account }),
+    ...(thin === undefined ? {} : { thin }),
+  };
 }
 
 /** What `stripeFacts` looks at. */

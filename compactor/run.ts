@@ -4,7 +4,7 @@ import { DaybookError, messageOf } from '../shared/errors.ts';
 import { exitCodeOf } from '../shared/program.ts';
 import { openProgress } from '../shared/progress.ts';
 import { openStore } from '../shared/store/open.ts';
-import { openReader } from '../shared/stream/open.ts';
+import { openReader, openWriter } from '../shared/stream/open.ts';
 import { newestClosedDay } from './close-source.ts';
 import { compact } from './compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from './configuration.ts';
@@ -54,6 +54,9 @@ async function runNight(
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   const consumer = consumerOf(store.location, prefix);
   const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
+  const recoveredTo = settings.COMPACTOR_PUBLISH_RECOVERED
+    ? await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log)
+    : undefined;
   const staging = openStaging(settings.DAYBOOK_DATA_DIR);
   const { progress, done } = openProgress(log);
   const stop = () => {
@@ -76,6 +79,7 @@ async function runNight(
       stagingDirectory: staging.directory,
       ...(days === undefined ? {} : { days }),
       force,
+      ...(recoveredTo === undefined ? {} : { recoveredTo }),
       log,
       progress,
     });
@@ -86,6 +90,7 @@ async function runNight(
     done();
     staging.remove();
     process.off('SIGTERM', stop).off('SIGINT', stop);
+    await recoveredTo?.close();
     await stream.close();
     await store.close();
   }

@@ -23,7 +23,10 @@ export interface StripeAnswer {
 }
 
 export interface StripeRequests {
-  /** GET of a path with its query. Rejects only where no whole answer came; never with the key in the error. */
+  /**
+   * GET of a path with its query, for an account in the key's own place where one is given. Rejects only where no whole
+   * answer came; never with the key in the error.
+   */
   get(path: string, account: string | undefined): Promise<StripeAnswer>;
   /** Ends every connection, also those in use. */
   close(): void;
@@ -73,7 +76,9 @@ export function openStripeRequests(options: { apiKey: string; base: URL; timeout
 
   return {
     async get(path, account) {
-      const options = account === undefined ? {} : { stripeAccount: account };
+      // The v2 API knows an account by its context alone; v1 has known Stripe-Account for longer.
+      const scope = path.startsWith('/v2/') ? { stripeContext: account } : { stripeAccount: account };
+      const options = account === undefined ? {} : scope;
       return (await stripe.rawRequest('GET', path, undefined, options)) as StripeAnswer;
     },
     close: () => agent.destroy(),

@@ -13,6 +13,7 @@ export interface DayFacts {
   readonly listedAt: string | null;
   readonly accounts: readonly string[];
   readonly missing: readonly string[];
+  readonly generationFailures: readonly unknown[];
 }
 
 /** What can be asked for a source's missed events: undefined where there is no list. */
@@ -24,7 +25,7 @@ export function isListable(day: Day, today: Day): boolean {
 
 /** The first that holds: incomplete, unreconciled, unverifiable, provisional, complete. */
 export function verdictOf(day: Day, facts: DayFacts, listed: ListedAccounts, today: Day): Verdict {
-  if (facts.missing.length > 0) return 'incomplete';
+  if (facts.missing.length > 0 || facts.generationFailures.length > 0) return 'incomplete';
   const settled = facts.listedAt !== null && dayOf(new Date(facts.listedAt)) >= addDays(day, settledAfterDays);
   // A listing that settled the day stays its proof, also where the key was taken away since.
   if (listed === undefined && !settled) return 'unreconciled';

@@ -70,20 +70,20 @@ const prefix = z
 /** PEM text, or the path of a file with it. */
 const pemOrPath = textOrPath(pem);
 
+/** TLS, always verified: `ca` where the server's certificate is of no public authority, `cert` and `key` where it asks for one. */
+export const tlsParams = z.union([
+  z.boolean(),
+  z
+    .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together'),
+]);
+
 const kafkaParams = z.strictObject({
   brokers: z.array(z.string().regex(/^[\w.-]+:\d{1,5}$/, 'must be host:port')).min(1, 'names no broker'),
   topic: z
     .string()
     .regex(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'must be 1 to 249 letters, digits, dots, underscores or hyphens'),
-  /** TLS; `ca` where the brokers' certificates are not of a public authority, `cert` and `key` where they ask for one. */
-  ssl: z
-    .union([
-      z.boolean(),
-      z
-        .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
-        .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together'),
-    ])
-    .optional(),
+  ssl: tlsParams.optional(),
   sasl: z
     .strictObject({
       mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
@@ -287,6 +287,12 @@ export const settings = {
     meaning: 'A UTC day is closed this long after its end; nothing younger is listed.',
     default: '3600',
     schema: whole(60, 86_400),
+  }),
+  COMPACTOR_PUBLISH_RECOVERED: setting({
+    of: 'compactor',
+    meaning: "Whether events recovered from Stripe's list go out to the stream too, once archived: `true` or `false`.",
+    default: 'false',
+    schema: z.enum(['true', 'false']).transform((text) => text === 'true'),
   }),
   COMPACTOR_RUN_HOUR_UTC: setting({
     of: 'compactor',

@@ -335,6 +335,10 @@ export const errorCodes = {
   stripe_key_refused: {
     title: 'Stripe refuses the API key',
     hint: "The source's apiKey needs read access to events, in the right mode and for every account in `accounts`.",
+  recovered_unpublished: {
+    title: 'Recovered events are archived, but not all of them went out to the stream',
+    hint: 'The archive is whole, and later runs do not publish them. `daybook-compactor restore` can bring them to the stream.',
+  },
   },
   stripe_request_refused: {
     title: 'Stripe refuses the request',
@@ -355,6 +359,10 @@ export interface ErrorOptions {
 
 /** The one error class: a stable code, whether a repeat may help, what to do about it, and the cause. */
 export class DaybookError extends Error {
+  stripe_access_refused: {
+    title: 'Stripe refuses one account, or thin events, to an API key that it knows',
+    hint: 'The apiKey needs read access to that account, or to events of API v2. See `accounts`: an account may have left the platform.',
+  },
   readonly code: ErrorCode;
   readonly hint: string;
   readonly retry: boolean;

@@ -34,10 +34,15 @@ const stripeSource = z.strictObject({
   secrets,
   mode: z.enum(['live', 'test']).optional(),
   apiKey: secretReference.optional(),
+  /** Connected accounts whose events are listed in the place of the key's own; `all`: those that Stripe names. */
   accounts: z
-    .array(z.string().regex(/^acct_\w+$/, 'is no account id (acct_…)'))
-    .min(1, 'names no account')
+    .union([
+      z.literal('all'),
+      z.array(z.string().regex(/^acct_\w+$/, 'is no account id (acct_…)')).min(1, 'names no account'),
+    ])
     .optional(),
+  /** Lists thin events too before the first of them was delivered. */
+  thinEvents: z.boolean().optional(),
 });
 
 const pandaSource = z.strictObject({ name, scheme: z.literal('panda'), secrets });

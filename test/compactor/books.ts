@@ -174,7 +174,11 @@ export function eventRecord(
 }
 
 /** A source's list at the fake Stripe, by our own pager, without its waits. */
-export function listingOf(stripe: FakeStripe, accounts: readonly string[] = []): ListingSource {
+export function listingOf(
+  stripe: FakeStripe,
+  accounts: ListingSource['accounts'] = [],
+  thinEvents = false,
+): ListingSource {
   const api = openStripeApi({
     apiKey: stripe.apiKey,
     base: stripe.base,
@@ -184,5 +188,5 @@ export function listingOf(stripe: FakeStripe, accounts: readonly string[] = []):
     monotonicMs: () => 0,
     maxTries: 3,
   });
-  return { api, accounts };
+  return { api, accounts, thinEvents };
 }

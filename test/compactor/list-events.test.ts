@@ -92,9 +92,9 @@ test('12,000 events are listed completely, newest first, a hundred a page', asyn
     for (const event of page) {
       assert.equal(event.text, texts.get(event.id));
       assert(texts.delete(event.id));
-      assert(event.createdSeconds <= previous);
+      assert(event.createdMs <= previous);
       assert.equal(event.problem, undefined);
-      previous = event.createdSeconds;
+      previous = event.createdMs;
       listed++;
     }
   }
@@ -222,7 +222,7 @@ test("a connected account's events are asked for in its name", async (t) => {
   assert.deepEqual(idsOf(await all(list({ ...window, account: 'acct_1' }))), ['evt_1']);
   assert.deepEqual(idsOf(await all(list({ ...window, account: 'acct_2' }))), []);
   assert.deepEqual(idsOf(await all(list(window))), ['evt_own']);
-  await assert.rejects(all(list({ ...window, account: 'acct_other' })), coded('stripe_key_refused', false));
+  await assert.rejects(all(list({ ...window, account: 'acct_other' })), coded('stripe_access_refused', false));
 });
 
 test('known events that cannot be used are handed out with their problem, once', async (t) => {
@@ -239,13 +239,13 @@ test('known events that cannot be used are handed out with their problem, once',
   stripe.faults.push({ action: { status: 200, body } });
   const events = await all(list(window));
   assert.deepEqual(
-    events.map(({ id, createdSeconds, problem }) => [id, createdSeconds, problem !== undefined]),
+    events.map(({ id, createdMs, problem }) => [id, createdMs, problem !== undefined]),
     [
-      ['evt_outside', startSeconds + 86_400, true],
+      ['evt_outside', (startSeconds + 86_400) * 1000, true],
       ['evt_fraction', Number.NaN, true],
       ['evt_text', Number.NaN, true],
       ['evt_none', Number.NaN, true],
-      ['evt_good', startSeconds, false],
+      ['evt_good', startSeconds * 1000, false],
     ],
   );
   assert.deepEqual(

@@ -184,11 +184,12 @@ describe('what is an envelope, but strange', () => {
 
   test('of both kinds under one name and one id, one of them listed too, is one event, and blocks no other', async () => {
     const event = eventsOfDay('2026-11-19', 1, 'listed')[0]!;
-    const listed: ListedEvent = { id: event.id, createdSeconds: event.createdSeconds, text: event.text };
+    const listed: ListedEvent = { id: event.id, createdMs: event.createdSeconds * 1000, text: event.text };
     const api = {
       async *list({ fromSeconds, toSeconds }: { fromSeconds: number; toSeconds: number }) {
         if (fromSeconds <= event.createdSeconds && event.createdSeconds < toSeconds) yield [listed];
       },
+      accounts: async () => [],
       close() {},
     };
     const time = new Date(event.createdSeconds * 1000).toISOString();
