@@ -31,7 +31,7 @@ export interface PeekedBatch {
 export interface SpoolSize {
   /** Live records. */
   readonly records: number;
-  /** Of live and dead records, as `maxBytes` counts them. */
+  /** Of live and dead records, as `maxBytes` counts them: keys, values, and what the type adds to each. */
   readonly bytes: number;
   /** Age of the oldest live record; 0 where there is none. */
   readonly oldestSeconds: number;
@@ -63,7 +63,10 @@ export interface BackingStore {
   deadLetter(record: SpooledRecord, reason: string): Promise<void>;
   /** Oldest first, in memory one at a time. */
   deadLetters(): AsyncIterable<DeadLetter>;
-  /** Moves dead letters (all where none are named) behind the live records, in one step; resolves with how many. Those without a key stay. */
+  /**
+   * Moves dead letters (all where none are named) behind the live records, each in one step; resolves with how many.
+   * Those without a key stay. They get new sequences.
+   */
   requeue(sequences?: readonly bigint[]): Promise<number>;
   close(): Promise<void>;
 }
@@ -75,7 +78,7 @@ export interface BackingStoreOptions {
   readonly log: Logger;
   /**
    * `drain`: the running ingest, which appends and drains. `inspect`: a command beside it, which looks, exports and
-   * requeues, and must not disturb it.
+   * requeues, and must not disturb it: its peek gives nothing.
    */
   readonly use: 'drain' | 'inspect';
 }

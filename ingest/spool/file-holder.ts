@@ -1,0 +1,98 @@
+/**
+ * Holds the spool file for the process that drains it: the lock, which dies with the process, and the open file, which is
+ * replaced where a call finds it damaged. A call either works or says why it does not, now: the next one tries anew.
+ */
+import { DaybookError } from '../../shared/errors.ts';
+import { holdSpool, type OpenedSpool, openSpoolFile, type SpoolContext, type Suspect } from './open-spool-file.ts';
+import { isDamage, type SpoolFile, spoolErrorOf } from './spool-file.ts';
+
+/** Opening reads all of a damaged file: after a failure not every call should try again. */
+const reopenPauseMs = 1_000;
+
+export interface Holder {
+  /** One call at a time: each is synchronous, but for opening anew, which the others wait for. */
+  inTurn<T>(work: (spool: OpenedSpool) => T): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** Rejects with `spool_in_use`, or `spool_unavailable`. A disk that is full is no reason: the calls say so. */
+export async function openHolder(context: SpoolContext): Promise<Holder> {
+  const lock = await holdSpool(context.folder).catch((error) => {
+    throw spoolErrorOf(error);
+  });
+  if (lock === undefined) throw new DaybookError('spool_in_use');
+  let opened: OpenedSpool | undefined;
+  let isClosed = false;
+  let suspect: Suspect | undefined;
+  let failed: { readonly error: DaybookError; readonly atMs: number } | undefined;
+  /** No number below it is given again, whatever of the file can be read. */
+  let floor = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  async function open(): Promise<OpenedSpool> {
+    if (isClosed) throw new DaybookError('spool_unavailable', { detail: 'The spool is closed.' });
+    if (opened !== undefined) return opened;
+    if (failed !== undefined && performance.now() - failed.atMs < reopenPauseMs) throw failed.error;
+    try {
+      opened = await openSpoolFile(context, floor, suspect);
+    } catch (error) {
+      failed = { error: spoolErrorOf(error), atMs: performance.now() };
+      throw failed.error;
+    }
+    failed = undefined;
+    suspect = undefined;
+    return opened;
+  }
+
+  async function attempt<T>(work: (spool: OpenedSpool) => T, isRepeat = false): Promise<T> {
+    const spool = await open();
+    try {
+      return work(spool);
+    } catch (error) {
+      if (!isDamage(error)) throw spoolErrorOf(error);
+      floor = Math.max(floor, spool.table.tried());
+      suspect = { path: spool.file.path, error };
+      opened = undefined;
+      closeQuietly(spool.file);
+      if (isRepeat) throw new DaybookError('spool_unavailable', { cause: error });
+      return attempt(work, true);
+    }
+  }
+
+  function inTurn<T>(work: (spool: OpenedSpool) => T): Promise<T> {
+    const result = turn.then(() => attempt(work));
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  try {
+    await open();
+  } catch (error) {
+    const { code, hint } = error as DaybookError;
+    if (code !== 'spool_full') {
+      lock.close();
+      throw error;
+    }
+    context.log.error({ code, hint }, 'the disk of the spool is full: it takes nothing until there is room');
+  }
+
+  return {
+    inTurn,
+    async close() {
+      await turn;
+      isClosed = true;
+      if (opened !== undefined) closeQuietly(opened.file);
+      opened = undefined;
+      if (lock.isOpen) lock.close();
+    },
+  };
+}
+
+/** Closing brings the log into the file, which may fail; everything committed is in one of them all the same. */
+function closeQuietly({ database }: SpoolFile): void {
+  try {
+    if (database.isOpen) database.close();
+  } catch {
+    // As said.
+  }
+}
