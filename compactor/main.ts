@@ -5,6 +5,7 @@ import { notAvailable, runProgram } from '../shared/program.ts';
 import { decryptCommand } from './decrypt.ts';
 import { listCommand } from './list-archive.ts';
 import { keepHeapSmall } from './memory.ts';
+import { restoreCommand } from './restore.ts';
 import { runCommand } from './run.ts';
 import { verifyCommand } from './verify.ts';
 
@@ -48,9 +49,31 @@ program
   .option('--json', 'print one JSON document')
   .action(decryptCommand);
 
+program
+  .command('restore')
+  .description('bring events back: by day, source and line, to a file, to stdout, or to the stream')
+  .option('--source <name>', 'of this source (repeatable)', repeatable, [])
+  .option('--day <day>', 'of this UTC day (repeatable)', repeatable, [])
+  .option('--from <day>', 'of this UTC day and later ones')
+  .option('--to <day>', 'of this UTC day and earlier ones')
+  .option(
+    '--type <type>',
+    'of this type, or with a star at its end of all that begin so: invoice.* (repeatable)',
+    repeatable,
+    [],
+  )
+  .option('--id <id>', 'the event with this id (repeatable)', repeatable, [])
+  .option('--object <id>', 'about this object: data.object.id, or subject (repeatable)', repeatable, [])
+  .option('--except <text>', 'leave out events that have this text anywhere (repeatable)', repeatable, [])
+  .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
+  .option('-o, --output <file>', 'write them to this file, which must not be there; - or nothing: to stdout')
+  .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
+  .option('--dry-run', 'say what would be restored; opens nothing unless --identity is given and lines have to be read')
+  .option('--json', 'print the summary as one JSON document')
+  .action(restoreCommand);
+
 for (const [name, description] of [
   ['serve', 'schedule, job endpoints, console'],
-  ['restore', 'bring events back'],
   ['prune', 'delete what has reached its age'],
   ['drill', 'rehearse a restore'],
   ['link', 'time-limited links to objects'],

@@ -25,7 +25,7 @@ export interface IdRegister {
 }
 
 /** Without the private key this tells a Stripe event from others: `evt_1NG8Du2eZvKYlo2CUI79vXWy`, `evt_test_65R9Ijk8…`. */
-const looksLikeStripe = /^evt_\w{14,}$/;
+export const looksLikeStripe = /^evt_\w{14,}$/;
 
 export function openIdRegister(budget: SortBudget): IdRegister {
   const sorter = budget.sorter();
@@ -80,6 +80,6 @@ export function openIdRegister(budget: SortBudget): IdRegister {
 }
 
 /** Whether the run that wrote the later one must have found the earlier one; within one run that of the earlier day. */
-function isSeen(later: PlaceOfIds, earlier: PlaceOfIds): boolean {
+export function isSeen(later: { readonly day: Day }, earlier: { readonly day: Day }): boolean {
   return earlier.day >= addDays(later.day, -lookBackDays) && earlier.day <= addDays(later.day, lookAheadDays);
 }

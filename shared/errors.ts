@@ -238,6 +238,10 @@ export const errorCodes = {
     title: 'The output could not be written',
     hint: 'See the cause: make room or mend the permissions, then run again. No half file is left under its name.',
   },
+  output_untrusted: {
+    title: 'An archive object turned out to be damaged after some of it was written',
+    hint: 'Throw away what was written to stdout; a file is not made. `daybook-compactor verify` names what is damaged.',
+  },
   object_not_sealed: {
     title: 'This is no object of an archive',
     hint: 'Objects end in .jsonl.gz.age or .ids.gz.',

@@ -19,6 +19,7 @@ const archiveFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'signer_unknown',
   'object_damaged',
   'object_missing',
+  'output_untrusted',
 ]);
 
 /** 1: configuration or usage. 3: a fault in the archive. 2: anything else that failed; nothing is lost, run again. */
