@@ -2,6 +2,7 @@
 import { parseInstant } from '../shared/clock.ts';
 import { maxHeaderCharacters, partitionKeyOf } from '../shared/envelope.ts';
 import { DaybookError } from '../shared/errors.ts';
+import { quickReader } from '../shared/json-bytes.ts';
 import { type Answer, jsonAnswer } from '../shared/problem.ts';
 import type { Secret } from '../shared/secrets.ts';
 import type { StripeSource } from '../shared/sources.ts';
@@ -13,6 +14,17 @@ import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol
 
 const stored: Answer = jsonAnswer(200, { received: true });
 const leftOut: Answer = jsonAnswer(200, { received: true, stored: false });
+
+/** What is looked at of an event; the rest is checked to be JSON, and no more. */
+const readQuickly = quickReader({
+  id: true,
+  object: true,
+  type: true,
+  created: true,
+  livemode: true,
+  related_object: { id: true },
+  data: { object: { id: true } },
+});
 
 export function stripeProtocol(source: StripeSource, secrets: readonly Secret[]): Protocol {
   return {
@@ -44,7 +56,7 @@ function verifyWebhook(
 }
 
 function parseWebhook({ body, receivedAtMs }: ReceivedRequest, source: StripeSource): ReceivedEvent[] | undefined {
-  const { value: event } = parseJsonBody(body);
+  const event = readQuickly(body) ?? parseJsonBody(body).value;
   if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is no JSON object.' });
   const { id, type, created, livemode } = event;
   const thin = event.object === 'v2.core.event';

@@ -129,8 +129,9 @@ async function retire(opening: Promise<Connection>): Promise<void> {
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const error = new DaybookError('stream_unavailable', { detail: `no answer from the brokers in ${limitMs} ms` });
-    timer = setTimeout(() => reject(error), limitMs);
+    const giveUp = () =>
+      reject(new DaybookError('stream_unavailable', { detail: `no answer from the brokers in ${limitMs} ms` }));
+    timer = setTimeout(giveUp, limitMs);
   });
   try {
     return await Promise.race([work, late]);

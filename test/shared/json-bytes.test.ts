@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { canonicalBytes, canonicalJson } from '../../shared/canonical-json.ts';
-import { maxQuotedBytesPerByte, quickCanonical, quickMembers, writeQuoted } from '../../shared/json-bytes.ts';
+import { maxQuotedBytesPerByte, quickCanonical, quickReader, writeQuoted } from '../../shared/json-bytes.ts';
 import { jsonText, reference } from './json-texts.ts';
 
 const utf8 = (text: string) => Buffer.from(text.toWellFormed());
@@ -61,14 +61,17 @@ test('large, deep and crowded texts go the general way and come out the same', (
   }
   assert.equal(canonicalBytes(utf8(crowded)).toString(), canonicalJson(crowded));
   assert.equal(quickCanonical(utf8(deep)), undefined);
+  assert.equal(quickCanonical(Buffer.from([0x22, 0xff, 0x22])), undefined, 'no UTF-8');
   assert.throws(() => canonicalBytes(utf8(deep)), { code: 'json_too_deep' });
 });
 
-test('members of an object are told as they were written, of duplicates the last', () => {
-  const names = ['id', 'a', 'none', 'deep', 'list'].map((name) => Buffer.from(name));
-  const json = utf8('{"id": "x", "a" : 1.10 ,"deep":{"id":2},"list":[1], "a":-0}');
-  assert.deepEqual(quickMembers(json, names), ['"x"', '-0', undefined, '{}', '[]']);
-  for (const other of ['[]', '"id"', '1', 'null', '{', '']) assert.equal(quickMembers(utf8(other), names), undefined);
+test('members are picked as JSON.parse has them, of duplicates the last, without what was not asked for', () => {
+  const read = quickReader({ id: true, a: true, none: true, deep: { id: true }, list: true, shallow: true });
+  const json = utf8(
+    '{"id": "x\\u0041", "a" : 1.10 ,"deep":{"id":2,"b":1},"list":[1], "a":-0, "shallow":{"id":1},"z":1}',
+  );
+  assert.deepEqual(read(json), { id: 'xA', a: -0, deep: { id: 2 }, list: [], shallow: {} });
+  for (const other of ['[]', '"id"', '1', 'null', '{', '']) assert.equal(read(utf8(other)), undefined);
 });
 
 test('text is quoted as JSON.stringify quotes it', () => {
