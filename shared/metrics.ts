@@ -98,7 +98,8 @@ export interface MetricsListener {
 /** The admin listener: GET /metrics and nothing else. Resolves when it is open; rejects with `listener_unavailable`. */
 export async function openMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
   const server: Server = createServer((request, response) => void answer(request, response, options));
-  const { port } = await listen(server, options.host, options.port);
+  const { address: host, port } = await listen(server, options.host, options.port);
+  options.log.info({ host, port }, 'metrics listening');
   return {
     port,
     close: () =>

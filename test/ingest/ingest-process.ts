@@ -22,6 +22,7 @@ export interface IngestProcess {
   readonly process: IngestChild;
   readonly url: string;
   readonly port: number;
+  readonly adminPort: number;
   /** Its exit code and signal. */
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
 }
@@ -37,15 +38,17 @@ export async function startIngestProcess(options: ProcessOptions): Promise<Inges
   const child = spawnIngest(options);
   const exited = once(child, 'exit') as IngestProcess['exited'];
   const said: string[] = [];
+  let adminPort = 0;
   const port = await new Promise<number>((resolve, reject) => {
     const lines = createInterface({ input: child.stderr });
     lines.on('line', (line) => {
       if (said.length < 20) said.push(line);
+      if (line.includes('"metrics listening"')) adminPort = JSON.parse(line).port;
       if (line.includes('"listening"')) resolve(JSON.parse(line).port);
     });
     lines.on('close', () => reject(new Error(said.join('\n'))));
   });
-  return { process: child, url: `http://127.0.0.1:${port}`, port, exited };
+  return { process: child, url: `http://127.0.0.1:${port}`, port, adminPort, exited };
 }
 
 /** What the embedded stream of a data directory holds. */

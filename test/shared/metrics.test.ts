@@ -150,7 +150,10 @@ test('a scrape that fails is a 500 whose reason is in the log alone', async (t) 
   assert.doesNotMatch(await answered.text(), /inner/);
   assert.deepEqual(
     listener.lines.map(({ msg, reason }) => [msg, reason]),
-    [['metrics cannot be given', 'inner matter']],
+    [
+      ['metrics listening', undefined],
+      ['metrics cannot be given', 'inner matter'],
+    ],
   );
 });
 
