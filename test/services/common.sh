@@ -28,13 +28,14 @@ free_port() {
 
 # serve FACTS CHECK COMMAND…: runs COMMAND in the folder $folder, prints `ready FACTS` with its pid as soon as CHECK
 # succeeds. Ends with it, on SIGTERM, and when stdin closes; the folder goes where it is the script's own. A server that
-# does not follow SIGTERM is killed: a Kafka broker waits for minutes for other brokers that have gone before it.
+# does not follow SIGTERM (or $stop_signal) is killed: a Kafka broker waits for minutes for other brokers that have gone
+# before it.
 serve() {
   local facts=$1 check=$2 server watcher=
   shift 2
   "$@" >"$folder/server.log" 2>&1 </dev/null &
   server=$!
-  trap '{ kill -TERM $server; sleep 5; kill -KILL $server; } >/dev/null 2>&1 &' TERM INT
+  trap '{ kill -${stop_signal:-TERM} $server; sleep 5; kill -KILL $server; } >/dev/null 2>&1 &' TERM INT
   if [ -p /dev/stdin ] || [ -S /dev/stdin ]; then
     exec 8<&0
     { cat <&8; kill -TERM $$; } >/dev/null 2>&1 &
