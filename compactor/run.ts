@@ -5,6 +5,7 @@ import { exitCodeOf } from '../shared/program.ts';
 import { openProgress } from '../shared/progress.ts';
 import { openStore } from '../shared/store/open.ts';
 import { openReader, openWriter } from '../shared/stream/open.ts';
+import type { EventStreamWriter } from '../shared/stream/stream.ts';
 import { newestClosedDay } from './close-source.ts';
 import { compact } from './compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from './configuration.ts';
@@ -54,9 +55,7 @@ async function runNight(
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   const consumer = consumerOf(store.location, prefix);
   const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
-  const recoveredTo = settings.COMPACTOR_PUBLISH_RECOVERED
-    ? await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log)
-    : undefined;
+  let recoveredTo: EventStreamWriter | undefined;
   const staging = openStaging(settings.DAYBOOK_DATA_DIR);
   const { progress, done } = openProgress(log);
   const stop = () => {
@@ -65,6 +64,9 @@ async function runNight(
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
+    if (settings.COMPACTOR_PUBLISH_RECOVERED) {
+      recoveredTo = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
+    }
     const report = await compact({
       clock,
       stream,

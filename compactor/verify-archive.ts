@@ -172,11 +172,16 @@ async function verifyQuarantine(
 function incompleteDays(days: readonly { source: string; day: Day; state: DayState }[]): Information[] {
   return days
     .filter(({ state }) => state.verdict === 'incomplete')
-    .map(({ source, day, state: { missing } }) => ({
-      code: 'incomplete_day',
-      key: null,
-      message: `${source} ${day} lacks ${missing.length} events that are known of: ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ' …' : ''}`,
-    }));
+    .map(({ source, day, state: { missing, generationFailures } }) => {
+      // What Stripe never generated has no id: it is told by its type and object, or by the notice.
+      const failed = generationFailures.map(({ notice, eventType, object }) =>
+        eventType === null ? `the one of notice ${notice}` : `${eventType} of ${object ?? 'an unknown object'}`,
+      );
+      const lacking = [...missing, ...failed];
+      const named = `${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ' …' : ''}`;
+      const message = `${source} ${day} lacks ${lacking.length} events that are known of: ${named}`;
+      return { code: 'incomplete_day', key: null, message };
+    });
 }
 
 function deliveriesUnknown({ deliveries: { unknownSecret } }: Verification): Information[] {

@@ -1,6 +1,8 @@
 /**
  * A Stripe that lists events, for tests and the demo: a real HTTP server on 127.0.0.1 with the quirks of
- * GET /v1/events and /v1/events/<id> that are known, and faults on demand.
+ * GET /v1/events and /v1/events/<id> that are known, and faults on demand. Thin events have a list of their own,
+ * GET /v2/core/events, by page URLs; GET /v1/accounts names the connected accounts. An account is asked for by
+ * Stripe-Account in v1, by Stripe-Context in v2.
  *
  * - Newest first by `created`; of one second, the event added last comes first.
  * - An event is listed from `visibleAtMs` on and until 30 days after its `created`.
@@ -69,6 +71,7 @@ export interface FakeStripe {
 
 interface Stored {
   readonly id: string;
+  /** Seconds; of a thin event with milliseconds. */
   readonly created: number;
   readonly type: string;
   readonly account: string | undefined;
@@ -86,6 +89,7 @@ interface Answer {
 export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<FakeStripe> {
   const { apiKey = 'sk_test_daybookFakeKey', clock = systemClock, accounts = [] } = options;
   const books = new Map<string | undefined, Stored[]>([undefined, ...accounts].map((account) => [account, []]));
+  const thinBooks = new Map<string | undefined, Stored[]>();
   const unsorted = new Set<Stored[]>();
   const requests: FakeRequest[] = [];
   const faults: Fault[] = [];
@@ -94,7 +98,7 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
 
   const server = createServer((incoming, response) => {
     const url = new URL(incoming.url ?? '/', 'http://fake');
-    const account = incoming.headers['stripe-account'];
+    const account = incoming.headers[url.pathname.startsWith('/v2/') ? 'stripe-context' : 'stripe-account'];
     const request: FakeRequest = {
       number: requests.length + 1,
       path: url.pathname,
@@ -125,10 +129,13 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
   }
 
   function answerOf(request: FakeRequest): Answer {
-    const book = books.get(request.account) ?? [];
+    const isThin = request.path === '/v2/core/events';
+    const book = (isThin ? thinBooks : books).get(request.account) ?? [];
     if (unsorted.delete(book)) book.sort((a, b) => b.created - a.created || b.order - a.order);
     const nowMs = clock.now().getTime();
     if (request.path === '/v1/events') return listOf(book, request.query, nowMs);
+    if (isThin) return thinListOf(book, request.query, nowMs);
+    if (request.path === '/v1/accounts') return accountsOf([...books.keys()], request.query);
     const id = /^\/v1\/events\/(\w+)$/.exec(request.path)?.[1];
     if (id === undefined) return error(404, { message: `Unrecognized request URL (GET: ${request.path}).` });
     const found = book.find((event) => event.id === id && isListed(event, nowMs));
@@ -142,14 +149,18 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     requests,
     faults,
     add(text, { account, visibleAtMs = 0 } = {}) {
-      const { id, created, type } = JSON.parse(text);
-      const book = books.get(account) ?? [];
-      books.set(account, book);
+      const { id, object, created: claimed, type } = JSON.parse(text);
+      const isThin = object === 'v2.core.event';
+      const created = isThin ? Date.parse(claimed) / 1000 : claimed;
+      if (!books.has(account)) books.set(account, []);
+      const kind = isThin ? thinBooks : books;
+      const book = kind.get(account) ?? [];
+      kind.set(account, book);
       book.push({ id, created, type, account, visibleAtMs, order: added++, text });
       unsorted.add(book);
     },
     remove(id) {
-      for (const book of books.values()) {
+      for (const book of [...books.values(), ...thinBooks.values()]) {
         const at = book.findIndex((event) => event.id === id);
         if (at >= 0) book.splice(at, 1);
       }
@@ -217,6 +228,46 @@ function listOf(book: readonly Stored[], query: URLSearchParams, nowMs: number):
     status: 200,
     body: `{\n  "object": "list",\n  "data": [\n${data}\n],\n  "has_more": ${hasMore},\n  "url": "/v1/events"\n}`,
   };
+}
+
+/** The page of thin events that a query asks for: bounds as date-times, or a page's own token, which holds them. */
+function thinListOf(book: readonly Stored[], query: URLSearchParams, nowMs: number): Answer {
+  const token = query.get('page');
+  const asked = token === null ? query : new URLSearchParams(Buffer.from(token, 'base64url').toString());
+  for (const name of query.keys()) {
+    if (!thinParameters.has(name)) {
+      return error(400, { code: 'parameter_unknown', param: name, message: `Unknown parameter: ${name}` });
+    }
+  }
+  const limit = Number(asked.get('limit') ?? 20);
+  const from = Number(asked.get('from') ?? 0);
+  const seconds = new URLSearchParams();
+  for (const [name, value] of asked) {
+    if (!name.startsWith('created')) continue;
+    const ms = Date.parse(value);
+    if (Number.isNaN(ms)) return error(400, { code: 'invalid_timestamp', param: name, message: 'No date-time' });
+    seconds.set(name, String(ms / 1000));
+  }
+  const listed = book.filter((event) => isListed(event, nowMs) && inWindow(event, seconds));
+  const data = listed.slice(from, from + limit).map((event) => event.text);
+  asked.set('from', String(from + limit));
+  const page = Buffer.from(String(asked)).toString('base64url');
+  const next = from + limit < listed.length ? `"/v2/core/events?page=${page}"` : 'null';
+  return { status: 200, body: `{"data":[${data.join(',\n')}],"next_page_url":${next},"previous_page_url":null}` };
+}
+
+const thinParameters: ReadonlySet<string> = new Set([
+  ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]', 'limit', 'object_id', 'types', 'page'],
+]);
+
+function accountsOf(known: readonly (string | undefined)[], query: URLSearchParams): Answer {
+  const ids = known.filter((account) => account !== undefined);
+  const after = query.get('starting_after');
+  const from = after === null ? 0 : ids.indexOf(after) + 1;
+  const limit = Number(query.get('limit') ?? 10);
+  const data = ids.slice(from, from + limit).map((id) => ({ id, object: 'account' }));
+  const list = { object: 'list', data, has_more: ids.length > from + limit, url: '/v1/accounts' };
+  return { status: 200, body: JSON.stringify(list) };
 }
 
 function inWindow({ created }: Stored, query: URLSearchParams): boolean {
