@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { decryptCommand } from './decrypt.ts';
+import { linkCommand } from './link.ts';
 import { listCommand } from './list-archive.ts';
 import { keepHeapSmall } from './memory.ts';
 import { restoreCommand } from './restore.ts';
@@ -72,11 +73,20 @@ program
   .option('--json', 'print the summary as one JSON document')
   .action(restoreCommand);
 
+program
+  .command('link')
+  .description('time-limited links to objects that a manifest names, with the SHA-256 to compare (S3 alone)')
+  .argument('[key...]', 'object keys')
+  .option('--source <name>', 'with --day: every object of that source and day')
+  .option('--day <day>', 'the UTC day')
+  .option('--expires <duration>', 'how long they work: 90s, 15m, 12h, at most 7d', '1h')
+  .option('--json', 'print one JSON document')
+  .action(linkCommand);
+
 for (const [name, description] of [
   ['serve', 'schedule, job endpoints, console'],
   ['prune', 'delete what has reached its age'],
   ['drill', 'rehearse a restore'],
-  ['link', 'time-limited links to objects'],
   ['replicate', 'copy the archive'],
   ['backup-secrets', 'keep the configuration safe'],
   ['doctor', 'check the installation'],

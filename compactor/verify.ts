@@ -1,16 +1,17 @@
 /** `daybook-compactor verify`: is the archive what its manifests say? Exit 3 with a break. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readEnvironment } from '../shared/config.ts';
-import { type Identities, parseIdentities } from '../shared/crypto/identities.ts';
 import { DaybookError, errorKind } from '../shared/errors.ts';
 import { openLog } from '../shared/log.ts';
 import { openProgress } from '../shared/progress.ts';
 import { openStore } from '../shared/store/open.ts';
+import { askOnTerminal } from '../shared/terminal-passphrase.ts';
 import type { Break } from './breaks.ts';
 import { readSecretsFile, type SecretsOfSources } from './check-delivery.ts';
 import { readArchiveConfiguration } from './configuration.ts';
+import { readIdentityFiles } from './identity-files.ts';
 import { tableOf } from './table.ts';
 import { type ArchiveReport, verifyArchive } from './verify-archive.ts';
 
@@ -29,7 +30,8 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
   if (options.secrets !== undefined && options.identity === undefined) {
     throw new DaybookError('usage', { detail: '--secrets needs --identity: the deliveries are sealed' });
   }
-  const identities = options.identity === undefined ? undefined : readIdentities(options.identity);
+  const identities =
+    options.identity === undefined ? undefined : await readIdentityFiles([options.identity], askOnTerminal);
   const secrets =
     options.secrets === undefined
       ? undefined
@@ -56,17 +58,6 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
   const isIncomplete = report.days.some(({ verdict }) => verdict === 'incomplete');
   if (!report.ok || (options.strict === true && isIncomplete)) process.exitCode = 3;
-}
-
-function readIdentities(path: string): Identities {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new DaybookError('usage', { detail: `--identity: the file cannot be read (${reason})` });
-  }
-  return parseIdentities(text);
 }
 
 function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {

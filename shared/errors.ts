@@ -224,7 +224,7 @@ export const errorCodes = {
   },
   identity_needs_passphrase: {
     title: 'The identity has a passphrase',
-    hint: 'decrypt and restore ask for it on the terminal; elsewhere give a copy without one (ssh-keygen -p, openssl pkey).',
+    hint: 'It is asked for on the terminal; where there is none give a copy without one (ssh-keygen -p, openssl pkey).',
   },
   passphrase_wrong: {
     title: 'The passphrase does not open the identity',

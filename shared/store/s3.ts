@@ -66,6 +66,16 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
         throw s3ErrorOf(error, location);
       }
     },
+    async link(key, expiresSeconds) {
+      refuse(key);
+      try {
+        // The signer takes a while to load, and is seldom used.
+        const { linkObject } = await import('./s3-link.ts');
+        return await linkObject(bucket, key, expiresSeconds);
+      } catch (error) {
+        throw s3ErrorOf(error, location);
+      }
+    },
     async close() {
       client.destroy();
     },

@@ -26,7 +26,18 @@ export interface ObjectStore {
   read(key: string, range?: { from: number; to: number }): AsyncIterable<Uint8Array>;
   /** Keys that begin with the prefix, in ascending order of their UTF-8 bytes. */
   list(prefix: string): AsyncIterable<string>;
+  /** Makes a link to an object, which need not be there. Undefined where the store has none. */
+  readonly link?: (key: string, expiresSeconds: number) => Promise<ObjectLink>;
   close(): Promise<void>;
+}
+
+/** Whoever has the URL can read the object until then: it belongs in no log. */
+export interface ObjectLink {
+  readonly url: string;
+  /** RFC 3339 UTC. */
+  readonly expiresAt: string;
+  /** Whether that is earlier than asked for, since the credentials that signed it end. */
+  readonly endsWithCredentials: boolean;
 }
 
 export function bodyOf(bytes: Uint8Array): ObjectBody {
