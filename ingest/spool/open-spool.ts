@@ -5,6 +5,7 @@ import { refuseProblems } from '../../shared/config.ts';
 import type { BackingStore, BackingStoreOptions, OpenBackingStore } from './backing-store.ts';
 import { openFileStore } from './file-store.ts';
 import { openMemoryStore } from './memory-store.ts';
+import { sqlParams } from './sql-params.ts';
 
 export interface SpoolType {
   /** Strict: what it does not name is refused. */
@@ -28,6 +29,11 @@ const boundedSchema = z.strictObject({ maxBytes: maxBytesSchema });
 export const spoolTypes = {
   file: { params: boundedSchema, open: openFileStore },
   memory: { params: boundedSchema, open: openMemoryStore },
+  sql: {
+    params: sqlParams.safeExtend({ maxBytes: maxBytesSchema }),
+    // The client library is loaded only where it is used.
+    open: async (options) => (await import('./sql-store.ts')).openSqlStore(options),
+  },
 } satisfies SpoolTypes;
 
 /** Adds what is wrong with INGEST_SPOOL, each problem with the names that are known instead. No value is quoted. */
