@@ -320,6 +320,10 @@ export const errorCodes = {
     title: 'A day could not be closed',
     hint: 'Run again; its records are still in the stream.',
   },
+  recovered_unpublished: {
+    title: 'Recovered events are archived, but not all of them went out to the stream',
+    hint: 'The archive is whole, and later runs do not publish them. `daybook-compactor restore` can bring them to the stream.',
+  },
   retention_near: {
     title: "A day is about to leave Stripe's list and is not settled",
     hint: 'See why its listing fails (errors of the last runs, the apiKey), or which events are `missing`. After 30 days nobody can ask Stripe any more.',
@@ -339,10 +343,10 @@ export const errorCodes = {
   stripe_key_refused: {
     title: 'Stripe refuses the API key',
     hint: "The source's apiKey needs read access to events, in the right mode and for every account in `accounts`.",
-  recovered_unpublished: {
-    title: 'Recovered events are archived, but not all of them went out to the stream',
-    hint: 'The archive is whole, and later runs do not publish them. `daybook-compactor restore` can bring them to the stream.',
   },
+  stripe_access_refused: {
+    title: 'Stripe refuses one account, or thin events, to an API key that it knows',
+    hint: 'The apiKey needs read access to that account, or to events of API v2. See `accounts`: an account may have left the platform.',
   },
   stripe_request_refused: {
     title: 'Stripe refuses the request',
@@ -363,10 +367,6 @@ export interface ErrorOptions {
 
 /** The one error class: a stable code, whether a repeat may help, what to do about it, and the cause. */
 export class DaybookError extends Error {
-  stripe_access_refused: {
-    title: 'Stripe refuses one account, or thin events, to an API key that it knows',
-    hint: 'The apiKey needs read access to that account, or to events of API v2. See `accounts`: an account may have left the platform.',
-  },
   readonly code: ErrorCode;
   readonly hint: string;
   readonly retry: boolean;
