@@ -34,8 +34,8 @@ export interface ArchiveConfiguration<N extends SettingName = never> {
   readonly verifyingKeys: VerifyingKeys;
 }
 
-export interface NightConfiguration {
-  readonly settings: Configuration<(typeof nightSettings)[number]>;
+export interface NightConfiguration<N extends SettingName = never> {
+  readonly settings: Configuration<(typeof nightSettings)[number] | N>;
   readonly recipients: Recipients;
   readonly signer: Signer;
   readonly verifyingKeys: VerifyingKeys;
@@ -73,13 +73,16 @@ export function readArchiveConfiguration<N extends SettingName = never>(
   return { settings, verifyingKeys };
 }
 
-export function readNightConfiguration(): NightConfiguration {
+/** For a night, and what else the command uses. */
+export function readNightConfiguration<N extends SettingName = never>(
+  others: readonly N[] = [],
+): NightConfiguration<N> {
   const environment = readEnvironment(process.env, process.cwd());
   let recipients: Recipients = [];
   let signer: Signer | undefined;
   let verifyingKeys: VerifyingKeys = new Map();
   const apiKeys = new Map<string, string>();
-  const settings = readSettings(environment, nightSettings, (sound, problems) => {
+  const settings = readSettings(environment, [...nightSettings, ...others], (sound, problems) => {
     if (sound.COMPACTOR_RECIPIENTS !== undefined) {
       const parsed = parseRecipients(sound.COMPACTOR_RECIPIENTS);
       recipients = parsed.recipients;

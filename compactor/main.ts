@@ -3,11 +3,13 @@
 import { Command } from 'commander';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { decryptCommand } from './decrypt.ts';
+import { endWithParent } from './jobs/job-process.ts';
 import { linkCommand } from './link.ts';
 import { listCommand } from './list-archive.ts';
 import { keepHeapSmall } from './memory.ts';
 import { restoreCommand } from './restore.ts';
 import { runCommand } from './run.ts';
+import { serveCommand } from './serve.ts';
 import { verifyCommand } from './verify.ts';
 
 keepHeapSmall();
@@ -74,6 +76,11 @@ program
   .action(restoreCommand);
 
 program
+  .command('serve')
+  .description('the nightly schedule, job endpoints and metrics, until a signal comes')
+  .action(serveCommand);
+
+program
   .command('link')
   .description('time-limited links to objects that a manifest names, with the SHA-256 to compare (S3 alone)')
   .argument('[key...]', 'object keys')
@@ -84,7 +91,6 @@ program
   .action(linkCommand);
 
 for (const [name, description] of [
-  ['serve', 'schedule, job endpoints, console'],
   ['prune', 'delete what has reached its age'],
   ['drill', 'rehearse a restore'],
   ['replicate', 'copy the archive'],
@@ -94,6 +100,9 @@ for (const [name, description] of [
   notAvailable(program, name, description);
 }
 
+program.hook('preAction', (_, command) => {
+  if (command.name() !== 'serve') endWithParent();
+});
 await runProgram(program);
 
 function repeatable(value: string, before: readonly string[]): string[] {

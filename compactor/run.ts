@@ -25,7 +25,7 @@ export interface RunOptions {
 export async function runCommand(options: RunOptions): Promise<void> {
   const configuration = readNightConfiguration();
   const clock = clockOf(options.now, configuration);
-  const days = daysOf(options.day, clock, configuration);
+  const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);
   let report: NightReport;
   let incomplete = 0;
   try {
@@ -109,16 +109,17 @@ function clockOf(now: string | undefined, { settings }: NightConfiguration): Clo
   return { now: () => new Date(instant) };
 }
 
-function daysOf(
+/** The days named; undefined where none is, which means all. Throws `usage` and `day_open`. */
+export function closedDays(
   texts: readonly string[] | undefined,
   clock: Clock,
-  { settings }: NightConfiguration,
+  lagSeconds: number,
 ): ReadonlySet<Day> | undefined {
   if (texts === undefined || texts.length === 0) return undefined;
-  const newest = newestClosedDay(clock.now(), settings.COMPACTOR_LAG_SECONDS);
+  const newest = newestClosedDay(clock.now(), lagSeconds);
   for (const text of texts) {
     if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(startOfDayMs(text)) || dayOf(startOfDayMs(text)) !== text) {
-      throw new DaybookError('usage', { detail: `--day takes a UTC day such as 2026-11-20, not ${text}` });
+      throw new DaybookError('usage', { detail: `a day is a UTC date such as 2026-11-20, not ${text}` });
     }
     if (text > newest)
       throw new DaybookError('day_open', { detail: `${text} is not closed; ${newest} is the newest that is` });

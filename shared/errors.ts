@@ -124,6 +124,21 @@ export const errorCodes = {
     title: 'The sender went away',
     hint: 'Nothing was stored; the sender repeats by itself.',
   },
+  job_secret_refused: {
+    status: 403,
+    title: 'Job secret missing or wrong',
+    hint: 'Send in X-Job-Secret what COMPACTOR_JOB_SECRET holds. Where that is not set, no job can be started by request.',
+  },
+  job_invalid: {
+    status: 400,
+    title: 'Job options wrong',
+    hint: 'Send no body, or a JSON object: for run {"days":["2026-11-20"],"force":true}, for verify {"strict":true}.',
+  },
+  job_running: {
+    status: 409,
+    title: 'A job is running',
+    hint: '`running` says which, since when and how far. One runs at a time: ask again when GET /jobs has null there.',
+  },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: { title: 'Configuration missing or wrong', hint: 'Mend every line named, then start again.' },

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { compactorMetrics } from '../../compactor/metrics.ts';
 import { ingestMetrics } from '../../ingest/metrics.ts';
 import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
@@ -69,6 +70,7 @@ test('the table of errors in the README is that of the code', () => {
 test('the tables of metrics in the README are those of the code, and a unit of seconds or bytes ends the name', () => {
   for (const [block, table] of Object.entries<MetricTable>({
     'ingest-metrics': ingestMetrics,
+    'compactor-metrics': compactorMetrics,
     'process-metrics': processMetrics,
   })) {
     const rows = Object.entries(table).map(([name, { type, unit, labels = {}, meaning }]) => {

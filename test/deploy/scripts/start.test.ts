@@ -18,6 +18,8 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const ingestListens = /"program":"ingest".*"listening"/;
+
 interface Started {
   readonly child: ChildProcess;
   /** Resolves with the first line of stderr that the pattern matches; rejects with all of it where none comes. */
@@ -33,6 +35,10 @@ function start(dataDirectory: string, environment: Record<string, string> = {}):
       DAYBOOK_DATA_DIR: dataDirectory,
       INGEST_PORT: '0',
       INGEST_ADMIN_PORT: '0',
+      COMPACTOR_PORT: '0',
+      COMPACTOR_ADMIN_PORT: '0',
+      // The hour has passed whenever this runs: the night comes at the start.
+      COMPACTOR_RUN_HOUR_UTC: '0',
       ...environment,
     },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -65,10 +71,10 @@ async function stop({ child, stderr }: Started): Promise<void> {
   assert.ok(performance.now() - startedMs < 5_000);
 }
 
-test('a start without any setting takes a signed webhook, runs a compaction, and stops with exit 0', async () => {
+test('a start without any setting takes a signed webhook, runs a night, and stops with exit 0', async () => {
   const data = join(folder, 'first');
   const started = start(data);
-  const { port } = JSON.parse(await started.line(/"listening"/));
+  const { port } = JSON.parse(await started.line(ingestListens));
   assert.match(started.stderr(), /DEVELOPMENT VALUES/);
   const development = join(data, 'development');
   assert.deepEqual((await readdir(development)).sort(), [
@@ -87,7 +93,7 @@ test('a start without any setting takes a signed webhook, runs a compaction, and
   const url = `http://127.0.0.1:${port}/webhooks/platform`;
   assert.equal((await sendWebhook({ url, body: event!.text, secrets })).status, 200);
 
-  const { exitCode } = JSON.parse(await started.line(/"compaction ended/));
+  const { exitCode } = JSON.parse(await started.line(/"job ended"/));
   assert.equal(exitCode, 0, started.stderr());
   for (const secret of [...secrets, 'AGE-SECRET-KEY-1', 'PRIVATE KEY']) assert.ok(!started.stderr().includes(secret));
   await stop(started);
@@ -101,7 +107,7 @@ test('a second start keeps the development keys, and a run in flight does not ho
     );
   const before = await texts();
   const started = start(data);
-  await started.line(/"listening"/);
+  await started.line(ingestListens);
   await stop(started);
   assert.deepEqual(await texts(), before);
 });
@@ -115,8 +121,9 @@ test('what is set is used, and with all of it set no development value is made',
     COMPACTOR_SIGNING_KEY_FILE: made.signingKey,
     COMPACTOR_ENABLED: 'false',
   });
-  await started.line(/"listening"/);
-  assert.doesNotMatch(started.stderr(), /DEVELOPMENT|compaction/);
+  await started.line(ingestListens);
+  await started.line(/"program":"compactor".*"listening"/);
+  assert.doesNotMatch(started.stderr(), /DEVELOPMENT|job started/);
   assert.ok(!(await readdir(data)).includes('development'));
   await stop(started);
 });
@@ -129,14 +136,15 @@ test('a wrong setting of either half is named before anything runs, exit 1', asy
   assert.match(started.stderr(), /INGEST_PORTT/);
 });
 
-test('where ingest cannot run, the start ends with its exit code', async () => {
-  const { port } = await import('node:net').then(async ({ createServer }) => {
-    const server = createServer().listen(0, '127.0.0.1').unref();
-    await once(server, 'listening');
-    return server.address() as { port: number };
-  });
-  const started = start(join(folder, 'fourth'), { INGEST_PORT: String(port), COMPACTOR_ENABLED: 'false' });
-  const [exitCode] = await once(started.child, 'close');
-  assert.equal(exitCode, 2);
-  assert.match(started.stderr(), new RegExp(`127.0.0.1:${port}`));
+test('where one half cannot run, the start ends the other and exits with its code', async () => {
+  const { createServer } = await import('node:net');
+  const server = createServer().listen(0, '127.0.0.1').unref();
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  for (const name of ['INGEST_PORT', 'COMPACTOR_PORT']) {
+    const started = start(join(folder, name), { [name]: String(port), COMPACTOR_ENABLED: 'false' });
+    const [exitCode] = await once(started.child, 'close');
+    assert.equal(exitCode, 2, started.stderr());
+    assert.match(started.stderr(), new RegExp(`127.0.0.1:${port}`));
+  }
 });
