@@ -6,6 +6,7 @@
 import type { Day } from '../shared/clock.ts';
 import type { VerifyingKeys } from '../shared/crypto/signing.ts';
 import { DaybookError } from '../shared/errors.ts';
+import { mapAhead } from '../shared/parallel.ts';
 import { type ObjectStore, readWhole } from '../shared/store/store.ts';
 import type { ListsKnown } from './list-days.ts';
 import {
@@ -32,19 +33,41 @@ export interface DayState {
   readonly counts: DayCounts;
   readonly missing: readonly string[];
   readonly generationFailures: readonly GenerationFailure[];
+  /** When the first manifest that has an entry of the day was made. */
+  readonly archivedAt: string;
+  /** The newest that has one. */
+  readonly manifest: NumberedManifest;
+}
+
+export interface NumberedManifest {
+  readonly number: number;
+  /** Of the whole object, in hex. */
+  readonly sha256: string;
+  readonly createdAt: string;
+}
+
+/** What a manifest says of an object before it is deleted. */
+export interface Pruned {
+  readonly manifest: number;
+  readonly rule: string;
 }
 
 export interface Ledger {
   /** The newest manifest; undefined while there is none. */
-  readonly head: { readonly number: number; readonly sha256: string; readonly createdAt: string } | undefined;
+  readonly head: NumberedManifest | undefined;
+  /** The newest that a night wrote. */
+  readonly newestNight: NumberedManifest | undefined;
   readonly stream: StreamPosition | undefined;
   readonly holes: readonly Hole[];
   readonly firstDays: Readonly<Record<string, Day>>;
   readonly lists: Readonly<Record<string, ListsKnown>>;
   readonly sources: ReadonlyMap<string, ReadonlyMap<Day, DayState>>;
+  /** By their keys, the objects that are pruned: gone, or about to be. */
+  readonly pruned: ReadonlyMap<string, Pruned>;
 }
 
-const readAhead = 16;
+/** Manifests that are read at once. */
+export const readAhead = 16;
 
 /**
  * Reads and checks the whole chain. Throws `ledger_broken` at the first manifest that is missing, changed or out of its
@@ -58,35 +81,29 @@ export async function loadLedger(store: ObjectStore, prefix: string, keys: Verif
   return loading;
 }
 
-/** The manifests' bytes in order of their numbers, read some at a time. */
+/** The manifests' bytes in order of their numbers, read some ahead. */
 export async function* readManifests(
   store: ObjectStore,
   prefix: string,
 ): AsyncGenerator<{ number: number; key: string; bytes: Buffer }, void, void> {
-  let expected = 1;
-  let waiting: { number: number; key: string; bytes: Promise<Buffer> }[] = [];
-  const settle = async function* () {
-    const settled = await Promise.allSettled(waiting.map((one) => one.bytes));
-    for (const [index, { number, key }] of waiting.entries()) {
-      const result = settled[index]!;
-      if (result.status === 'rejected') throw result.reason;
-      yield { number, key, bytes: result.value };
-    }
-    waiting = [];
-  };
+  const read = ({ key }: { readonly key: string }) => readWhole(store, key);
+  for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, read)) {
+    yield { ...item, bytes: result };
+  }
+}
+
+async function* manifestKeys(
+  store: ObjectStore,
+  prefix: string,
+): AsyncGenerator<{ readonly number: number; readonly key: string }, void, void> {
+  let number = 0;
   for await (const key of store.list(`${prefix}manifests/`)) {
-    const number = expected;
+    number += 1;
     if (key !== manifestKey(prefix, number)) {
       throw new DaybookError('ledger_broken', { detail: `expected ${manifestKey(prefix, number)}, found ${key}` });
     }
-    const bytes = readWhole(store, key);
-    // Heard in `settle`, if it comes to that: the list may break off before, and that failure is the one to tell.
-    bytes.catch(() => {});
-    waiting.push({ number, key, bytes });
-    expected += 1;
-    if (waiting.length === readAhead) yield* settle();
+    yield { number, key };
   }
-  yield* settle();
 }
 
 /** The manifest in an object's bytes, if signature, number and chain hold; else throws. */
@@ -126,17 +143,30 @@ export interface LedgerInLoading extends Ledger {
   holes: Ledger['holes'];
   firstDays: Ledger['firstDays'];
   lists: Ledger['lists'];
+  newestNight: Ledger['newestNight'];
   readonly sources: Map<string, Map<Day, DayState>>;
+  readonly pruned: Map<string, Pruned>;
 }
 
 export function startLedger(): LedgerInLoading {
-  return { head: undefined, stream: undefined, holes: [], firstDays: {}, lists: {}, sources: new Map() };
+  return {
+    head: undefined,
+    newestNight: undefined,
+    stream: undefined,
+    holes: [],
+    firstDays: {},
+    lists: {},
+    sources: new Map(),
+    pruned: new Map(),
+  };
 }
 
 /** What the ledger says once this manifest is part of it. */
 export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256: string): void {
   const { number, createdAt } = manifest;
-  ledger.head = { number, sha256, createdAt };
+  const head: NumberedManifest = { number, sha256, createdAt };
+  ledger.head = head;
+  if (manifest.pruned === undefined) ledger.newestNight = head;
   ledger.stream = manifest.stream;
   ledger.holes = manifest.holes;
   ledger.firstDays = manifest.firstDays ?? {};
@@ -145,14 +175,18 @@ export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256:
   for (const [source, days] of Object.entries(manifest.sources)) {
     const states = ledger.sources.get(source) ?? new Map<Day, DayState>();
     ledger.sources.set(source, states);
-    for (const [day, entry] of Object.entries(days)) states.set(day, addEntry(states.get(day), entry, number));
+    for (const [day, entry] of Object.entries(days)) states.set(day, addEntry(states.get(day), entry, head));
   }
+  for (const { key, rule } of manifest.pruned ?? []) ledger.pruned.set(key, { manifest: number, rule });
 }
 
-function addEntry(before: DayState | undefined, entry: DayEntry, manifest: number): DayState {
+function addEntry(before: DayState | undefined, entry: DayEntry, said: NumberedManifest): DayState {
   const { parts, lateDeliveries, ...whole } = entry;
+  const { number: manifest, createdAt } = said;
   return {
     ...whole,
+    archivedAt: before?.archivedAt ?? createdAt,
+    manifest: said,
     generationFailures: whole.generationFailures ?? [],
     parts: [...(before?.parts ?? []), ...parts.map((part) => ({ ...part, manifest }))],
     lateDeliveries: [...(before?.lateDeliveries ?? []), ...lateDeliveries.map((late) => ({ ...late, manifest }))],

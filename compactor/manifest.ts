@@ -99,6 +99,13 @@ export interface QuarantineObject {
   readonly sha256: Hashes;
 }
 
+/** An object that is deleted once its manifest is there. */
+export interface PrunedObject {
+  readonly key: string;
+  /** Why: `evidenceDays=400`, `eventDays=3650`. */
+  readonly rule: string;
+}
+
 export interface Manifest {
   readonly format: 'daybook-manifest/1';
   readonly number: number;
@@ -112,6 +119,8 @@ export interface Manifest {
   /** Per source Stripe's lists that are asked for it. Cumulative. */
   readonly lists: Readonly<Record<string, ListsKnown>>;
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
+  /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
+  readonly pruned?: readonly PrunedObject[];
 }
 
 export function manifestKey(prefix: string, number: number): string {

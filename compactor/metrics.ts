@@ -140,9 +140,10 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
   function archive(ledger: Ledger | undefined): void {
     metrics.daybook_compactor_archive_up.set(ledger === undefined ? 0 : 1);
     if (ledger === undefined) return;
-    const madeAt = ledger.head === undefined ? Number.NaN : Date.parse(ledger.head.createdAt) / 1000;
-    metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(madeAt);
-    if (!hasRun) metrics.daybook_compactor_last_success_timestamp_seconds.set(madeAt);
+    const madeAt = (manifest: Ledger['head']) =>
+      manifest === undefined ? Number.NaN : Date.parse(manifest.createdAt) / 1000;
+    metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(madeAt(ledger.head));
+    if (!hasRun) metrics.daybook_compactor_last_success_timestamp_seconds.set(madeAt(ledger.newestNight));
     for (const source of new Set([...sources, ...ledger.sources.keys()])) {
       const days = ledger.sources.get(source) ?? new Map<Day, { verdict: Verdict }>();
       for (const verdict of verdicts) {

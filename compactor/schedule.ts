@@ -1,6 +1,6 @@
 /**
  * When the nightly run takes place: once each UTC day, at the run hour or, where nothing was up then, as soon as something
- * is. The archive says what took place: a manifest made today at or after the run hour. There is no file of its own; what
+ * is. The archive says what took place: a night's manifest made today at or after the run hour. There is no file of its own; what
  * a night that had nothing to write leaves behind is known to this process alone.
  */
 import { Cron } from 'croner';
@@ -49,7 +49,7 @@ export interface ScheduleOptions {
   readonly hour: number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The newest manifest of the archive. */
+  /** The newest manifest that a night wrote. */
   newestManifest(): Promise<{ readonly number: number; readonly createdAt: string } | undefined>;
   /** Starts a night; false where another job is under way. */
   run(): boolean;

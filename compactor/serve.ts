@@ -101,12 +101,12 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   const jobs = openJobs({ program: options.program, clock, log, ended: (job) => void afterJob(job) });
   const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
 
-  /** The newest manifest; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */
-  async function lookAtArchive(): Promise<Ledger['head']> {
+  /** The newest manifest of a night; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */
+  async function lookAtArchive(): Promise<Ledger['newestNight']> {
     try {
       const ledger = await options.loadLedger();
       metrics.archive(ledger);
-      return ledger.head;
+      return ledger.newestNight;
     } catch (error) {
       metrics.archive(undefined);
       throw error;
@@ -118,7 +118,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     if (isClosing) return;
     const night = wholeNightOf(job);
     if (night !== undefined) schedule?.ended(night);
-    if (job.job === 'run') await lookAtArchive().catch(say(log));
+    if (job.job !== 'verify') await lookAtArchive().catch(say(log));
     await schedule?.check();
   }
 
