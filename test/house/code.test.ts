@@ -117,8 +117,11 @@ test('every error code that is thrown or named is declared, and every declared o
 });
 
 test('a file has at most 400 lines, a test file 700', () => {
-  // One table of settings: a second file would only hide half of it.
-  const longer = new Map([['shared/config.ts', 500]]);
+  // Tables: a second file would only hide half of each.
+  const longer = new Map([
+    ['shared/config.ts', 500],
+    ['shared/errors.ts', 500],
+  ]);
   const wrong = projectFiles()
     .filter((path) => path.endsWith('.ts'))
     .map((path) => ({ path, lines: readText(path).split('\n').length - 1 }))
