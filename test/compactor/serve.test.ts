@@ -239,7 +239,11 @@ test('the night begins by itself after the run hour where none was, and its end 
 
 test('before the hour, after a manifest of today, and without a schedule no night begins, but one that is asked for', async () => {
   const head = { number: 4, sha256: '', createdAt: `${today}T03:00:07.000Z` };
-  const cases: Change[] = [{ runHour: 11 }, { runHour: 3, ledger: () => Object.assign(startLedger(), { head }) }, {}];
+  const cases: Change[] = [
+    { runHour: 11 },
+    { runHour: 3, ledger: () => Object.assign(startLedger(), { head, newestNight: head }) },
+    {},
+  ];
   for (const change of cases) {
     const { begin, log, metric } = await start({ ...change, program: 'jobs/reporting-job.ts' });
     await until(async () => ((await metric('daybook_compactor_archive_up')) === '1' ? true : undefined));
@@ -254,6 +258,7 @@ test('the metrics say what the ledger says: days by verdict, unsettled ones near
   const ledger = () => {
     const loading = startLedger();
     loading.head = { number: 9, sha256: '', createdAt: `${today}T03:00:07.000Z` };
+    loading.newestNight = loading.head;
     loading.firstDays = { platform: addDays(today, -30) };
     const days = new Map<string, DayState>();
     const set = (age: number, verdict: Verdict) => days.set(addDays(today, -age), { verdict } as DayState);
