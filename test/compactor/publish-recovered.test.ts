@@ -98,6 +98,21 @@ test('nothing goes out by default, nor of a day that failed, nor what was delive
   assert.equal((await published(books)).length, 1);
 });
 
+test('what a restore has put on the stream is not put there again', async (t) => {
+  const { books, stripe, night } = await openStripeNights(t);
+  const [restored, missed] = eventsOf(yesterday, 2, 'restored');
+  for (const { text } of [restored!, missed!]) stripe.add(text);
+  await books.deliver(stripeRecord(restored!.text, { header: { via: 'restore' } }));
+  await night('2026-11-21', undefined, { recoveredTo: books.writer });
+  assert.deepEqual(
+    (await published(books)).map(({ via, id }) => [via, id]),
+    [
+      ['restore', restored!.id],
+      ['list', missed!.id],
+    ],
+  );
+});
+
 for (const [what, applies] of [
   ['takes nothing', false],
   ['takes them and reports a failure', true],

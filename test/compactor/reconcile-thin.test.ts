@@ -90,7 +90,10 @@ describe('thin events', () => {
     await night('2026-11-23');
     const rechecked = ['2026-11-16..2026-11-16', '2026-10-26..2026-10-26'];
     const due = ['2026-11-20..2026-11-22', ...rechecked];
-    assert.deepEqual(walksOf(stripe.requests), [...due.map((days) => `v1 ${days}`), ...due.map((days) => `v2 ${days}`)]);
+    assert.deepEqual(walksOf(stripe.requests), [
+      ...due.map((days) => `v1 ${days}`),
+      ...due.map((days) => `v2 ${days}`),
+    ]);
   });
 
   test('are asked for from the first night on where the source says so', async (t) => {
@@ -119,6 +122,20 @@ describe('thin events', () => {
     stripe.faults.length = 0;
     const granted = await night('2026-11-25');
     assert.deepEqual([granted.errors, (await entry(granted))?.verdict], [[], 'complete']);
+  });
+
+  test('whose walk breaks off leave every day of it to the next night, since their order is not relied on', async (t) => {
+    const { books, stripe, night, source } = await openStripeNights(t);
+    for (let n = 0; n < 150; n += 1) {
+      stripe.add(thinEvent({ id: `evt_${n}`, created: `2026-11-${n < 100 ? 20 : 19}T12:00:00.000Z` }).listed);
+    }
+    stripe.faults.push({ action: 'server error', times: 3, when: ({ query }) => query.has('page') });
+    await night('2026-11-21', source([], true));
+    const states = async () => (await books.ledger()).sources.get('platform')!;
+    assert.ok([...(await states()).values()].every(({ listedAt }) => listedAt === null));
+    await night('2026-11-22', source([], true));
+    assert.notEqual((await states()).get(yesterday)?.listedAt, null);
+    assert.equal((await states()).get('2026-11-19')?.counts.recovered, 50);
   });
 
   test('seen before there was a key are listed once there is one', async (t) => {
