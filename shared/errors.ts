@@ -227,6 +227,10 @@ export const errorCodes = {
     title: 'The object store writes over objects that are there',
     hint: 'Its endpoint must keep `If-None-Match: *` for PutObject and CompleteMultipartUpload. Use another store, or a newer version of it. Nothing was written but a probe object.',
   },
+  removal_refused: {
+    title: 'The store refuses to delete an object',
+    hint: 'Object Lock, a legal hold or a policy keeps it (s3:DeleteObject; in a directory the permissions). Run prune again when that has ended: nothing else is lost.',
+  },
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
   key_invalid: {

@@ -150,9 +150,11 @@ async function* readObject(
   let file: fs.FileHandle | undefined;
   try {
     file = await fs.open(join(root, key), 'r');
-    if (!(await file.stat()).isFile()) throw new DaybookError('object_missing', { detail: key });
-    for (let position = range.from; position < range.to; ) {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, range.to - position));
+    const found = await file.stat();
+    if (!found.isFile()) throw new DaybookError('object_missing', { detail: key });
+    const end = Math.min(range.to, found.size);
+    for (let position = range.from; position < end; ) {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, end - position));
       const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, position);
       if (bytesRead === 0) return;
       position += bytesRead;
@@ -209,7 +211,8 @@ async function kindOf(entry: Dirent): Promise<'file' | 'folder' | undefined> {
   return found?.isDirectory() ? 'folder' : undefined;
 }
 
-function refuseMalformed(key: string): void {
+/** Throws `object_key_invalid`. */
+export function refuseMalformed(key: string): void {
   const parts = key.split('/');
   const isMalformed = parts.some((part) => part === '' || part === '.' || part === '..');
   if (!isMalformed && parts[0] !== creating && !key.includes('\0') && key.isWellFormed()) return;
@@ -226,7 +229,7 @@ const lasting = new Set(
   'EACCES EPERM EROFS ENAMETOOLONG ENOTDIR EISDIR ELOOP EXDEV ENOTSUP EOPNOTSUPP EMLINK'.split(' '),
 );
 
-function storeErrorOf(error: unknown): DaybookError {
+export function storeErrorOf(error: unknown): DaybookError {
   if (error instanceof DaybookError) return error;
   const { code } = error as NodeJS.ErrnoException;
   return new DaybookError('store_unavailable', {

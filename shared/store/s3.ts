@@ -20,7 +20,7 @@ export interface S3Store extends ObjectStore {
 export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeouts): S3Store {
   const bucket = bucketOf(params, timeouts);
   const { client, name, location } = bucket;
-  const probeKey = `${prefix}.create-only`;
+  const probeKey = probeKeyOf(prefix);
   let probing: Promise<void> | undefined;
   /** Once a store, before the first create; again after a failure. */
   const probe = () => {
@@ -82,7 +82,11 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
   };
 }
 
-function bucketOf(params: S3Params, timeouts?: S3Timeouts): Bucket {
+export function probeKeyOf(prefix: string): string {
+  return `${prefix}.create-only`;
+}
+
+export function bucketOf(params: S3Params, timeouts?: S3Timeouts): Bucket {
   const { bucket, endpoint, sse, kmsKeyId, storageClass } = params;
   return {
     client: openS3Client(params, timeouts),
@@ -119,7 +123,8 @@ async function* readObject(
   }
 }
 
-function refuseMalformed(key: string, probeKey: string): void {
+/** Throws `object_key_invalid`. */
+export function refuseMalformed(key: string, probeKey: string): void {
   const isMalformed = key.split('/').some((part) => part === '' || part === '.' || part === '..');
   if (!isMalformed && key !== probeKey && !key.includes('\0') && key.isWellFormed()) return;
   throw new DaybookError('object_key_invalid', { detail: `not an object key: ${JSON.stringify(key)}` });

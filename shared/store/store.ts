@@ -31,6 +31,19 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
+/**
+ * Deletes objects of a store. Prune alone is given one. Kept by every implementation, checked by
+ * test/contract/object-remover.ts:
+ * - `remove` resolves when the object would not be there after a power cut either; also where there was none;
+ * - a `remove` that rejects may have removed all the same: a repeat then resolves;
+ * - it rejects with `removal_refused` where the store keeps this object, and may well remove others.
+ * `hidden`: the store has versions. The key is free, as for `ObjectStore`, and the bytes stay as an older version.
+ */
+export interface ObjectRemover {
+  remove(key: string): Promise<'removed' | 'hidden'>;
+  close(): Promise<void>;
+}
+
 /** Whoever has the URL can read the object until then: it belongs in no log. */
 export interface ObjectLink {
   readonly url: string;

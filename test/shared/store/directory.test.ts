@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { dayMs } from '../../../shared/clock.ts';
 import { openDirectoryStore } from '../../../shared/store/directory.ts';
-import { openStore } from '../../../shared/store/open.ts';
+import { openRemover, openStore } from '../../../shared/store/open.ts';
 import { bodyOf, readWhole } from '../../../shared/store/store.ts';
+import { objectRemoverContract } from '../../contract/object-remover.ts';
 import { keysOf, objectStoreContract } from '../../contract/object-store.ts';
 
 const newFolder = () => fs.mkdtemp(join(tmpdir(), 'daybook-store-'));
@@ -18,6 +19,27 @@ objectStoreContract('directory store', async () => {
       (await openStore({ type: 'directory', params: { path: join(directory, 'archive') } }, directory)).store,
     remove: () => fs.rm(directory, { recursive: true }),
   };
+});
+
+objectRemoverContract('directory store', async () => {
+  const directory = await newFolder();
+  return {
+    store: (await openStore({ type: 'directory' }, directory)).store,
+    remover: await openRemover({ type: 'directory' }, directory),
+    close: () => fs.rm(directory, { recursive: true }),
+  };
+});
+
+test('directory store: a folder is not removed, nor what a store has not finished', async (t) => {
+  const root = await rootOf(t);
+  const remover = await openRemover({ type: 'directory', params: { path: root } }, '');
+  await openDirectoryStore(root).create('a/b/object', small);
+  await fs.writeFile(join(root, '.creating', 'unfinished'), '');
+  await assert.rejects(remover.remove('a/b'), { code: 'removal_refused' });
+  await assert.rejects(remover.remove('a/b/object/more'), { code: 'removal_refused' });
+  await assert.rejects(remover.remove('.creating/unfinished'), { code: 'object_key_invalid' });
+  assert.ok((await fs.readdir(join(root, '.creating'))).includes('unfinished'));
+  assert.deepEqual(await keysOf(openDirectoryStore(root), ''), ['a/b/object']);
 });
 
 async function rootOf(t: TestContext): Promise<string> {
