@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Day } from '../shared/clock.ts';
 import type { Recipient } from '../shared/crypto/recipients.ts';
-import { maxQuotedBytesPerByte, writeQuoted } from '../shared/json-bytes.ts';
+import { maxQuotedBytesPerByte, writeQuoted } from '../shared/quote-json.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
 import type { DecidedEvent } from './copies.ts';
 import type { SortBudget, Sorter } from './external-sort.ts';

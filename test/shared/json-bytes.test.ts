@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { canonicalBytes, canonicalJson } from '../../shared/canonical-json.ts';
-import { maxQuotedBytesPerByte, quickCanonical, quickReader, writeQuoted } from '../../shared/json-bytes.ts';
+import { quickCanonical, quickReader } from '../../shared/json-bytes.ts';
 import { jsonText, reference } from './json-texts.ts';
 
 const utf8 = (text: string) => Buffer.from(text.toWellFormed());
@@ -72,19 +72,4 @@ test('members are picked as JSON.parse has them, of duplicates the last, without
   );
   assert.deepEqual(read(json), { id: 'xA', a: -0, deep: { id: 2 }, list: [], shallow: {} });
   for (const other of ['[]', '"id"', '1', 'null', '{', '']) assert.equal(read(utf8(other)), undefined);
-});
-
-test('text is quoted as JSON.stringify quotes it', () => {
-  fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), (text) => {
-      const bytes = utf8(text);
-      const into = Buffer.alloc(bytes.length * maxQuotedBytesPerByte);
-      const end = writeQuoted(bytes, into, 0);
-      assert.equal(`"${into.toString('utf8', 0, end)}"`, JSON.stringify(bytes.toString()));
-    }),
-    { numRuns: 2_000 },
-  );
-  const control = String.fromCharCode(...Array.from({ length: 0x80 }, (_, code) => code));
-  const into = Buffer.alloc(1_000);
-  assert.equal(`"${into.toString('utf8', 0, writeQuoted(utf8(control), into, 0))}"`, JSON.stringify(control));
 });
