@@ -28,9 +28,9 @@ export async function prepareTables({ connections, params, use, log }: TablesOpt
   if (version === files.length) return;
   refuseNewer(version, params.schema);
   if (!params.migrate || use === 'inspect') throw missing(version, params);
-  await connections.transaction((query) => migrate(query, params.schema));
+  const isMine = await connections.transaction((query) => migrate(query, params.schema));
   // Dies here: the tables are there, whole. Before COMMIT: nothing is there, and the next start makes them.
-  log.info({ schema: params.schema, version: files.length }, 'the tables of the spool were brought up to date');
+  if (isMine) log.info({ schema: params.schema, version: files.length }, 'the tables of the spool were made');
 }
 
 /** Names a lock of the database for whatever has to be one's alone in this schema. */
@@ -57,14 +57,15 @@ async function refuseUnfit(query: Query): Promise<void> {
 
 /** 0 where there are no tables. */
 async function versionOf(query: Query, schema: string): Promise<number> {
-  const { rows } = await query('SELECT to_regclass($1) IS NOT NULL AS made', [`"${schema}".spool_migrations`]);
-  if (rows[0]?.made !== true) return 0;
+  // A query of the catalog: functions such as to_regclass may still answer as of before the lock was waited for.
+  const made = `SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'spool_migrations'`;
+  if ((await query(made, [schema])).rows.length === 0) return 0;
   const { rows: applied } = await query(`SELECT max(version) AS version FROM "${schema}".spool_migrations`);
   return Number(applied[0]?.version ?? 0);
 }
 
-/** Any number of instances may come here at once: one does it, the others find it done. */
-async function migrate(query: Query, schema: string): Promise<void> {
+/** Any number of instances may come here at once: one does it and answers true, the others find it done. */
+async function migrate(query: Query, schema: string): Promise<boolean> {
   await query('SELECT pg_advisory_xact_lock($1::bigint)', [lockOf(schema, 'migrate')]);
   const version = await versionOf(query, schema);
   refuseNewer(version, schema);
@@ -72,6 +73,7 @@ async function migrate(query: Query, schema: string): Promise<void> {
   if (rows.length === 0) await query(`CREATE SCHEMA "${schema}"`);
   await query(`SET LOCAL search_path TO "${schema}"`);
   for (const file of files.slice(version)) await query(await readFile(join(folder, file), 'utf8'));
+  return version < files.length;
 }
 
 function refuseNewer(version: number, schema: string): void {
