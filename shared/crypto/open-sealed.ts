@@ -83,7 +83,7 @@ export async function* linesOf(chunks: Chunks, maxBytes = maxLineBytes): AsyncGe
 
 /**
  * The same text in pieces of whole lines, their LFs included: for work on many lines at once.
- * @throws DaybookError as linesOf
+ * @throws DaybookError as linesOf; a line that lies in one chunk may be as long as that
  */
 export async function* wholeLinesOf(chunks: Chunks, maxBytes = maxLineBytes): AsyncGenerator<Buffer, void, void> {
   let pieces: Buffer[] = [];
@@ -92,6 +92,7 @@ export async function* wholeLinesOf(chunks: Chunks, maxBytes = maxLineBytes): As
     const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const end = buffer.lastIndexOf(0x0a) + 1;
     if (end > 0) {
+      if (bytes + buffer.indexOf(0x0a) > maxBytes) throw tooLong(maxBytes);
       yield bytes === 0 ? buffer.subarray(0, end) : Buffer.concat([...pieces, buffer.subarray(0, end)]);
       pieces = [];
       bytes = 0;

@@ -6,7 +6,7 @@ import { armor, Encrypter, generateX25519Identity, identityToRecipient } from 'a
 import * as vectors from 'cctv-age';
 import fc from 'fast-check';
 import { parseIdentities } from '../../../shared/crypto/identities.ts';
-import { decrypt, linesOf, openPlaintext, unpack } from '../../../shared/crypto/open-sealed.ts';
+import { decrypt, linesOf, openPlaintext, unpack, wholeLinesOf } from '../../../shared/crypto/open-sealed.ts';
 import { DaybookError } from '../../../shared/errors.ts';
 import { chunksOf, gather } from './keys.ts';
 
@@ -166,4 +166,29 @@ test('a line over the limit is refused before it is gathered, and a last line wi
   }
   await assert.rejects(linesIn(endless(), 1_000_000), { code: 'line_too_long' });
   await assert.rejects(linesIn(chunksOf(Buffer.from('a\nb'))), { code: 'sealed_unreadable' });
+});
+
+test('pieces of whole lines are the same text, however it comes, and refuse what linesOf refuses', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.string({ unit: fc.constantFrom('a', 'ä', '\n'), maxLength: 9 }), { maxLength: 9 }),
+      fc.integer({ min: 1, max: 9 }),
+      async (pieces, size) => {
+        const text = Buffer.from(pieces.join(''));
+        const found: Buffer[] = [];
+        const read = async () => {
+          for await (const lines of wholeLinesOf(chunksOf(text, size), 20)) {
+            assert.equal(lines.at(-1), 0x0a);
+            found.push(lines);
+          }
+        };
+        const expected = await linesIn(chunksOf(text, size), 20).catch((error: DaybookError) => error.code);
+        if (typeof expected === 'string') await assert.rejects(read(), { code: expected });
+        else {
+          await read();
+          assert.deepEqual(Buffer.concat(found), text);
+        }
+      },
+    ),
+  );
 });
