@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { checkSpool, spoolTypes } from '../../ingest/spool/open-spool.ts';
 import { storeSchema, streamSchema } from '../../shared/config.ts';
 
 const program = join(import.meta.dirname, 'services.ts');
@@ -21,19 +22,22 @@ test('npm run services prints settings of servers that answer, and stops them al
   const said = text(child.stderr);
   const settings: { name: string; value: { type: string; params: Record<string, unknown> } }[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
-    const [, name, value] = /^export (DAYBOOK_\w+)='(.*)'$/.exec(line) ?? [];
+    const [, name, value] = /^export ((?:DAYBOOK|INGEST)_\w+)='(.*)'$/.exec(line) ?? [];
     if (name !== undefined) settings.push({ name, value: JSON.parse(value!) });
     if (line.startsWith('Ready')) break;
   }
   child.kill('SIGTERM');
   const [code] = await exited;
-  if (settings.length < 3 && process.env.REQUIRE_SERVICES !== '1') return t.skip((await said).trim());
+  if (settings.length < 4 && process.env.REQUIRE_SERVICES !== '1') return t.skip((await said).trim());
   assert.equal(code, 0, await said);
-  assert.deepEqual(settings.map(({ value }) => value.type).toSorted(), ['kafka', 'kinesis', 's3']);
+  assert.deepEqual(settings.map(({ value }) => value.type).toSorted(), ['kafka', 'kinesis', 's3', 'sql']);
   for (const { name, value } of settings) {
-    (name === 'DAYBOOK_STREAM' ? streamSchema : storeSchema).parse(value);
-    const { brokers, endpoint } = value.params as { brokers?: string[]; endpoint?: string };
-    const { hostname, port } = new URL(endpoint ?? `http://${brokers![0]}`);
+    const problems: string[] = [];
+    if (name === 'INGEST_SPOOL') checkSpool(value, spoolTypes, problems);
+    else (name === 'DAYBOOK_STREAM' ? streamSchema : storeSchema).parse(value);
+    assert.deepEqual(problems, []);
+    const { brokers, endpoint, url } = value.params as { brokers?: string[]; endpoint?: string; url?: string };
+    const { hostname, port } = new URL(url ?? endpoint ?? `http://${brokers![0]}`);
     const socket = connect(Number(port), hostname);
     await assert.rejects(once(socket, 'connect'), { code: 'ECONNREFUSED' }, `${value.type} is stopped`);
   }

@@ -1,6 +1,6 @@
 /**
  * `npm run services [three-brokers]`: the servers that the tests use, for a developer: Kafka (one broker, or three),
- * Kinesis, S3. Installs what is missing into `.services`, prints the settings that name them, and runs until Ctrl-C or
+ * Kinesis, S3, PostgreSQL. Installs what is missing into `.services`, prints the settings that name them, and runs until Ctrl-C or
  * SIGTERM. What they hold is gone afterwards.
  */
 import { messageOf } from '../../shared/errors.ts';
@@ -59,18 +59,26 @@ async function s3Setting({ endpoint }: { readonly endpoint: string }): Promise<s
   return setting('DAYBOOK_STORE', { type: 's3', params: await createBucket(endpoint) });
 }
 
+async function postgresSetting({ port }: { readonly port: number }): Promise<string> {
+  return setting('INGEST_SPOOL', { type: 'sql', params: { url: `postgres://postgres@127.0.0.1:${port}/postgres` } });
+}
+
 if (more.length > 0 || (argument !== undefined && argument !== 'three-brokers')) {
   say(process.stderr, 'usage: npm run services [-- three-brokers]');
   process.exitCode = 1;
 } else {
   process.on('SIGTERM', stop).on('SIGINT', stop);
-  say(process.stdout, 'Starting; what is not installed yet is fetched first. Paste one stream and the store.');
+  say(
+    process.stdout,
+    'Starting; what is not installed yet is fetched first. Paste one stream, the store and the spool.',
+  );
   await Promise.all([
     argument === 'three-brokers'
       ? start('Kafka, three brokers', 'kafka3.sh', ({ brokers }: { brokers: string[] }) => kafkaSetting(brokers))
       : start('Kafka', 'kafka.sh', ({ broker }: { broker: string }) => kafkaSetting([broker])),
     start('Kinesis', 'kinesis.sh', kinesisSetting),
     start('S3', 's3.sh', s3Setting),
+    start('PostgreSQL', 'postgres.sh', postgresSetting),
   ]);
   if (running.size === 0) process.exitCode = 1;
   else if (!isStopping) {
