@@ -1,5 +1,5 @@
--- The spool in PostgreSQL 12 or newer, version 1. ingest applies this file at its start, unless the spool's params say
--- "migrate": false. By hand, as the owner of the database, where `daybook` stands for params.schema:
+-- The spool in PostgreSQL (12 or newer; tested with 18), version 1. ingest applies this file at its start, unless the
+-- spool's params say "migrate": false. By hand, as the owner of the database, where `daybook` stands for params.schema:
 --
 --   psql "$URL" -1 -v ON_ERROR_STOP=1 -c 'CREATE SCHEMA daybook' -c 'SET search_path TO daybook' -f 001-spool.sql
 --
