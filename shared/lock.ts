@@ -11,7 +11,8 @@ export function takeLock(path: string, waitMs: number): DatabaseSync | undefined
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path, { timeout: waitMs });
-    database.exec('BEGIN EXCLUSIVE');
+    // In memory: a journal would need room on the disk.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return database;
   } catch (error) {
     database?.close();

@@ -3,6 +3,7 @@
  * replaced where a call finds it damaged. A call either works or says why it does not, now: the next one tries anew.
  */
 import { DaybookError } from '../../shared/errors.ts';
+import { openDiskReserve } from './disk-reserve.ts';
 import { holdSpool, type OpenedSpool, openSpoolFile, type SpoolContext, type Suspect } from './open-spool-file.ts';
 import { isDamage, type SpoolFile, spoolErrorOf } from './spool-file.ts';
 
@@ -12,6 +13,8 @@ const reopenPauseMs = 1_000;
 export interface Holder {
   /** One call at a time: each is synchronous, but for opening anew, which the others wait for. */
   inTurn<T>(work: (spool: OpenedSpool) => T): Promise<T>;
+  /** The same for work that needs more of the disk, and must leave what the other work needs. */
+  inTurnAdding<T>(work: (spool: OpenedSpool) => T): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -21,6 +24,7 @@ export async function openHolder(context: SpoolContext): Promise<Holder> {
     throw spoolErrorOf(error);
   });
   if (lock === undefined) throw new DaybookError('spool_in_use');
+  const reserve = openDiskReserve(context.folder);
   let opened: OpenedSpool | undefined;
   let isClosed = false;
   let suspect: Suspect | undefined;
@@ -36,8 +40,10 @@ export async function openHolder(context: SpoolContext): Promise<Holder> {
     try {
       opened = await openSpoolFile(context, floor, suspect);
     } catch (error) {
-      failed = { error: spoolErrorOf(error), atMs: performance.now() };
-      throw failed.error;
+      const known = spoolErrorOf(error);
+      if (known.code === 'spool_full' && reserve.giveUp()) return open();
+      failed = { error: known, atMs: performance.now() };
+      throw known;
     }
     failed = undefined;
     suspect = undefined;
@@ -59,17 +65,29 @@ export async function openHolder(context: SpoolContext): Promise<Holder> {
     }
   }
 
-  function inTurn<T>(work: (spool: OpenedSpool) => T): Promise<T> {
-    const result = turn.then(() => attempt(work));
+  function takeTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = turn.then(work);
     turn = result.catch(() => undefined);
     return result;
   }
 
+  async function attemptToRemove<T>(work: (spool: OpenedSpool) => T): Promise<T> {
+    try {
+      return await attempt(work);
+    } catch (error) {
+      if ((error as DaybookError).code !== 'spool_full' || !reserve.giveUp()) throw error;
+      return attempt(work);
+    }
+  }
+
   try {
     await open();
-  } catch (error) {
-    const { code, hint } = error as DaybookError;
+    reserve.ensure();
+  } catch (caught) {
+    const error = spoolErrorOf(caught);
+    const { code, hint } = error;
     if (code !== 'spool_full') {
+      if (opened !== undefined) closeQuietly(opened.file);
       lock.close();
       throw error;
     }
@@ -77,7 +95,14 @@ export async function openHolder(context: SpoolContext): Promise<Holder> {
   }
 
   return {
-    inTurn,
+    inTurn: (work) => takeTurn(() => attemptToRemove(work)),
+    inTurnAdding: (work) =>
+      takeTurn(() =>
+        attempt((spool) => {
+          reserve.ensure();
+          return work(spool);
+        }),
+      ),
     async close() {
       await turn;
       isClosed = true;
@@ -89,9 +114,9 @@ export async function openHolder(context: SpoolContext): Promise<Holder> {
 }
 
 /** Closing brings the log into the file, which may fail; everything committed is in one of them all the same. */
-function closeQuietly({ database }: SpoolFile): void {
+function closeQuietly(file: SpoolFile): void {
   try {
-    if (database.isOpen) database.close();
+    file.close();
   } catch {
     // As said.
   }

@@ -44,7 +44,7 @@ export async function openFileInspector({ dataDirectory, clock, log }: BackingSt
           row = found.end;
         }
       } finally {
-        file.database.close();
+        file.close();
       }
     },
     async requeue(sequences) {
@@ -63,7 +63,7 @@ export async function openFileInspector({ dataDirectory, clock, log }: BackingSt
         try {
           return await requeueAll(async (work) => work(table), nowMs(), sequences);
         } finally {
-          file.database.close();
+          file.close();
         }
       } catch (error) {
         throw spoolErrorOf(error);
@@ -108,7 +108,7 @@ async function using<T>(connect: () => SpoolFile, work: (table: SpoolTable) => P
   } catch (error) {
     throw spoolErrorOf(error);
   } finally {
-    file?.database.close();
+    file?.close();
   }
 }
 

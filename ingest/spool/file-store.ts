@@ -24,10 +24,10 @@ export async function openFileStore(options: BackingStoreOptions): Promise<Backi
 async function openDrain({ params, dataDirectory, clock, log }: BackingStoreOptions): Promise<BackingStore> {
   const maxBytes = params?.maxBytes as number;
   const nowMs = () => clock.now().getTime();
-  const { inTurn, close } = await openHolder({ folder: spoolFolder(dataDirectory), clock, log });
+  const { inTurn, inTurnAdding, close } = await openHolder({ folder: spoolFolder(dataDirectory), clock, log });
   return {
     append: (records) =>
-      inTurn(({ file, table }) => {
+      inTurnAdding(({ file, table }) => {
         if (records.length === 0) return;
         refuseReplaced(file);
         table.append(records, nowMs(), maxBytes);

@@ -5,7 +5,7 @@ import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type FoundFrame, scanFrames } from './scan-frames.ts';
-import { decodeState, type SpoolFileName } from './spool-file.ts';
+import { decodeState, notedNext, type SpoolFileName } from './spool-file.ts';
 import { type FrameHeader, frameKinds, readData, readHeader } from './spool-frame.ts';
 
 /** A frame that was found. */
@@ -15,7 +15,7 @@ export interface Piece {
   load(): Buffer;
 }
 
-/** The numbers that may be missing: from the first that may be live up to the first that was never given. */
+/** The numbers that may be missing: from the first that may be live up to the first that was never given. 0: not known. */
 export interface Bounds {
   readonly oldest: number;
   readonly next: number;
@@ -45,13 +45,14 @@ export interface Findings {
 }
 
 /** Rejects as SQLite or the disk does. */
-export async function findFrames(folder: string, { path, marker }: SpoolFileName): Promise<Findings> {
+export async function findFrames(folder: string, name: SpoolFileName): Promise<Findings> {
+  const { path, marker } = name;
   const scratch = join(folder, `.spool-${randomUUID()}.sqlite`);
   await fs.writeFile(scratch, '', { flag: 'wx', mode: 0o600 });
   const database = new DatabaseSync(scratch);
   const sources = [path, `${path}-wal`];
   const descriptors = new Map<number, number>();
-  const bounds = { oldest: 0, next: 0 };
+  const bounds = { oldest: 0, next: notedNext(name) };
   let end = 0;
   const close = async () => {
     for (const descriptor of descriptors.values()) closeSync(descriptor);

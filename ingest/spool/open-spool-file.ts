@@ -87,7 +87,7 @@ function connect(name: SpoolFileName): OpenedSpool {
   try {
     return { file, table: openSpoolTable(file) };
   } catch (error) {
-    file.database.close();
+    file.close();
     throw error;
   }
 }
@@ -99,20 +99,24 @@ async function check(name: SpoolFileName): Promise<Tail | undefined> {
   try {
     return await readTail(name, checkSpoolFile(file));
   } finally {
-    file.database.close();
+    file.close();
   }
 }
 
 function recoverTail({ clock, log }: SpoolContext, { file, table }: OpenedSpool, tail: Tail): void {
   try {
     const found = restoreTail(table, file, tail, clock.now().getTime());
-    const level = found.damaged > 0 ? 'error' : 'warn';
-    log[level](
-      { code: 'spool_damaged', ...found },
-      "the spool's log ends with records that SQLite does not see: an append that was cut off, or damage; they are kept",
-    );
+    if (tail.isDamage || found.damaged > 0) {
+      const { code, hint } = new DaybookError('spool_damaged');
+      log.error({ code, ...found, hint }, "the spool's log was damaged: what can be read behind the damage is kept");
+    } else {
+      log.warn(
+        found,
+        "the spool's log ends with records that SQLite does not see, maybe of an append that was cut off: kept",
+      );
+    }
   } catch (error) {
-    file.database.close();
+    file.close();
     throw error;
   }
 }
@@ -138,7 +142,7 @@ async function putAside({ folder, clock }: SpoolContext, { path, number }: Spool
   const time = clock.now().toISOString().replaceAll(/[:.]/g, '-');
   const aside = join(folder, `damaged-${time}-${number}`);
   await makeFolder(aside);
-  for (const from of [`${path}-wal`, path]) {
+  for (const from of [`${path}-wal`, `${path}-next`, path]) {
     if (existsSync(from)) await fs.rename(from, join(aside, basename(from)));
     // Dies here: what is left has a successor all the same, and is put aside by the next start.
   }

@@ -6,7 +6,7 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { type Bounds, type Findings, findFrames, type Piece, widen } from './find-frames.ts';
 import { scanFrames } from './scan-frames.ts';
-import { createSpoolFile, damage, type SpoolFileName, type SpoolState } from './spool-file.ts';
+import { createSpoolFile, damage, notedNext, type SpoolFileName, type SpoolState } from './spool-file.ts';
 import { type Content, frameKinds, headerBytes, joinFrames, readData } from './spool-frame.ts';
 import {
   decodeReason,
@@ -27,6 +27,8 @@ export interface SalvageReport {
   missing: number;
   /** The first of them, as ranges. */
   missingSequences: string[];
+  /** Whether a state was found; else nobody can tell what was before the first and after the last that was found. */
+  readonly isStateKnown: boolean;
 }
 
 const maxTailBytes = 32 * 1024 * 1024;
@@ -36,10 +38,10 @@ const damagedReason = 'damaged on disk: found by salvage, its checksum does not 
 
 /** Restores sequence by sequence, in order, and counts. */
 function openRestorer(table: SpoolTable, marker: Buffer, { oldest }: Bounds, nowMs: number) {
-  const report: SalvageReport = { recovered: 0, dead: 0, damaged: 0, missing: 0, missingSequences: [] };
+  const isStateKnown = oldest > 0;
+  const report: SalvageReport = { recovered: 0, dead: 0, damaged: 0, missing: 0, missingSequences: [], isStateKnown };
   const at = new Date(nowMs).toISOString();
-  // Unknown where no state was found.
-  let expected = oldest === 0 ? undefined : oldest;
+  let expected = isStateKnown ? oldest : undefined;
 
   function passTo(sequence: number, end: number): void {
     if (expected !== undefined && sequence > expected) {
@@ -124,31 +126,41 @@ function bestOfEach(pieces: readonly Piece[]): Buffer[] {
 }
 
 /**
- * What stands in the log of a sound file and is not seen by SQLite, which stops reading a log at the first byte that is
- * wrong: records of an append that was cut off, which nobody was told of, or all that was written after a damaged byte.
- * Throws where it is so much that this is no work for memory.
+ * What a sound file lacks: what stands in its log and is not seen by SQLite, which stops reading a log at the first byte
+ * that is wrong, and what was committed, as the noted `next` says, and is nowhere. Undefined where it lacks nothing; throws
+ * where it is so much that this is no work for memory.
+ *
+ * Whoever was told that a record is stored was told after `next` was noted. So what is above a note that is not behind the
+ * state is of an append that failed or was cut off, and is left. A note that is behind (a power cut) tells nothing.
  */
 export async function readTail(name: SpoolFileName, { next }: SpoolState): Promise<Tail | undefined> {
-  const pieces: Piece[] = [];
+  const noted = notedNext(name);
+  if (noted === next) return undefined;
+  const isDamage = noted > next;
+  const end = isDamage ? noted : Number.POSITIVE_INFINITY;
   const bounds = { oldest: next, next };
+  const pieces: Piece[] = [];
   let bytes = 0;
   for await (const { header, isWhole, bytes: found } of scanFrames(`${name.path}-wal`, name.marker)) {
     if (header === undefined) continue;
     if (header.kind === frameKinds.state) {
       if (isWhole) widen(bounds, found, header);
-    } else if (header.sequence >= next) {
+    } else if (header.sequence >= next && header.sequence < end) {
       bytes += found.length;
       if (bytes > maxTailBytes) throw damage('its log holds much that SQLite does not see');
       const copy = Buffer.from(found);
       pieces.push({ header, isWhole, load: () => copy });
     }
   }
-  return pieces.length === 0 ? undefined : { pieces, bounds };
+  if (pieces.length === 0 && !isDamage) return undefined;
+  return { pieces, bounds: isDamage ? { ...bounds, next: noted } : bounds, isDamage };
 }
 
 export interface Tail {
   readonly pieces: readonly Piece[];
   readonly bounds: Bounds;
+  /** Something committed is not seen. Else nobody can tell. */
+  readonly isDamage: boolean;
 }
 
 /** Appends the tail to the file, in one transaction. */
@@ -213,7 +225,7 @@ async function restoreAll(
     });
   }
   passTo(bounds.next, bounds.next);
-  if (report.missing > 0) {
+  if (report.missing > 0 || !report.isStateKnown) {
     table.change((tally) => {
       for (const frame of nameless()) restoreNameless(tally, frame);
     });

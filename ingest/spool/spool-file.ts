@@ -8,6 +8,9 @@
  *   reasons  a row a dead letter: sequence, that of its first row · frame, of kind reason: when and why
  *   state    one row: a frame of kind state, `SpoolState`
  *
+ * Beside it, in `….sqlite-next`, stands the `next` of the last commit, a float64 and its CRC-32, written before anybody is
+ * told of the commit, without fsync. A log that was cut short looks like one that never was longer: this file tells.
+ *
  * Invariants:
  * - everything is in frames (spool-frame.ts), so that what is damaged is noticed, and what is whole can be found without
  *   SQLite: it drops the rest of a log after one bad byte, serves flipped bytes of a blob as they are, and refuses a
@@ -20,10 +23,11 @@
  * `maxBytes` (records of 8 to 16 KB leave most of a page unused), and shrinks when the spool has run empty.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, type Stats, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, type Stats, statSync, writeSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { crc32 } from 'node:zlib';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { syncFolder } from '../../shared/folder.ts';
 import { frameKinds, markerBytes, openFrameWriter, readData, readHeader } from './spool-frame.ts';
@@ -60,6 +64,9 @@ export interface SpoolFileName {
 
 export interface SpoolFile extends SpoolFileName {
   readonly database: DatabaseSync;
+  /** To be called after a commit. */
+  noteNext(next: number): void;
+  close(): void;
   /** Whether the path still leads to this file: records written to a removed one would be lost. */
   isInPlace(): boolean;
 }
@@ -98,8 +105,9 @@ export async function createSpoolFile(
       await fill(file);
     } finally {
       // Brings every page from the log into the file and fsyncs it.
-      file.database.close();
+      file.close();
     }
+    await fs.rm(`${temporary}-next`, { force: true });
     // Dies here, or anywhere above: a nameless leftover, which the next start removes.
     await fs.rename(temporary, path);
   } catch (error) {
@@ -113,12 +121,12 @@ export async function createSpoolFile(
 /** Leftovers of files that were in the making when their process died. To be called under the lock. */
 export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await fs.readdir(folder)) {
-    if (/^\.spool-.*\.sqlite$/.test(name)) await removeFile(join(folder, name));
+    if (/^\.spool-.*\.sqlite(?:-next)?$/.test(name)) await removeFile(join(folder, name.replace(/-next$/, '')));
   }
 }
 
 async function removeFile(path: string): Promise<void> {
-  for (const end of ['', '-wal', '-shm', '-journal']) await fs.rm(`${path}${end}`, { force: true });
+  for (const end of ['', '-wal', '-shm', '-journal', '-next']) await fs.rm(`${path}${end}`, { force: true });
 }
 
 function layOut(path: string, marker: Buffer): void {
@@ -140,18 +148,51 @@ function layOut(path: string, marker: Buffer): void {
 
 export function connectSpoolFile(name: SpoolFileName): SpoolFile {
   const database = new DatabaseSync(name.path, { timeout: busyTimeoutMs });
-  // wal_autocheckpoint: 8 MiB, so that no append waits long for the copy into the file. journal_size_limit: what a log
+  // wal_autocheckpoint: 4 MiB, so that no append waits long for the copy into the file. journal_size_limit: what a log
   // that grew beyond that is cut back to. cache_size: 8 MiB, that an append of 4 MiB is written once.
-  database.exec(`PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 67108864;
+  database.exec(`PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256; PRAGMA journal_size_limit = 67108864;
     PRAGMA cache_size = -8192; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;`);
   const opened = statSync(name.path);
-  return { ...name, database, isInPlace: () => isSameFile(opened, name.path) };
+  const nextFile = openSync(`${name.path}-next`, constants.O_RDWR | constants.O_CREAT, 0o600);
+  return {
+    ...name,
+    database,
+    noteNext(next) {
+      try {
+        writeSync(nextFile, encodeNext(next), 0, nextBytes, 0);
+      } catch {
+        // A full disk, the first time. It tells less then; nothing rests on it.
+      }
+    },
+    close() {
+      closeSync(nextFile);
+      database.close();
+    },
+    isInPlace: () => isSameFile(opened, name.path),
+  };
 }
 
 /** A connection that changes nothing: neither does its end bring the log into the file, nor remove it. */
 export function connectReadOnly(name: SpoolFileName): SpoolFile {
   const database = new DatabaseSync(name.path, { readOnly: true, timeout: busyTimeoutMs });
-  return { ...name, database, isInPlace: () => true };
+  return { ...name, database, noteNext: () => undefined, close: () => database.close(), isInPlace: () => true };
+}
+
+const nextBytes = 12;
+
+function encodeNext(next: number): Buffer {
+  const bytes = Buffer.allocUnsafe(nextBytes);
+  bytes.writeDoubleBE(next);
+  bytes.writeUInt32BE(crc32(bytes.subarray(0, 8)), 8);
+  return bytes;
+}
+
+/** The `next` that is noted beside the file; 0 where none is, or none that can be read. */
+export function notedNext({ path }: SpoolFileName): number {
+  if (!existsSync(`${path}-next`)) return 0;
+  const bytes = readFileSync(`${path}-next`);
+  const isWhole = bytes.length === nextBytes && crc32(bytes.subarray(0, 8)) === bytes.readUInt32BE(8);
+  return isWhole ? bytes.readDoubleBE() : 0;
 }
 
 /**
@@ -195,16 +236,14 @@ function isSameFile(opened: Stats, path: string): boolean {
   return now !== undefined && now.ino === opened.ino && now.dev === opened.dev;
 }
 
-export function hasLog({ path }: SpoolFileName): boolean {
-  return existsSync(`${path}-wal`);
-}
-
 export function damage(detail: string): DaybookError {
   return new DaybookError('spool_damaged', { detail: `The spool file is damaged: ${detail}.` });
 }
 
 // Primary result codes of SQLite, from its documentation (https://sqlite.org/rescode.html).
 const sqliteFull = 13;
+/** SQLITE_IOERR_SHMSIZE: no room for the file that SQLite shares among processes. */
+const sqliteNoRoomToShare = 4874;
 const unavailableCodes = new Map([
   [3, 'no permission'],
   [5, 'locked by another process'],
@@ -229,7 +268,7 @@ export function spoolErrorOf(error: unknown): DaybookError {
   if (error instanceof DaybookError) return error;
   const { errcode, code } = error as { errcode?: unknown; code?: unknown };
   const primary = typeof errcode === 'number' ? errcode & 0xff : undefined;
-  if (primary === sqliteFull || fullCodes.has(String(code))) {
+  if (primary === sqliteFull || errcode === sqliteNoRoomToShare || fullCodes.has(String(code))) {
     return new DaybookError('spool_full', { detail: 'The disk of the spool is full.', cause: error });
   }
   if (isDamage(error)) return new DaybookError('spool_damaged', { detail: messageOf(error), cause: error });

@@ -79,12 +79,14 @@ export function openSpoolTable(file: SpoolFile) {
   }
 
   function change<T>(work: (tally: Tally) => T): T {
-    return inTransaction(database, () => {
+    const { result, next } = inTransaction(database, () => {
       const tally = { ...state() };
-      const result = work(tally);
+      const made = work(tally);
       updateState.run(frames.single(frameKinds.state, 0, Date.now(), encodeState(tally)));
-      return result;
+      return { result: made, next: tally.next };
     });
+    file.noteNext(next);
+    return result;
   }
 
   function takeRows(tally: Tally, rows: number): number {
@@ -124,7 +126,7 @@ export function openSpoolTable(file: SpoolFile) {
       for (const record of records) addLive(tally, record, nowMs);
     });
     // Dies here: all of them are in the spool, nobody was told; the senders repeat and the compactor dedupes. Before
-    // COMMIT, or within it before its fsync: all or none, or, of a log that was cut off, those that a later start finds.
+    // COMMIT, or within it before its fsync: all or none.
   }
 
   /** Damaged records go to the dead letters on the way; `damaged` counts them. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { openSpool } from '../../../ingest/spool/open-spool.ts';
+import { systemClock } from '../../../shared/clock.ts';
+import { capturedLog } from '../../captured-log.ts';
 import { backingStoreContract } from '../../contract/backing-store.ts';
 
 backingStoreContract('memory spool', async () => ({
@@ -16,17 +17,11 @@ backingStoreContract('memory spool', async () => ({
 }));
 
 test('memory spool: it says at its start that it does not outlive the process', async () => {
-  const lines: string[] = [];
-  const log = pino(
-    new Writable({
-      write(chunk, _, done) {
-        lines.push(String(chunk));
-        done();
-      },
-    }),
+  const { log, lines } = capturedLog();
+  const store = await openSpool({ type: 'memory' }, { dataDirectory: 'unused', clock: systemClock, log, use: 'drain' });
+  assert.deepEqual(
+    lines.map(({ level, msg }) => ({ level, msg })),
+    [{ level: 40, msg: 'the spool is in memory: what waits in it is lost when this process ends' }],
   );
-  const clock = { now: () => new Date() };
-  const store = await openSpool({ type: 'memory' }, { dataDirectory: 'unused', clock, log, use: 'drain' });
-  assert.match(lines.join(''), /"level":40.*lost when this process ends/);
   await store.close();
 });
