@@ -1,99 +1,87 @@
 #!/usr/bin/env node
-/** daybook-ingest: receives, verifies, and puts on the stream. Only this file knows the environment and the process. */
+/** daybook-ingest: receives, verifies, and puts on the stream. Only this file and its configuration know the process. */
 import { Command } from 'commander';
 import { systemClock } from '../shared/clock.ts';
-import { readEnvironment, readSettings } from '../shared/config.ts';
-import { DaybookError, messageOf } from '../shared/errors.ts';
+import type { DaybookError } from '../shared/errors.ts';
 import { openLog } from '../shared/log.ts';
-import { resolveSecrets } from '../shared/secrets.ts';
+import { openMetricsListener } from '../shared/metrics.ts';
+import { notAvailable, runProgram } from '../shared/program.ts';
 import { openWriter } from '../shared/stream/open.ts';
-import { type ResolvedSource, serve } from './serve.ts';
+import { readServeConfiguration } from './configuration.ts';
+import { openLateWriter } from './late-writer.ts';
+import { openIngestMetrics } from './metrics.ts';
+import { serve } from './serve.ts';
+import { openSpool } from './spool/open-spool.ts';
+import { exportCommand, inspectCommand, requeueCommand } from './spool/spool-command.ts';
 
-const usedSettings = [
-  'DAYBOOK_DATA_DIR',
-  'DAYBOOK_SOURCES',
-  'DAYBOOK_STREAM',
-  'LOG_LEVEL',
-  'INGEST_HOST',
-  'INGEST_PORT',
-  'INGEST_MAX_BODY_BYTES',
-  'INGEST_PUBLISH_DEADLINE_MS',
-] as const;
-
+/** Ends by a signal, or where the stream turns out to refuse for good: then it rejects with why. */
 async function runServe(): Promise<void> {
-  const environment = readEnvironment(process.env, process.cwd());
-  let sources: readonly ResolvedSource[] = [];
-  const configuration = readSettings(environment, usedSettings, (sound, problems) => {
-    sources = resolveSources(sound.DAYBOOK_SOURCES ?? [], environment, problems);
-  });
-  const log = openLog('ingest', configuration.LOG_LEVEL);
-  const writer = await openWriter(configuration.DAYBOOK_STREAM, configuration.DAYBOOK_DATA_DIR, log);
+  const { settings, sources } = readServeConfiguration();
+  const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
+  const log = openLog('ingest', settings.LOG_LEVEL);
+  const clock = systemClock;
+  const refused = Promise.withResolvers<never>();
+  // Heard at the end of this function; until then a refusal must not go unheard.
+  refused.promise.catch(() => undefined);
+  await using closing = new AsyncDisposableStack();
+
+  const spool = await openSpool(spoolSettings, { dataDirectory, clock, log, use: 'drain' });
+  closing.defer(() => spool.close());
+  const open = () => openWriter(stream, dataDirectory, log);
+  const writer = await openLateWriter({ open, log, onRefused: (error: DaybookError) => refused.reject(error) });
+  closing.defer(() => writer.close());
+  const names = sources.map(({ source }) => source.name);
+  const metrics = openIngestMetrics({ sources: names, spoolSize: () => spool.size(), log });
+  closing.defer(() => metrics.close());
+  const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
+  const scrape = () => metrics.scrape();
+  const listener = await openMetricsListener({ host: adminHost, port: adminPort, scrape, log });
+  closing.defer(() => listener.close());
+
   const starting = serve({
-    host: configuration.INGEST_HOST,
-    port: configuration.INGEST_PORT,
+    host: settings.INGEST_HOST,
+    port: settings.INGEST_PORT,
     sources,
-    maxBodyBytes: configuration.INGEST_MAX_BODY_BYTES,
-    publishDeadlineMs: configuration.INGEST_PUBLISH_DEADLINE_MS,
+    maxBodyBytes: settings.INGEST_MAX_BODY_BYTES,
+    publishDeadlineMs: settings.INGEST_PUBLISH_DEADLINE_MS,
     writer,
-    clock: systemClock,
+    spool,
+    isSpoolDurable: spoolSettings.type !== 'memory',
+    isStreamAway: !writer.isOpen(),
+    observer: metrics.observer,
+    clock,
     log,
   });
   const stop = async (signal: string): Promise<void> => {
     log.info({ signal }, 'stopping');
-    const ingest = await starting;
-    await ingest.close();
+    await (await starting).close();
     // Whatever still hangs on (a stream that does not answer) must not keep the process.
     process.exit(0);
   };
   // In place before the port is open: who sees it open may send a signal.
   process.once('SIGTERM', stop).once('SIGINT', stop);
-  try {
-    await starting;
-  } catch (error) {
-    await writer.close();
-    throw error;
-  }
-}
-
-/** Every source with its secrets; each that cannot be had adds a problem. */
-function resolveSources(
-  sources: readonly ResolvedSource['source'][],
-  environment: Readonly<Record<string, string | undefined>>,
-  problems: string[],
-): ResolvedSource[] {
-  return sources.map((source, index) => ({
-    source,
-    secrets: resolveSecrets(source.secrets, `DAYBOOK_SOURCES[${index}].secrets`, environment, problems),
-  }));
-}
-
-function notAvailable(command: string): () => void {
-  return () => {
-    throw new DaybookError('not_available', { detail: `${command} is not available in this version of daybook` });
-  };
+  const ingest = await starting;
+  closing.defer(() => ingest.close());
+  await refused.promise;
 }
 
 const program = new Command('daybook-ingest').description('Receives signed events and puts them on the stream.');
 program.command('serve', { isDefault: true }).description('receive events (default)').action(runServe);
-for (const [name, description] of [
-  ['spool', 'what waits while the stream is down'],
-  ['keys', 'rotate the keys of senders'],
-  ['doctor', 'check the installation'],
-] as const) {
-  program
-    .command(name)
-    .description(`${description} (not available in this version)`)
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .action(notAvailable(name));
-}
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  const cause = error instanceof DaybookError && error.cause !== undefined ? ` (${messageOf(error.cause)})` : '';
-  const hint = error instanceof DaybookError ? `\n${error.hint}` : '';
-  process.stderr.write(`daybook-ingest: ${messageOf(error)}${cause}${hint}\n`);
-  const usersFault = error instanceof DaybookError && ['configuration_invalid', 'not_available'].includes(error.code);
-  process.exitCode = usersFault ? 1 : 2;
-}
+const spool = program.command('spool').description('what waits while the stream is away');
+spool
+  .command('inspect')
+  .description('how much waits, since when, and what was put aside')
+  .option('--json', 'print one JSON document')
+  .action(inspectCommand);
+spool.command('export').description('print the dead letters, one JSON line each').action(exportCommand);
+spool
+  .command('requeue')
+  .description('bring dead letters back behind the records that wait')
+  .option('--sequence <number...>', 'these alone')
+  .action(requeueCommand);
+
+notAvailable(program, 'keys', 'rotate the keys of senders');
+notAvailable(program, 'doctor', 'check the installation');
+
+await runProgram(program);

@@ -1,18 +1,22 @@
 /** Opens ingest's public listener and closes it again without losing what it took. */
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
-import { DaybookError } from '../shared/errors.ts';
+import { messageOf } from '../shared/errors.ts';
+import { listen } from '../shared/listen.ts';
 import type { Logger } from '../shared/log.ts';
 import type { Secret } from '../shared/secrets.ts';
 import type { Source } from '../shared/sources.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
 import { createApp, type Doors } from './app.ts';
 import { eventsProtocol } from './events-protocol.ts';
-import { openGroupCommit } from './group-commit.ts';
+import type { Observer } from './observer.ts';
 import type { Protocol } from './protocol.ts';
+import { type OpenPublishing, openPublishing } from './publish-or-spool.ts';
 import { openBodyBudget } from './read-body.ts';
+import type { Reception } from './receive-event.ts';
+import type { BackingStore } from './spool/backing-store.ts';
 import { stripeProtocol } from './stripe-protocol.ts';
+import { within } from './within.ts';
 
 /** A source with the secrets that its references stand for. */
 export interface ResolvedSource {
@@ -27,8 +31,14 @@ export interface ServeOptions {
   readonly sources: readonly ResolvedSource[];
   readonly maxBodyBytes: number;
   readonly publishDeadlineMs: number;
-  /** Closed by `Ingest.close`. */
+  /** Both closed by `Ingest.close`. */
   readonly writer: EventStreamWriter;
+  readonly spool: BackingStore;
+  /** Whether what waits in the spool outlives this process. Where not, a stop tries to the end of its time to drain it. */
+  readonly isSpoolDurable: boolean;
+  /** The stream is known to be away: nobody waits for it first. */
+  readonly isStreamAway?: boolean;
+  readonly observer: Observer;
   readonly clock: Clock;
   readonly log: Logger;
   readonly timeouts?: Timeouts;
@@ -44,9 +54,14 @@ export interface Timeouts {
   readonly checkMs: number;
   readonly keepAliveMs: number;
   readonly probeMs: number;
-  /** After the signal to stop: when waiting requests are answered 503, when connections are cut, when the writer's close is no longer awaited. */
+  /**
+   * After the signal to stop: when waiting requests go to the spool, when those that still wait are answered 503, when
+   * connections are cut, when the drain ends, when the closing of stream and spool is no longer awaited.
+   */
+  readonly spoolMs: number;
   readonly stopWaitingMs: number;
   readonly cutMs: number;
+  readonly drainMs: number;
   readonly abandonMs: number;
 }
 
@@ -57,8 +72,10 @@ export const defaultTimeouts: Timeouts = {
   // Longer than the idle time of common load balancers (60 s): the side that closes first should be theirs.
   keepAliveMs: 65_000,
   probeMs: 2_000,
-  stopWaitingMs: 7_500,
-  cutMs: 8_000,
+  spoolMs: 4_000,
+  stopWaitingMs: 6_500,
+  cutMs: 7_000,
+  drainMs: 8_500,
   abandonMs: 9_000,
 };
 
@@ -66,8 +83,8 @@ export interface Ingest {
   /** The real one, also where 0 was asked for. */
   readonly port: number;
   /**
-   * Stops accepting, answers what it took, closes the writer. Resolves within `abandonMs` even if a client stays
-   * connected or the stream hangs. May be called again: the same promise.
+   * Stops accepting, answers what it took, drains the spool as far as time allows, closes both. Resolves within
+   * `abandonMs` even if a client stays connected or the stream hangs. May be called again: the same promise.
    */
   close(): Promise<void>;
 }
@@ -78,19 +95,16 @@ const maxBodiesBytes = 256 * 1024 * 1024;
 
 /** Resolves when the port is open; rejects with `listener_unavailable`. */
 export async function serve(options: ServeOptions): Promise<Ingest> {
-  const { writer, log, clock, publishDeadlineMs, timeouts = defaultTimeouts } = options;
-  const groupCommit = openGroupCommit(writer);
+  const { writer, spool, log, clock, observer, timeouts = defaultTimeouts } = options;
+  const { isStreamAway = false, publishDeadlineMs: deadlineMs } = options;
+  const publishing = await openPublishing({ writer, store: spool, deadlineMs, isStreamAway, clock, observer, log });
   let closing: Promise<void> | undefined;
   const app = createApp(
     doorsOf(options.sources),
-    {
-      clock,
-      maxBodyBytes: fittingBodyBytes(options.maxBodyBytes, writer, log),
-      bodyBudget: openBodyBudget(maxBodiesBytes),
-      publishing: { groupCommit, deadlineMs: publishDeadlineMs },
-    },
-    { closing: () => closing !== undefined, probe: () => probeWithin(writer, timeouts.probeMs) },
+    receptionOf(options, publishing),
+    { closing: () => closing !== undefined, probe: () => publishing.ready(timeouts.probeMs) },
     log,
+    observer,
   );
   const server = createServer(
     {
@@ -101,27 +115,39 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
     },
     app,
   );
-  const { address, port } = await listen(server, options.host, options.port);
+  const { address, port } = await listen(server, options.host, options.port).catch(async (error: unknown) => {
+    await publishing.stop();
+    await publishing.finish(0, false);
+    throw error;
+  });
   log.info({ host: address, port, sources: options.sources.map(({ source }) => source.name) }, 'listening');
 
   async function close(): Promise<void> {
+    const startedMs = performance.now();
     const timers = [
-      setTimeout(() => void groupCommit.close(), timeouts.stopWaitingMs),
+      setTimeout(() => publishing.spoolNow(), timeouts.spoolMs),
+      setTimeout(() => void publishing.stop(), timeouts.stopWaitingMs),
       setTimeout(() => server.closeAllConnections(), timeouts.cutMs),
     ];
-    const abandoned = within(timeouts.abandonMs);
-    await Promise.race([finish(), abandoned.passed]);
+    await within(timeouts.abandonMs, finish(startedMs)).catch((error: unknown) => {
+      log.warn({ reason: messageOf(error) }, 'stopped before all was closed');
+    });
     for (const timer of timers) clearTimeout(timer);
-    abandoned.cancel();
     log.info('stopped');
   }
 
-  async function finish(): Promise<void> {
+  async function finish(startedMs: number): Promise<void> {
     // Resolves when the last connection is closed: idle ones at once, busy ones with their answer.
     await new Promise((resolve) => server.close(resolve));
+    await publishing.stop();
     // Dies here: every request was answered or cut; what was answered 2xx is durable.
-    await groupCommit.close();
-    await writer.close();
+    const leftMs = Math.max(timeouts.drainMs - (performance.now() - startedMs), 0);
+    const records = await publishing.finish(leftMs, !options.isSpoolDurable);
+    if (records !== 0) {
+      if (options.isSpoolDurable) log.warn({ records }, 'records stay in the spool until the next start');
+      else log.error({ records }, 'records that were in the spool are lost with this process');
+    }
+    await Promise.all([writer.close(), spool.close()]);
   }
 
   return {
@@ -133,6 +159,30 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
   };
 }
 
+function receptionOf({ clock, maxBodyBytes, writer, log }: ServeOptions, publishing: OpenPublishing): Reception {
+  let fitting = maxBodyBytes;
+
+  /** The limit, lowered where a record of the stream does not hold such a body and its envelope: once that is known. */
+  function fittingBodyBytes(): number {
+    const most = writer.maxValueBytes;
+    if (most !== undefined && most - envelopeBytes < fitting) {
+      fitting = most - envelopeBytes;
+      log.warn({ asked: maxBodyBytes, maxBodyBytes: fitting }, 'INGEST_MAX_BODY_BYTES lowered to what a record holds');
+    }
+    return fitting;
+  }
+
+  fittingBodyBytes();
+  return {
+    clock,
+    get maxBodyBytes() {
+      return fittingBodyBytes();
+    },
+    bodyBudget: openBodyBudget(maxBodiesBytes),
+    publishing,
+  };
+}
+
 function doorsOf(sources: readonly ResolvedSource[]): Doors {
   const webhooks = new Map<string, Protocol>();
   const callers = new Map<string, readonly Secret[]>();
@@ -141,43 +191,4 @@ function doorsOf(sources: readonly ResolvedSource[]): Doors {
     else callers.set(source.name, secrets);
   }
   return { webhooks, events: eventsProtocol(callers) };
-}
-
-/** The body limit, lowered where a record of the stream does not hold such a body and its envelope. */
-function fittingBodyBytes(maxBodyBytes: number, writer: EventStreamWriter, log: Logger): number {
-  const fitting = writer.maxValueBytes === undefined ? maxBodyBytes : writer.maxValueBytes - envelopeBytes;
-  if (fitting >= maxBodyBytes) return maxBodyBytes;
-  log.warn({ asked: maxBodyBytes, maxBodyBytes: fitting }, 'INGEST_MAX_BODY_BYTES lowered to what a record holds');
-  return fitting;
-}
-
-function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      reject(new DaybookError('listener_unavailable', { detail: `${host}:${port} cannot be opened`, cause }));
-    });
-    server.listen(port, host, () => resolve(server.address() as AddressInfo));
-  });
-}
-
-async function probeWithin(writer: EventStreamWriter, limitMs: number): Promise<void> {
-  const limit = within(limitMs);
-  try {
-    await Promise.race([
-      writer.probe(),
-      limit.passed.then(() => Promise.reject(new Error(`no answer in ${limitMs} ms`))),
-    ]);
-  } catch (cause) {
-    throw new DaybookError('stream_unavailable', { cause });
-  } finally {
-    limit.cancel();
-  }
-}
-
-function within(ms: number): { passed: Promise<void>; cancel(): void } {
-  let timer: NodeJS.Timeout | undefined;
-  const passed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  return { passed, cancel: () => clearTimeout(timer) };
 }

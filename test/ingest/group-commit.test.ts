@@ -5,7 +5,7 @@ import { defaultLimits, openGroupCommit } from '../../ingest/group-commit.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
-import { memoryWriter } from './ingest-under-test.ts';
+import { memoryWriter, targetOf } from './ingest-under-test.ts';
 
 const fast = { ...defaultLimits, minRetryPauseMs: 1, maxRetryPauseMs: 5 };
 
@@ -24,7 +24,7 @@ async function outcome(call: Promise<void>): Promise<string> {
 
 test('64 concurrent calls share far fewer appends, in the order of their calls', async () => {
   const writer = memoryWriter();
-  const commit = openGroupCommit(writer);
+  const commit = openGroupCommit(targetOf(writer));
   await Promise.all(Array.from({ length: 64 }, (_, n) => commit.append([record(`${n}`)], 1000)));
   assert.deepEqual(writer.appends, [64]);
   assert.deepEqual(
@@ -45,7 +45,7 @@ test('one append is in flight at a time; what comes meanwhile makes up the next'
     await gate.promise;
     inFlight--;
   };
-  const commit = openGroupCommit(writer);
+  const commit = openGroupCommit(targetOf(writer));
   const first = commit.append([record('first')], 1000);
   await started.promise;
   const later = ['a', 'b', 'c'].map((text) => commit.append([record(text)], 1000));
@@ -57,7 +57,7 @@ test('one append is in flight at a time; what comes meanwhile makes up the next'
 
 test('a batch is bounded in records and in bytes; a larger call goes alone and whole', async () => {
   const writer = memoryWriter();
-  const commit = openGroupCommit(writer, { ...fast, maxBatchRecords: 3, maxBatchBytes: 2000 });
+  const commit = openGroupCommit(targetOf(writer), { ...fast, maxBatchRecords: 3, maxBatchBytes: 2000 });
   const large = Array.from({ length: 5 }, (_, n) => record(`large ${n}`));
   await Promise.all([
     commit.append([record('1')], 1000),
@@ -76,7 +76,7 @@ test('the failure of one record is that of its own caller', async () => {
     const poison = [...records.keys()].filter((index) => texts(records)[index]!.startsWith('poison'));
     if (poison.length > 0) throw new AppendError([...records.keys()], { retry: false });
   };
-  const commit = openGroupCommit(writer, fast);
+  const commit = openGroupCommit(targetOf(writer), fast);
   const outcomes = await Promise.all(
     ['a', 'poison', 'b', 'c'].map((text) => outcome(commit.append([record(text)], 1000))),
   );
@@ -94,7 +94,7 @@ test('after a transient failure only what was not acknowledged is tried again', 
     writer.records.push(...records.slice(0, -1));
     throw new AppendError([records.length - 1], { retry: true });
   };
-  const commit = openGroupCommit(writer, fast);
+  const commit = openGroupCommit(targetOf(writer), fast);
   await Promise.all([commit.append([record('a'), record('b')], 1000), commit.append([record('c')], 1000)]);
   assert.deepEqual(texts(writer.records), ['a', 'b', 'c']);
   assert.deepEqual(writer.appends, [3, 1, 1, 1]);
@@ -105,7 +105,7 @@ test('past its deadline a call rejects; one that was never in flight is not appe
   const writer = memoryWriter();
   const gate = Promise.withResolvers<void>();
   writer.intercept = () => gate.promise;
-  const commit = openGroupCommit(writer);
+  const commit = openGroupCommit(targetOf(writer));
   const inFlight = outcome(commit.append([record('in flight')], 30));
   while (writer.appends.length === 0) await new Promise(setImmediate);
   const waiting = outcome(commit.append([record('waiting')], 20));
@@ -124,7 +124,7 @@ test('a call that expired while in flight is not tried again when that append fa
     await gate.promise;
     throw new AppendError([...records.keys()], { retry: true });
   };
-  const commit = openGroupCommit(writer, fast);
+  const commit = openGroupCommit(targetOf(writer), fast);
   assert.equal(await outcome(commit.append([record('expired')], 10)), 'stream_unavailable');
   assert.deepEqual(writer.appends, [1]);
   writer.intercept = undefined;
@@ -139,7 +139,7 @@ test('what waits is bounded in bytes: above, a call is overloaded, and room come
   const writer = memoryWriter();
   const gate = Promise.withResolvers<void>();
   writer.intercept = () => gate.promise;
-  const commit = openGroupCommit(writer, { ...fast, maxQueuedBytes: 10_000 });
+  const commit = openGroupCommit(targetOf(writer), { ...fast, maxQueuedBytes: 10_000 });
   const kept = [commit.append([record('x'.repeat(9000))], 1000)];
   assert.equal(await outcome(commit.append([record('y'.repeat(2000))], 1000)), 'overloaded');
   gate.resolve();
@@ -151,7 +151,7 @@ test('what waits is bounded in bytes: above, a call is overloaded, and room come
 
 test('expired and failed calls give their bytes back', async () => {
   const writer = memoryWriter();
-  const commit = openGroupCommit(writer, { ...fast, maxQueuedBytes: 10_000 });
+  const commit = openGroupCommit(targetOf(writer), { ...fast, maxQueuedBytes: 10_000 });
   for (const retry of [false, true]) {
     writer.intercept = (records) => {
       throw new AppendError([...records.keys()], { retry });
@@ -168,7 +168,7 @@ test('expired and failed calls give their bytes back', async () => {
 
 test('closing rejects what waits, ends the retries of a stream that is down, and lets the append in flight end', async () => {
   const writer = memoryWriter();
-  const down = openGroupCommit(writer, fast);
+  const down = openGroupCommit(targetOf(writer), fast);
   writer.intercept = (records) => {
     throw new AppendError([...records.keys()], { retry: true });
   };
@@ -184,7 +184,7 @@ test('closing rejects what waits, ends the retries of a stream that is down, and
     started.resolve();
     return gate.promise;
   };
-  const commit = openGroupCommit(writer);
+  const commit = openGroupCommit(targetOf(writer));
   const inFlight = outcome(commit.append([record('in flight')], 1000));
   await started.promise;
   const waiting = outcome(commit.append([record('waiting')], 1000));
@@ -217,7 +217,7 @@ test('whatever fails, a call that resolves is in the stream', async () => {
           if (now === 'all after') writer.records.push(...records);
           if (now !== 'none') throw new AppendError(all, { retry: now !== 'for good' });
         };
-        const commit = openGroupCommit(writer, { ...fast, lingerMs: 0, maxBatchRecords: 5 });
+        const commit = openGroupCommit(targetOf(writer), { ...fast, lingerMs: 0, maxBatchRecords: 5 });
         const calls = sizes.map((size, call) =>
           Array.from({ length: size }, (_, index) => record(`${call}.${index}`, `key ${call}`)),
         );

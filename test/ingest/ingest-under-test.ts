@@ -1,9 +1,14 @@
 /** Ingest on a free port of this machine with a writer of the test's own, and senders that sign. */
 import { createHmac } from 'node:crypto';
 import { pino } from 'pino';
+import type { Target } from '../../ingest/group-commit.ts';
+import { noObserver, type Observer } from '../../ingest/observer.ts';
 import { defaultTimeouts, type Ingest, serve, type Timeouts } from '../../ingest/serve.ts';
+import type { BackingStore } from '../../ingest/spool/backing-store.ts';
+import { openMemoryStore } from '../../ingest/spool/memory-store.ts';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type EnvelopeHeader, readEnvelope } from '../../shared/envelope.ts';
+import { DaybookError } from '../../shared/errors.ts';
 import { keyidOf } from '../../shared/secrets.ts';
 import { type Source, sourcesSchema } from '../../shared/sources.ts';
 import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
@@ -44,6 +49,20 @@ export function memoryWriter(maxValueBytes?: number): MemoryWriter {
   };
 }
 
+/** A writer as the only target there is: what it refuses for good is refused, and so is what it does not take in time. */
+export function targetOf(writer: EventStreamWriter): () => Target {
+  const refusal = (cause: unknown) => new DaybookError('stream_unavailable', { cause });
+  const target: Target = {
+    append: (records) => writer.append(records),
+    judge(error, isAlone) {
+      if (error instanceof DaybookError && error.retry) return 'again';
+      return isAlone ? refusal(error) : 'apart';
+    },
+    late: refusal,
+  };
+  return () => target;
+}
+
 export interface LogLine {
   readonly msg: string;
   readonly [field: string]: unknown;
@@ -56,6 +75,11 @@ export interface IngestUnderTest extends Ingest {
 
 export interface UnderTestOptions {
   readonly writer?: EventStreamWriter;
+  /** A spool in memory where none is given; `no spool`: one that is always full. */
+  readonly spool?: BackingStore | 'no spool';
+  readonly isSpoolDurable?: boolean;
+  readonly isStreamAway?: boolean;
+  readonly observer?: Observer;
   readonly sources?: readonly unknown[];
   readonly clock?: Clock;
   readonly maxBodyBytes?: number;
@@ -71,6 +95,18 @@ export const defaultSources = [
   { name: 'billing', scheme: 'panda', secrets: ['billing-old', pandaSecret] },
   { name: 'editor', scheme: 'panda', secrets: ['editor-secret'] },
 ];
+
+/** In memory. `maxBytes`: 0 takes nothing. */
+export async function memorySpool(maxBytes = 64 * 1024 * 1024, clock: Clock = systemClock): Promise<BackingStore> {
+  const log = pino({ level: 'silent' });
+  return openMemoryStore({ params: { maxBytes }, dataDirectory: '', clock, log, use: 'drain' });
+}
+
+/** A spool that does not answer. */
+export async function brokenSpool(cause: Error = new Error('gone')): Promise<BackingStore> {
+  const fail = () => Promise.reject(new DaybookError('spool_unavailable', { cause }));
+  return { ...(await memorySpool()), append: fail, peek: fail, size: fail };
+}
 
 export async function startIngest(options: UnderTestOptions = {}): Promise<IngestUnderTest> {
   const log: LogLine[] = [];
@@ -88,11 +124,20 @@ export async function startIngest(options: UnderTestOptions = {}): Promise<Inges
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
     publishDeadlineMs: options.publishDeadlineMs ?? 5000,
     writer: options.writer ?? memoryWriter(),
+    spool: options.spool === 'no spool' ? await memorySpool(0) : (options.spool ?? (await memorySpool())),
+    isSpoolDurable: options.isSpoolDurable ?? true,
+    isStreamAway: options.isStreamAway ?? false,
+    observer: options.observer ?? noObserver,
     clock: options.clock ?? systemClock,
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
     timeouts: { ...defaultTimeouts, ...options.timeouts },
   });
   return { ...ingest, url: `http://127.0.0.1:${ingest.port}`, log };
+}
+
+/** Resolves once the condition holds. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise(setImmediate);
 }
 
 /** The least Stripe event that is taken, created now. */

@@ -10,11 +10,11 @@ import { openGroupCommit } from '../../ingest/group-commit.ts';
 import { openBodyBudget } from '../../ingest/read-body.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { keyidOf } from '../../shared/secrets.ts';
-import { memoryWriter, pandaHeaders, pandaSecret, post, serverEvent } from './ingest-under-test.ts';
+import { memoryWriter, pandaHeaders, pandaSecret, post, serverEvent, targetOf } from './ingest-under-test.ts';
 
 test('whether a body is taken or refused, and why, its bytes go back to the budget of all', async () => {
   const writer = memoryWriter();
-  const groupCommit = openGroupCommit(writer);
+  const groupCommit = openGroupCommit(targetOf(writer));
   const bodyBudget = openBodyBudget(2048);
   const secret = { text: pandaSecret, keyid: keyidOf(pandaSecret), notAfterMs: undefined };
   const app = createApp(

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import { memoryWriter, post, startIngest, stripeEvent, stripeHeaders } from './ingest-under-test.ts';
+import { noObserver } from '../../ingest/observer.ts';
+import { memorySpool, memoryWriter, post, startIngest, stripeEvent, stripeHeaders } from './ingest-under-test.ts';
 
 const quick = { headersMs: 200, requestMs: 400, checkMs: 20, keepAliveMs: 1000 };
 const writer = memoryWriter();
@@ -281,6 +282,9 @@ test('a port that is taken is refused with its reason', async () => {
           maxBodyBytes: 1024,
           publishDeadlineMs: 1,
           writer: memoryWriter(),
+          spool: await memorySpool(),
+          isSpoolDurable: true,
+          observer: noObserver,
           clock: systemClock,
           log: pino({ level: 'silent' }),
         });
