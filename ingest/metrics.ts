@@ -6,6 +6,7 @@ import { type Declared, declareMetrics, type MetricTable } from '../shared/metri
 import { openProcessMetrics } from '../shared/process-metrics.ts';
 import type { AnsweredRequest, CircuitState, Observer } from './observer.ts';
 import type { SpoolSize } from './spool/backing-store.ts';
+import { within } from './within.ts';
 
 const outcomes = ['accepted', 'left_out', 'unauthenticated', 'invalid', 'aborted', 'unavailable', 'failed'] as const;
 type Outcome = (typeof outcomes)[number];
@@ -245,11 +246,7 @@ function spoolGauges(
   show({ records: Number.NaN, bytes: Number.NaN, oldestSeconds: Number.NaN, dead: Number.NaN });
   return async () => {
     asking ??= Promise.resolve().then(ask);
-    let timer: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<false>((resolve) => {
-      timer = setTimeout(() => resolve(false), limitMs);
-    });
-    metrics.daybook_ingest_spool_up.set((await Promise.race([asking, tooLate])) ? 1 : 0);
-    clearTimeout(timer);
+    const isUp = await within(limitMs, asking).catch(() => false);
+    metrics.daybook_ingest_spool_up.set(isUp ? 1 : 0);
   };
 }
