@@ -57,13 +57,18 @@ function readDuration(text: string): number {
 }
 
 function ofDay(named: ReadonlyMap<string, NamedObject>, { source, day }: LinkOptions): NamedObject[] {
-  const objects = [...named.values()].filter((object) => object.source === source && object.day === day);
+  const objects = [...named.values()].filter(
+    (object) => object.source === source && object.day === day && object.prunedBy === undefined,
+  );
   if (objects.length > 0) return objects;
   throw new DaybookError('usage', { detail: `the archive has no objects of ${source} ${day}` });
 }
 
 function ofKey(named: ReadonlyMap<string, NamedObject>, key: string): NamedObject {
   const object = named.get(key);
+  if (object?.prunedBy !== undefined) {
+    throw new DaybookError('usage', { detail: `${key} was pruned: manifest ${object.prunedBy} says so` });
+  }
   if (object !== undefined) return object;
   throw new DaybookError('usage', {
     detail: `no manifest names ${key}`,

@@ -14,6 +14,8 @@ export interface NamedObject {
   /** Undefined in the quarantine. */
   readonly source?: string;
   readonly day?: Day;
+  /** The manifest that says that it is gone, or about to be. */
+  readonly prunedBy?: number;
 }
 
 /** In the order of the manifests. Throws as loadLedger where the chain does not hold: nothing is named by it then. */
@@ -28,6 +30,10 @@ export async function readNamedObjects(
     const manifest = checkManifest(number, bytes, ledger.head, keys);
     addManifest(ledger, manifest, sha256Hex(bytes));
     for (const object of objectsOf(manifest)) objects.set(object.key, object);
+  }
+  for (const [key, { manifest }] of ledger.pruned) {
+    const object = objects.get(key);
+    if (object !== undefined) objects.set(key, { ...object, prunedBy: manifest });
   }
   return objects;
 }

@@ -67,7 +67,9 @@ export interface RestoreReport {
   readonly parts: readonly RestoredPart[];
   /** Parts that `--id` ruled out by their ids alone. */
   readonly skipped: number;
-  /** Ids asked for that no part has. */
+  /** Parts of these sources and days that were pruned, and all their events, whatever else was asked. */
+  readonly pruned: { readonly parts: number; readonly events: number };
+  /** Ids asked for that no part has (but those pruned). */
   readonly notFound: readonly string[];
   readonly failures: readonly RestoreFailure[];
 }
@@ -84,13 +86,15 @@ export async function restoreArchive(restore: Restore): Promise<RestoreReport> {
     if (!isOfPart(error)) throw error;
     failures.push({ code: error.code, source, day, key, message: messageOf(error) });
   };
-  const { parts, skipped, notFound } = await partsToRead(restore, selectParts(ledger, selection), fail);
+  const selected = selectParts(ledger, selection);
+  const pruned = { parts: selected.pruned.length, events: sum(selected.pruned) };
+  const { parts, skipped, notFound } = await partsToRead(restore, selected.parts, fail);
   const onlyIds = selection.ids.length > 0 && !looksAtLines({ ...selection, ids: [] });
   const isCounted = identities === undefined || (output === undefined && (onlyIds || !looksAtLines(selection)));
   if (isCounted) {
     const restored = parts.map((part) => restoredPart(part, part.wanted ?? part.events));
     const exact = (!looksAtLines(selection) || onlyIds) && failures.length === 0;
-    return { events: sum(restored), exact, repeated: 0, parts: restored, skipped, notFound, failures };
+    return { events: sum(restored), exact, repeated: 0, parts: restored, skipped, pruned, notFound, failures };
   }
 
   const guard = openRepeatGuard(
@@ -117,7 +121,7 @@ export async function restoreArchive(restore: Restore): Promise<RestoreReport> {
     }
   }
   const repeated = guard.leftOut();
-  return { events: sum(restored), exact: true, repeated, parts: restored, skipped, notFound, failures };
+  return { events: sum(restored), exact: true, repeated, parts: restored, skipped, pruned, notFound, failures };
 }
 
 type PartToRead = SelectedPart & {
@@ -202,6 +206,6 @@ function restoredPart(part: SelectedPart, events: number): RestoredPart {
   return { source, day, key, manifest, events, bytes };
 }
 
-function sum(parts: readonly RestoredPart[]): number {
+function sum(parts: readonly { readonly events: number }[]): number {
   return parts.reduce((total, { events }) => total + events, 0);
 }

@@ -45,10 +45,14 @@ export function checkSelection(selection: Selection): void {
 }
 
 /**
- * The parts that can have such events, in the order in which they are restored: by day, source and manifest.
+ * The parts that can have such events, in the order in which they are restored: by day, source and manifest. Of them
+ * those that were pruned apart: they are gone, or about to be.
  * @throws DaybookError `usage` where a source is not in the archive
  */
-export function selectParts(ledger: Ledger, { sources, days, from, to }: Selection): SelectedPart[] {
+export function selectParts(
+  ledger: Ledger,
+  { sources, days, from, to }: Selection,
+): { readonly parts: readonly SelectedPart[]; readonly pruned: readonly SelectedPart[] } {
   for (const source of sources) {
     if (ledger.sources.has(source)) continue;
     const known = [...ledger.sources.keys()].sort().join(', ');
@@ -64,7 +68,9 @@ export function selectParts(ledger: Ledger, { sources, days, from, to }: Selecti
         ),
   );
   const place = ({ day, source }: SelectedPart) => `${day} ${source}`;
-  return parts.sort((a, b) => (place(a) === place(b) ? a.manifest - b.manifest : place(a) < place(b) ? -1 : 1));
+  parts.sort((a, b) => (place(a) === place(b) ? a.manifest - b.manifest : place(a) < place(b) ? -1 : 1));
+  const isPruned = ({ key }: SelectedPart) => ledger.pruned.has(key);
+  return { parts: parts.filter((part) => !isPruned(part)), pruned: parts.filter(isPruned) };
 }
 
 /** Whether lines have to be looked at: else whole parts are restored. */

@@ -176,7 +176,7 @@ function setExitCode({ failures, repeated, refused }: RestoreSummary): void {
 }
 
 function describe(summary: RestoreSummary, selection: Selection): string {
-  const { events, exact, parts, skipped, repeated, notFound, failures, refused, dryRun, output } = summary;
+  const { events, exact, parts, skipped, repeated, pruned, notFound, failures, refused, dryRun, output } = summary;
   const rows = parts
     .filter((part) => part.events > 0)
     .map((part) => [part.day, part.source, part.events, part.bytes.plaintext, part.bytes.ciphertext, part.key]);
@@ -196,6 +196,7 @@ function describe(summary: RestoreSummary, selection: Selection): string {
       ? `Would restore ${exact ? '' : 'at most '}${count} events of ${of}${ruledOut}.${how}\n`
       : `Restored ${count} events of ${of}${ruledOut} to ${where}.\n`,
     repeated > 0 ? `Left out ${repeated} lines whose event is archived twice (id_twice): run verify.\n` : '',
+    pruned.parts > 0 ? `Pruned, so gone: ${pruned.parts} parts of these days, with ${pruned.events} events.\n` : '',
     ...named('Not in the archive', notFound, notFound.length),
     ...named('Refused by the stream', refused.ids, refused.count),
     ...failures.slice(0, maxShown).map(({ source, day, key, code, message }) => {

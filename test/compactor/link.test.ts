@@ -8,11 +8,13 @@ import { after, before, test } from 'node:test';
 import { setTimeout as rest } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { encodeManifest, type Manifest, manifestKey } from '../../compactor/manifest.ts';
 import type { S3Params } from '../../shared/config.ts';
+import { readSigner } from '../../shared/crypto/signing.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openS3Store } from '../../shared/store/s3.ts';
 import { openS3Client } from '../../shared/store/s3-client.ts';
-import { readWhole } from '../../shared/store/store.ts';
+import { bodyOf, readWhole } from '../../shared/store/store.ts';
 import { createBucket } from '../services/s3-buckets.ts';
 import { startService } from '../services/service.ts';
 import { eventsOf, openArchive, signedRecord } from './archive-under-test.ts';
@@ -205,6 +207,28 @@ function linkTests(endpoint: string): void {
       assert.match(stderr, message);
     });
   }
+
+  test('an object that is pruned has no link, and it is said: exit 1', async () => {
+    const signer = readSigner(books.signingKey);
+    const { head } = await books.ledger();
+    const { quarantine, ...last } = await books.manifest(head!.number);
+    const manifest: Manifest = {
+      ...last,
+      ...{ number: head!.number + 1, previous: { number: head!.number, sha256: head!.sha256 } },
+      ...{ quarantine: [], sources: {}, pruned: [{ key: keys[2]!, rule: 'evidenceDays=31' }] },
+    };
+    const bytes = encodeManifest(manifest, signer);
+    assert.equal(quarantine.length, 1);
+    await books.store.create(manifestKey('', manifest.number), bodyOf(bytes));
+    const { code, stderr } = await link(books, store, [keys[2]!]);
+    assert.equal(code, 1);
+    assert.match(stderr, /was pruned: manifest 2 says so/);
+    const links = await linksOf('--source', 'platform', '--day', '2026-11-19');
+    assert.deepEqual(
+      links.map(({ key }) => key),
+      keys.slice(0, 2),
+    );
+  });
 
   test('an object that is not there has no link: exit 3', async () => {
     const client = openS3Client(params);

@@ -116,6 +116,7 @@ test('--json prints one document with these members', async () => {
     exact: true,
     repeated: 0,
     skipped: 4,
+    pruned: { parts: 0, events: 0 },
     notFound: ['evt_none'],
     failures: [],
     dryRun: false,

@@ -274,6 +274,20 @@ describe('a dry run', () => {
   });
 });
 
+test('what is pruned is gone without a fault, and counted', async () => {
+  await forgeManifests(books, (manifest) => {
+    if (manifest.number === 3) Object.assign(manifest, { pruned: [{ key: part.key, rule: 'eventDays=31' }] });
+  });
+  const [id] = idsOf(all);
+  for (const isThere of [true, false]) {
+    const { report, lines } = await restore();
+    assert.deepEqual(lines, all.slice(12), `whether it is still there: ${isThere}`);
+    assert.deepEqual([report.pruned, report.failures], [{ parts: 1, events: 12 }, []]);
+    assert.deepEqual((await restore({ ids: [id!] })).report.notFound, [id]);
+    fs.rmSync(pathOf(books, part.key), { force: true });
+  }
+});
+
 describe('a damaged archive', () => {
   const failuresOf = ({ failures }: RestoreReport) => failures.map(({ code, key }) => [code, key]);
 
