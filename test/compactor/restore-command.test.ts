@@ -4,7 +4,6 @@ import { execFile, spawn, spawnSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -45,7 +44,7 @@ beforeEach(() => {
 after(() => books.close());
 
 const environment = () => ({
-  TMPDIR: tmpdir(),
+  TMPDIR: books.directory,
   DAYBOOK_DATA_DIR: join(folder, 'data'),
   DAYBOOK_STORE: JSON.stringify({ type: 'directory', params: { path: books.archive } }),
   COMPACTOR_VERIFYING_KEYS: createPublicKey(books.signingKey).export({ type: 'spki', format: 'pem' }).toString(),
