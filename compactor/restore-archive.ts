@@ -48,6 +48,18 @@ export interface RestoredPart {
   readonly bytes: { readonly plaintext: number; readonly ciphertext: number };
 }
 
+/** A part that can have events that were asked for, and that a manifest says is pruned: gone, or about to be. */
+export interface PrunedPart {
+  readonly source: string;
+  readonly day: Day;
+  readonly key: string;
+  /** All that it had; of ids asked for as many as it had of them. */
+  readonly events: number;
+  /** Why, by the manifest that says so. */
+  readonly rule: string;
+  readonly prunedBy: number;
+}
+
 export interface RestoreFailure {
   readonly code: ErrorCode;
   readonly source: string;
@@ -67,9 +79,9 @@ export interface RestoreReport {
   readonly parts: readonly RestoredPart[];
   /** Parts that `--id` ruled out by their ids alone. */
   readonly skipped: number;
-  /** Parts of these sources and days that were pruned, and all their events, whatever else was asked. */
-  readonly pruned: { readonly parts: number; readonly events: number };
-  /** Ids asked for that no part has (but those pruned). */
+  /** What cannot be brought back any more, in order. */
+  readonly pruned: readonly PrunedPart[];
+  /** Ids asked for that no part has or had. */
   readonly notFound: readonly string[];
   readonly failures: readonly RestoreFailure[];
 }
@@ -87,8 +99,10 @@ export async function restoreArchive(restore: Restore): Promise<RestoreReport> {
     failures.push({ code: error.code, source, day, key, message: messageOf(error) });
   };
   const selected = selectParts(ledger, selection);
-  const pruned = { parts: selected.pruned.length, events: sum(selected.pruned) };
-  const { parts, skipped, notFound } = await partsToRead(restore, selected.parts, fail);
+  const { parts, skipped, notFound: notThere } = await partsToRead(restore, selected.parts, fail);
+  const gone = await partsToRead(restore, selected.pruned, fail);
+  const notFound = notThere.filter((id) => gone.notFound.includes(id));
+  const pruned = gone.parts.map((part) => prunedPart(ledger, part));
   const onlyIds = selection.ids.length > 0 && !looksAtLines({ ...selection, ids: [] });
   const isCounted = identities === undefined || (output === undefined && (onlyIds || !looksAtLines(selection)));
   if (isCounted) {
@@ -206,6 +220,11 @@ function restoredPart(part: SelectedPart, events: number): RestoredPart {
   return { source, day, key, manifest, events, bytes };
 }
 
-function sum(parts: readonly { readonly events: number }[]): number {
+function prunedPart({ pruned }: Ledger, { source, day, key, events, wanted = events }: PartToRead): PrunedPart {
+  const { rule, manifest: prunedBy } = pruned.get(key)!;
+  return { source, day, key, events: wanted, rule, prunedBy };
+}
+
+function sum(parts: readonly RestoredPart[]): number {
   return parts.reduce((total, { events }) => total + events, 0);
 }

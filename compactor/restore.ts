@@ -196,7 +196,7 @@ function describe(summary: RestoreSummary, selection: Selection): string {
       ? `Would restore ${exact ? '' : 'at most '}${count} events of ${of}${ruledOut}.${how}\n`
       : `Restored ${count} events of ${of}${ruledOut} to ${where}.\n`,
     repeated > 0 ? `Left out ${repeated} lines whose event is archived twice (id_twice): run verify.\n` : '',
-    pruned.parts > 0 ? `Pruned, so gone: ${pruned.parts} parts of these days, with ${pruned.events} events.\n` : '',
+    ...describePruned(pruned),
     ...named('Not in the archive', notFound, notFound.length),
     ...named('Refused by the stream', refused.ids, refused.count),
     ...failures.slice(0, maxShown).map(({ source, day, key, code, message }) => {
@@ -205,6 +205,16 @@ function describe(summary: RestoreSummary, selection: Selection): string {
     }),
     failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
   ].join('');
+}
+
+function describePruned(pruned: RestoreSummary['pruned']): string[] {
+  const lines = pruned.map(
+    ({ source, day, events, rule, prunedBy }) =>
+      `PRUNED ${source} ${day}: ${events} events are gone (${rule}, manifest ${prunedBy})\n`,
+  );
+  return lines.length <= maxShown
+    ? lines
+    : [...lines.slice(0, maxShown), `and ${lines.length - maxShown} more pruned\n`];
 }
 
 function named(what: string, ids: readonly string[], count: number): string[] {

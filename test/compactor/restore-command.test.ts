@@ -115,7 +115,7 @@ test('--json prints one document with these members', async () => {
     exact: true,
     repeated: 0,
     skipped: 4,
-    pruned: { parts: 0, events: 0 },
+    pruned: [],
     notFound: ['evt_none'],
     failures: [],
     dryRun: false,

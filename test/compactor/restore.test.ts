@@ -274,7 +274,7 @@ describe('a dry run', () => {
   });
 });
 
-test('what is pruned is gone without a fault, and counted', async () => {
+test('what is pruned is gone without a fault, and said: which day, why, and by which manifest', async () => {
   await forgeManifests(books, (manifest) => {
     if (manifest.number === 3) Object.assign(manifest, { pruned: [{ key: part.key, rule: 'eventDays=31' }] });
   });
@@ -282,8 +282,12 @@ test('what is pruned is gone without a fault, and counted', async () => {
   for (const isThere of [true, false]) {
     const { report, lines } = await restore();
     assert.deepEqual(lines, all.slice(12), `whether it is still there: ${isThere}`);
-    assert.deepEqual([report.pruned, report.failures], [{ parts: 1, events: 12 }, []]);
-    assert.deepEqual((await restore({ ids: [id!] })).report.notFound, [id]);
+    const { key } = part;
+    const gone = { source: 'platform', day: '2026-11-18', key, events: 12, rule: 'eventDays=31', prunedBy: 3 };
+    assert.deepEqual([report.pruned, report.failures], [[gone], []]);
+    const byId = (await restore({ ids: [id!, 'evt_none'] })).report;
+    assert.deepEqual([byId.pruned, byId.notFound, byId.events], [[{ ...gone, events: 1 }], ['evt_none'], 0]);
+    assert.deepEqual((await restore({ ids: idsOf(all.slice(12, 13)) })).report.pruned, []);
     fs.rmSync(pathOf(books, part.key), { force: true });
   }
 });
