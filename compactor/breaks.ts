@@ -17,6 +17,7 @@ export type BreakCode = Extract<
   | 'counts_wrong'
   | 'content_wrong'
   | 'delivery_unproven'
+  | 'prune_wrong'
 >;
 
 /** What is wrong with one object, or one day. */
@@ -32,7 +33,7 @@ export interface Break extends Finding {
 
 export interface Breaks {
   add(found: Break, where?: { readonly source: string; readonly day: Day }): void;
-  /** The first of them, ordered by manifest. */
+  /** The first of them, ordered by manifest, then by source and day, whatever was looked into first. */
   list(): readonly Break[];
   /** How many more there are than the list holds. */
   omitted(): number;
@@ -41,21 +42,25 @@ export interface Breaks {
 
 /** Keeps the breaks of the lowest manifests, `maxKept` at least and twice as many at most. */
 export function openBreaks(maxKept = 1000): Breaks {
-  let kept: Break[] = [];
+  let kept: { readonly found: Break; readonly place: string }[] = [];
   let total = 0;
   const counts = new Map<string, number>();
-  // A stable sort: what was found first in a manifest stays first.
-  const sort = () => kept.sort((a, b) => a.manifest - b.manifest);
+  // A stable sort: what was found first in a day stays first.
+  const sort = () =>
+    kept.sort((a, b) => a.found.manifest - b.found.manifest || (a.place === b.place ? 0 : a.place < b.place ? -1 : 1));
   return {
     add(found, where) {
-      kept.push(found);
+      // What belongs to no day comes last: no source begins with it.
+      const place = where === undefined ? '~' : `${where.source}/${where.day}`;
+      kept.push({ found, place });
       total += 1;
       if (kept.length > 2 * maxKept) kept = sort().slice(0, maxKept);
-      if (where === undefined) return;
-      const name = `${where.source}/${where.day}`;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
+      if (where !== undefined) counts.set(place, (counts.get(place) ?? 0) + 1);
     },
-    list: () => sort().slice(0, maxKept),
+    list: () =>
+      sort()
+        .slice(0, maxKept)
+        .map(({ found }) => found),
     omitted: () => Math.max(0, total - Math.min(kept.length, maxKept)),
     countOf: (source, day) => counts.get(`${source}/${day}`) ?? 0,
   };

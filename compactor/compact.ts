@@ -1,11 +1,11 @@
 /** THE PATH of the compactor: one night. */
 import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
+import type { StreamSnapshot } from '../shared/stream/stream.ts';
 import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
 import type { CursorRange } from './cursor-ranges.ts';
 import { openSortBudget } from './external-sort.ts';
-import { type Ledger, loadLedger } from './ledger.ts';
+import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
 import {
   appendManifest,
   encodeManifest,
@@ -152,18 +152,6 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     now.toISOString(),
   );
   return { reading, quarantine, staged, budget };
-}
-
-/** A ledger that knows less than the stream's committed positions is not the ledger that was written (design.md). */
-function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {
-  if (ledger.stream !== undefined && ledger.stream.id !== streamId) return;
-  for (const [partition, cursor] of committed) {
-    const next = BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
-    if (cursor > next) {
-      const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${next} by the ledger`;
-      throw new DaybookError('ledger_behind', { detail });
-    }
-  }
 }
 
 /** Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. */

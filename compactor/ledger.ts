@@ -8,6 +8,7 @@ import type { VerifyingKeys } from '../shared/crypto/signing.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { mapAhead } from '../shared/parallel.ts';
 import { type ObjectStore, readWhole } from '../shared/store/store.ts';
+import type { Cursor } from '../shared/stream/stream.ts';
 import type { ListsKnown } from './list-days.ts';
 import {
   type DayCounts,
@@ -135,6 +136,21 @@ export function checkManifest(number: number, bytes: Buffer, head: Ledger['head'
     throw broken('does not follow the manifest before it');
   }
   return manifest;
+}
+
+/**
+ * A ledger that knows less than the stream's committed positions is not the ledger that was written (design.md). The
+ * positions are to be read before the ledger is loaded. @throws DaybookError `ledger_behind`
+ */
+export function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {
+  if (ledger.stream !== undefined && ledger.stream.id !== streamId) return;
+  for (const [partition, cursor] of committed) {
+    const next = BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
+    if (cursor > next) {
+      const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${next} by the ledger`;
+      throw new DaybookError('ledger_behind', { detail });
+    }
+  }
 }
 
 export interface LedgerInLoading extends Ledger {

@@ -7,7 +7,8 @@ import { openStore } from '../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../shared/stream/open.ts';
 import type { EventStreamReader } from '../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from './configuration.ts';
-import { type DayState, type Ledger, loadLedger } from './ledger.ts';
+import { type DayState, type Ledger, loadLedger, type NumberedManifest, type Pruned } from './ledger.ts';
+import type { Part } from './manifest.ts';
 import { readStream } from './read-stream.ts';
 import { type DayNearRetention, daysNearRetention } from './retention.ts';
 import { tableOf } from './table.ts';
@@ -17,9 +18,24 @@ export interface ListedDay {
   readonly day: Day;
   readonly verdict: DayState['verdict'];
   readonly events: number;
+  /** Of its parts. */
+  readonly bytes: Part['bytes'];
+  /** When the first manifest that names the day was made, RFC 3339 UTC. */
+  readonly archivedAt: string;
+  /** The newest that names it. */
+  readonly manifest: NumberedManifest;
   readonly counts: DayState['counts'];
-  readonly parts: DayState['parts'];
+  readonly parts: readonly ListedPart[];
+  readonly lateDeliveries: readonly (DayState['lateDeliveries'][number] & { readonly pruned: Pruned | null })[];
+  /** How many of its objects are pruned: gone, or about to be. */
+  readonly pruned: { readonly parts: number; readonly deliveries: number };
 }
+
+type ListedPart = DayState['parts'][number] & {
+  readonly pruned: Pruned | null;
+  /** Of its deliveries. */
+  readonly deliveriesPruned: Pruned | null;
+};
 
 /** `list --json` (interface.md, Archive objects). */
 export interface ArchiveList {
@@ -55,20 +71,44 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
 
 export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, 'oldestUnarchivedDay'> {
   const days = [...ledger.sources].flatMap(([source, states]) =>
-    [...states].map(([day, { verdict, counts, parts }]) => ({
-      source,
-      day,
-      verdict,
-      events: counts.delivered + counts.recovered,
-      counts,
-      parts,
-    })),
+    [...states].map(([day, state]) => listDay(source, day, state, ledger.pruned)),
   );
   days.sort((a, b) => (a.day !== b.day ? (a.day < b.day ? -1 : 1) : a.source < b.source ? -1 : 1));
   return {
     newestArchivedDay: days.at(-1)?.day ?? null,
     retentionNear: daysNearRetention(ledger.sources, today),
     days,
+  };
+}
+
+function listDay(source: string, day: Day, state: DayState, pruned: Ledger['pruned']): ListedDay {
+  const { verdict, counts, archivedAt, manifest } = state;
+  const prunedBy = (object: { readonly key: string } | null) => pruned.get(object?.key ?? '') ?? null;
+  const parts = state.parts.map((part) => ({
+    ...part,
+    pruned: prunedBy(part),
+    deliveriesPruned: prunedBy(part.deliveries),
+  }));
+  const lateDeliveries = state.lateDeliveries.map((late) => ({ ...late, pruned: prunedBy(late) }));
+  const evidence = [...parts.map(({ deliveriesPruned }) => deliveriesPruned), ...lateDeliveries.map((l) => l.pruned)];
+  return {
+    source,
+    day,
+    verdict,
+    events: counts.delivered + counts.recovered,
+    bytes: {
+      plaintext: parts.reduce((sum, { bytes }) => sum + bytes.plaintext, 0),
+      ciphertext: parts.reduce((sum, { bytes }) => sum + bytes.ciphertext, 0),
+    },
+    archivedAt,
+    manifest,
+    counts,
+    parts,
+    lateDeliveries,
+    pruned: {
+      parts: parts.filter((part) => part.pruned !== null).length,
+      deliveries: evidence.filter((found) => found !== null).length,
+    },
   };
 }
 
@@ -122,17 +162,14 @@ export async function oldestUnarchivedDay(
 }
 
 function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days }: ArchiveList): string {
-  const head = ['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'];
-  const rows = days.map(({ source, day, verdict, events, counts, parts }) => [
-    day,
-    source,
-    verdict,
-    events,
-    counts.delivered,
-    counts.recovered,
-    counts.listed,
-    counts.duplicates,
-    parts.length,
+  const head = [
+    ...['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'],
+    ...['bytes', 'sealed', 'archived at', 'manifest', 'its SHA-256', 'pruned'],
+  ];
+  const rows = days.map(({ day, source, verdict, events, counts, parts, bytes, archivedAt, manifest, pruned }) => [
+    ...[day, source, verdict, events, counts.delivered, counts.recovered, counts.listed, counts.duplicates],
+    ...[parts.length, bytes.plaintext, bytes.ciphertext, `${archivedAt.slice(0, 19)}Z`],
+    ...[manifest.number, manifest.sha256.slice(0, 16), describePruned(pruned)],
   ]);
   return [
     rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
@@ -143,4 +180,9 @@ function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days 
         `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,
     ),
   ].join('');
+}
+
+function describePruned({ parts, deliveries }: ListedDay['pruned']): string {
+  if (parts > 0) return deliveries > 0 ? 'events, evidence' : 'events';
+  return deliveries > 0 ? 'evidence' : '–';
 }

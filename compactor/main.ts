@@ -7,6 +7,7 @@ import { endWithParent } from './jobs/job-process.ts';
 import { linkCommand } from './link.ts';
 import { listCommand } from './list-archive.ts';
 import { keepHeapSmall } from './memory.ts';
+import { pruneCommand } from './prune.ts';
 import { restoreCommand } from './restore.ts';
 import { runCommand } from './run.ts';
 import { serveCommand } from './serve.ts';
@@ -37,6 +38,14 @@ program
   .description('check the chain, the signatures, and every object')
   .option('--identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')
   .option('--secrets <file>', "with --identity: also check the deliveries' signatures, with these sources")
+  .option(
+    '--source <name>',
+    'the chain of manifests, and the objects of this source alone (repeatable)',
+    repeatable,
+    [],
+  )
+  .option('--day <day>', 'the same for this UTC day (repeatable)', repeatable, [])
+  .option('--resume <file>', 'go on where a verification with the same file was interrupted; it keeps its state there')
   .option('--strict', 'exit 3 for incomplete days too')
   .option('--json', 'print one JSON document')
   .action(verifyCommand);
@@ -76,6 +85,15 @@ program
   .action(restoreCommand);
 
 program
+  .command('prune')
+  .description('delete what has reached its age; ids are kept. A dry run, unless told to apply it')
+  .option('--evidence-days <n>', 'deliveries of days older than this, 31 at least (COMPACTOR_EVIDENCE_DAYS)')
+  .option('--event-days <n>', 'events of days older than this, 31 at least (COMPACTOR_EVENT_DAYS)')
+  .option('--apply', 'write the manifest that says so, then delete')
+  .option('--json', 'print one JSON document')
+  .action(pruneCommand);
+
+program
   .command('serve')
   .description('the nightly schedule, job endpoints and metrics, until a signal comes')
   .action(serveCommand);
@@ -91,7 +109,6 @@ program
   .action(linkCommand);
 
 for (const [name, description] of [
-  ['prune', 'delete what has reached its age'],
   ['drill', 'rehearse a restore'],
   ['replicate', 'copy the archive'],
   ['backup-secrets', 'keep the configuration safe'],

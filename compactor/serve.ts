@@ -23,6 +23,8 @@ const serveSettings = [
   'COMPACTOR_PORT',
   'COMPACTOR_ADMIN_HOST',
   'COMPACTOR_ADMIN_PORT',
+  'COMPACTOR_EVIDENCE_DAYS',
+  'COMPACTOR_EVENT_DAYS',
 ] as const satisfies readonly SettingName[];
 
 /** Connections are cut, then the process ends whatever still hangs: after the signal, in milliseconds. */
@@ -31,7 +33,7 @@ const abandonMs = 9_000;
 
 /** Runs until SIGTERM or SIGINT, then ends with exit 0 within 10 s. Rejects where it cannot begin. */
 export async function serveCommand(): Promise<void> {
-  // All that a night uses is checked here too: what is wrong with it is to be known before it comes.
+  // All that its jobs use is checked here too: what is wrong with it is to be known before they come.
   const { settings, verifyingKeys, log, close } = readNightConfiguration(serveSettings);
   close();
   const starting = serve({

@@ -11,6 +11,7 @@ import type { DeliveriesObject, Part } from './manifest.ts';
 import type { IdRegister } from './verify-ids.ts';
 import { deliveriesChecker, partChecker } from './verify-lines.ts';
 import { bytesAlone, checkName, checkObject, idLines, type ReadContent, sealedLines } from './verify-object.ts';
+import type { DayProof } from './verify-resume.ts';
 
 export interface Verification {
   readonly store: ObjectStore;
@@ -21,9 +22,10 @@ export interface Verification {
   readonly budget: SortBudget;
   readonly breaks: Breaks;
   readonly register: IdRegister;
-  readonly deliveries: DeliveryCounts;
   /** The key of the object that has these bytes by its manifest. */
   otherKeyOf(sha256: string): string | undefined;
+  /** Whether a manifest says that the object is pruned: then it need not be there. */
+  isPruned(key: string): Promise<boolean>;
   /** Told of each object when it has been read. */
   read(): void;
   /** Told of each event of an opened part. */
@@ -40,6 +42,8 @@ export interface DeliveryCounts {
 interface CheckingDay extends Verification {
   readonly source: string;
   readonly day: Day;
+  readonly deliveries: DeliveryCounts;
+  hasCloudEvents: boolean;
   /** Ids of the day's events, by its `ids.gz`. */
   readonly known: Sorter;
   /** Ids of deliveries, each with the index of its object in `evidenceObjects`. */
@@ -49,12 +53,26 @@ interface CheckingDay extends Verification {
 
 type Placed<T> = T & { readonly manifest: number };
 
-/** Adds to `breaks` whatever is wrong with the day. Rejects where the store fails. */
-export async function verifyDay(verification: Verification, source: string, day: Day, state: DayState): Promise<void> {
+/** Adds to `breaks` whatever is wrong with the day's objects. Rejects where the store fails. */
+export async function verifyDay(
+  verification: Verification,
+  source: string,
+  day: Day,
+  state: DayState,
+): Promise<DayProof> {
   const { budget } = verification;
   const known = budget.sorter();
   const evidence = budget.sorter();
-  const checking: CheckingDay = { ...verification, source, day, known, evidence, evidenceObjects: [] };
+  const checking: CheckingDay = {
+    ...verification,
+    source,
+    day,
+    deliveries: { checked: 0, failed: 0, unknownSecret: 0 },
+    hasCloudEvents: false,
+    known,
+    evidence,
+    evidenceObjects: [],
+  };
   try {
     let idsAreSound = true;
     let delivered: number | undefined = 0;
@@ -67,34 +85,44 @@ export async function verifyDay(verification: Verification, source: string, day:
       delivered = ids === undefined || delivered === undefined ? undefined : delivered + ids;
     }
     for (const late of state.lateDeliveries) await verifyDeliveries(checking, late);
-    if (verification.identities === undefined) return;
-    if (idsAreSound) refuseStrangers(checking);
-    const newest = state.parts.at(-1);
-    if (newest !== undefined && delivered !== undefined && delivered !== state.counts.delivered) {
-      const message = `${delivered} events have a delivery, the newest manifest of the day says ${state.counts.delivered}`;
-      note(checking, newest, [{ code: 'counts_wrong', message }]);
+    if (verification.identities !== undefined) {
+      if (idsAreSound) refuseStrangers(checking);
+      const newest = state.parts.at(-1);
+      if (newest !== undefined && delivered !== undefined && delivered !== state.counts.delivered) {
+        const message = `${delivered} events have a delivery, the newest manifest of the day says ${state.counts.delivered}`;
+        note(checking, newest, [{ code: 'counts_wrong', message }]);
+      }
     }
+    return { deliveries: checking.deliveries, hasCloudEvents: checking.hasCloudEvents };
   } finally {
     known.close();
     evidence.close();
   }
 }
 
+/** The ids of a day whose objects were proven by an earlier run: whether one is archived twice, all ids tell together. */
+export async function readIds(verification: Verification, source: string, day: Day, state: DayState): Promise<void> {
+  for (const part of state.parts) await verifyIds({ ...verification, source, day, known: undefined }, part);
+}
+
+type CheckingIds = Verification & { readonly source: string; readonly day: Day; readonly known: Sorter | undefined };
+
 /** Whether the ids can be relied on; if so, they are known from now on. */
-async function verifyIds(checking: CheckingDay, part: Placed<Part>): Promise<boolean> {
+async function verifyIds(checking: CheckingIds, part: Placed<Part>): Promise<boolean> {
   const { store, source, day, known, register } = checking;
   const { manifest, ids, events } = part;
-  if (!(await verifyObject(checking, { ...ids, manifest }, idLines(ids.key, events)))) return false;
+  // Ids are never pruned.
+  if (!(await verifyObject(checking, { ...ids, manifest }, idLines(ids.key, events), false))) return false;
   const enter = register.of({ source, day, manifest, key: ids.key });
   for await (const id of idsOf(store, ids)) {
     enter(id);
-    if (checking.identities !== undefined) known.add(sortKey(id), []);
+    if (checking.identities !== undefined) known?.add(sortKey(id), []);
   }
   return true;
 }
 
 async function verifyPart(checking: CheckingDay, part: Placed<Part>, idsAreSound: boolean): Promise<void> {
-  const { identities, source, day, budget, register } = checking;
+  const { identities, source, day, budget } = checking;
   const { manifest, key, sha256, bytes, events } = part;
   const object = { manifest, key, sha256: sha256.ciphertext, bytes: bytes.ciphertext };
   if (identities === undefined) {
@@ -120,7 +148,7 @@ async function verifyPart(checking: CheckingDay, part: Placed<Part>, idsAreSound
       }),
     );
     if (!isSound) return;
-    if (hasCloudEvents) register.hasCloudEvents(source);
+    checking.hasCloudEvents ||= hasCloudEvents;
     if (idsAreSound) note(checking, object, await compareIds(checking.store, part, ids));
   } finally {
     ids.close();
@@ -181,6 +209,7 @@ async function verifyDeliveries(
   const expected = { plaintext: sha256.plaintext, lines: count };
   const readLines = sealedLines(identities, expected, checker);
   const found = await findingsOf(checking, object, named(key, sha256.plaintext, readLines));
+  if (found === 'pruned') return undefined;
   note(checking, object, found);
   // Signatures say nothing about bytes that are not the archive's, and a signature that fails damages no id.
   if (found.some(({ code }) => code === 'object_damaged' || code === 'object_missing')) return undefined;
@@ -223,28 +252,34 @@ export function named(key: string, plaintext: string, readContent: ReadContent):
   };
 }
 
+/** Whether the object is there and sound. */
 async function verifyObject(
-  checking: CheckingDay,
+  checking: CheckingIds,
   object: Parameters<typeof checkObject>[1],
   readContent: ReadContent,
+  mayBePruned = true,
 ): Promise<boolean> {
-  const found = await findingsOf(checking, object, readContent);
+  const found = await findingsOf(checking, object, readContent, mayBePruned);
+  if (found === 'pruned') return false;
   note(checking, object, found);
   return found.length === 0;
 }
 
+/** `pruned`: it is not there, and need not be. */
 async function findingsOf(
-  { store, otherKeyOf, read }: CheckingDay,
+  { store, otherKeyOf, isPruned, read }: Verification,
   object: Parameters<typeof checkObject>[1],
   readContent: ReadContent,
-): Promise<Finding[]> {
+  mayBePruned = true,
+): Promise<Finding[] | 'pruned'> {
   const found = await checkObject(store, object, otherKeyOf, readContent);
   read();
-  return found;
+  const isMissing = found[0]?.code === 'object_missing';
+  return isMissing && mayBePruned && (await isPruned(object.key)) ? 'pruned' : found;
 }
 
 function note(
-  { breaks, source, day }: CheckingDay,
+  { breaks, source, day }: CheckingIds,
   { manifest, key }: { readonly manifest: number; readonly key: string },
   found: readonly { readonly code: BreakCode; readonly message: string }[],
 ): void {

@@ -14,10 +14,14 @@ import { readArchiveConfiguration } from './configuration.ts';
 import { readIdentityFiles } from './identity-files.ts';
 import { tableOf } from './table.ts';
 import { type ArchiveReport, verifyArchive } from './verify-archive.ts';
+import { depthOf, openResume } from './verify-resume.ts';
 
 export interface VerifyOptions {
   readonly identity?: string;
   readonly secrets?: string;
+  readonly source: readonly string[];
+  readonly day: readonly string[];
+  readonly resume?: string;
   readonly strict?: boolean;
   readonly json?: boolean;
 }
@@ -36,19 +40,48 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
     options.secrets === undefined
       ? undefined
       : readSecretsFile(options.secrets, readEnvironment(process.env, process.cwd()));
+  const only =
+    options.source.length + options.day.length === 0 ? undefined : { sources: options.source, days: options.day };
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const resume =
+    options.resume === undefined
+      ? undefined
+      : openResume(options.resume, `${store.location} ${prefix}`.trim(), depthOf(identities !== undefined, secrets));
   const { progress, done } = openProgress(openLog('compactor', settings.LOG_LEVEL));
   // Ids alone are sorted here; not under the data directory, which this command leaves as it is.
   const temporaryDirectory = mkdtempSync(join(tmpdir(), 'daybook-verify-'));
   const remove = () => rmSync(temporaryDirectory, { recursive: true, force: true });
+  const keep = () => {
+    try {
+      resume?.save();
+    } catch {
+      // What ends this run is to be told, not this; what was saved before counts.
+    }
+  };
   const stop = () => {
+    keep();
     remove();
     process.exit(2);
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   let report: ArchiveReport;
   try {
-    report = await verifyArchive({ store, prefix, verifyingKeys, identities, secrets, temporaryDirectory, progress });
+    report = await verifyArchive({
+      store,
+      prefix,
+      verifyingKeys,
+      identities,
+      secrets,
+      only,
+      resume,
+      temporaryDirectory,
+      progress,
+    });
+    resume?.remove();
+    // Dies here: it is done, and nothing was said: the next one begins anew.
+  } catch (error) {
+    keep();
+    throw error;
   } finally {
     done();
     remove();
@@ -62,12 +95,12 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
 
 function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {
   const { ok, manifests, objects, days, breaks, breaksOmitted, information, deliveries } = report;
-  const rows = days.map(({ source, day, verdict, events, breaks }) => [
+  const rows = days.map(({ source, day, verdict, events, breaks, pruned }) => [
     source,
     day,
     verdict,
     events,
-    breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`,
+    `${breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`}${pruned === 0 ? '' : `, ${pruned} pruned`}`,
   ]);
   const table = rows.length === 0 ? '' : `${tableOf(['source', 'day', 'verdict', 'events', 'check'], rows)}\n`;
   const said = information.map(({ key, message }) => `  ${key === null ? '' : `${key}: `}${message}\n`).join('');

@@ -32,6 +32,10 @@ const whole = (minimum: number, maximum: number) =>
     .transform(Number)
     .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 const port = whole(0, 65_535);
+
+/** Younger days may still be on Stripe's list, and so not settled. */
+export const minPruneDays = 31;
+export const maxPruneDays = 36_500;
 const host = z.string().min(1, 'is empty');
 
 /** JSON text of the given shape. */
@@ -293,6 +297,18 @@ export const settings = {
     meaning: "Whether events recovered from Stripe's list go out to the stream too, once archived: `true` or `false`.",
     default: 'false',
     schema: z.enum(['true', 'false']).transform((text) => text === 'true'),
+  }),
+  COMPACTOR_EVIDENCE_DAYS: setting({
+    of: 'compactor',
+    meaning: 'Age in days beyond which `prune` deletes deliveries, 31 at least; unset: they are kept.',
+    default: optional,
+    schema: whole(minPruneDays, maxPruneDays),
+  }),
+  COMPACTOR_EVENT_DAYS: setting({
+    of: 'compactor',
+    meaning: 'The same for events. Their ids are always kept.',
+    default: optional,
+    schema: whole(minPruneDays, maxPruneDays),
   }),
   COMPACTOR_RUN_HOUR_UTC: setting({
     of: 'compactor',

@@ -322,6 +322,10 @@ export const errorCodes = {
     title: "A delivery's signature does not hold",
     hint: 'Whoever wrote to the stream did not have the secret, or the file of --secrets has another one under its keyid.',
   },
+  prune_wrong: {
+    title: 'A manifest prunes what it must not',
+    hint: 'The signed manifest says it so: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
   stream_hole: {
     title: 'Stream records aged out before they were archived',
     hint: 'What Stripe still lists is recovered; ask the other senders. Raise the retention of the stream.',

@@ -16,24 +16,23 @@ type ArgumentsOf = (body: unknown, limits: JobLimits) => string[];
 const runOptions = z.strictObject({ days: z.array(z.string()).max(400).optional(), force: z.boolean().optional() });
 const verifyOptions = z.strictObject({ strict: z.boolean().optional() });
 
-/** The arguments of each job's command; undefined: this version does not have the job. */
-const jobs: Readonly<Record<JobName, ArgumentsOf | undefined>> = {
+const pruneOptions = z.strictObject({ apply: z.boolean().optional() });
+
+/** The arguments of each job's command. */
+const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
   run(body, { clock, lagSeconds }) {
     const { days, force } = parse(runOptions, body);
     refuseOpenDays(days, clock, lagSeconds);
     return [...(days ?? []).flatMap((day) => ['--day', day]), ...(force === true ? ['--force'] : [])];
   },
   verify: (body) => (parse(verifyOptions, body).strict === true ? ['--strict'] : []),
-  prune: undefined,
+  // The ages are the settings': who may start a job may not choose them.
+  prune: (body) => (parse(pruneOptions, body).apply === true ? ['--apply'] : []),
 };
 
-/** `body` is undefined where there was none. Throws `not_available` and `job_invalid`. */
+/** `body` is undefined where there was none. Throws `job_invalid`. */
 export function jobArguments(job: JobName, body: unknown, limits: JobLimits): string[] {
-  const argumentsOf = jobs[job];
-  if (argumentsOf === undefined) {
-    throw new DaybookError('not_available', { detail: `The job ${job} is not available in this version of daybook.` });
-  }
-  return argumentsOf(body ?? {}, limits);
+  return jobs[job](body ?? {}, limits);
 }
 
 /** Takes time that depends on what was given alone. Nothing is right where no secret is set. */

@@ -76,8 +76,6 @@ test('health answers whoever asks; what is not there yet says so', async () => {
   for (const path of ['/', '/api/archives', '/api/days']) {
     assert.deepEqual(problem(await api.get(path)), [501, jsonProblem, 'not_available']);
   }
-  const prune = await api.post('/jobs/prune').set('x-job-secret', secret);
-  assert.deepEqual(problem(prune), [501, jsonProblem, 'not_available']);
 });
 
 test('without the secret, with a wrong one, and where none is set, no job starts and none is seen', async () => {
@@ -154,12 +152,19 @@ test('what a job did is told once it has ended', async () => {
     exitCode: 3,
     report: { manifest: 1, errors: [], given: ['run', ...given, '--json'] },
   });
-  assert.equal((await begin('/jobs/verify', { strict: true })).status, 202);
-  const next = await until(async () => {
-    const { body } = await api.get('/jobs').set('x-job-secret', secret);
-    return body.last.length === 2 ? body : undefined;
-  });
-  assert.deepEqual([next.running, next.last[0].report.given], [null, ['verify', '--strict', '--json']]);
+  const others = [
+    ['/jobs/verify', { strict: true }, ['verify', '--strict', '--json']],
+    ['/jobs/prune', {}, ['prune', '--json']],
+    ['/jobs/prune', { apply: true }, ['prune', '--apply', '--json']],
+  ] as const;
+  for (const [index, [path, body, expected]] of others.entries()) {
+    assert.equal((await begin(path, body)).status, 202);
+    const next = await until(async () => {
+      const { body } = await api.get('/jobs').set('x-job-secret', secret);
+      return body.last.length === index + 2 ? body : undefined;
+    });
+    assert.deepEqual([next.running, next.last[0].report.given], [null, expected]);
+  }
   assert.equal(await metric('daybook_compactor_jobs_total{job="run",outcome="fault"}'), '1');
   assert.equal(await metric('daybook_compactor_last_run_exit_code'), '3');
   const ranAt = String(Date.parse(`${today}T10:00:00Z`) / 1000);
@@ -178,6 +183,8 @@ test('options that are wrong are refused with the reason, and nothing starts', a
     ['/jobs/run', { force: 'yes' }],
     ['/jobs/run', { now: '2026-11-21T03:00:00Z' }],
     ['/jobs/verify', { identity: 'key.txt' }],
+    ['/jobs/prune', { apply: 'yes' }],
+    ['/jobs/prune', { eventDays: 31 }],
     ['/jobs/run', []],
   ];
   for (const [path, body] of wrong) {

@@ -145,7 +145,10 @@ test('list prints the days and what is still in the stream alone, and writes not
   const there = everything();
   const { code, stdout } = await run(['list']);
   assert.equal(code, 0);
-  assert.match(stdout, /\n2026-11-18 +platform +unreconciled +14 +14 +0 +– +4 +2\n/);
+  assert.match(
+    stdout,
+    /\n2026-11-18 +platform +unreconciled +14 +14 +0 +– +4 +2 +\d+ +\d+ +2026-11-21T03:00:00Z +2 +[0-9a-f]{16} +–\n/,
+  );
   assert.match(stdout, /\nNewest archived day: 2026-11-22\nOldest day that is still only in the stream: none\n$/);
   assert.deepEqual(everything(), there);
 });
@@ -160,7 +163,16 @@ test('list --json names the parts with their manifests', async () => {
   const day = list.days.find(
     ({ source, day }: { source: string; day: string }) => source === 'platform' && day === '2026-11-18',
   );
-  assert.deepEqual(Object.keys(day), ['source', 'day', 'verdict', 'events', 'counts', 'parts']);
+  assert.deepEqual(Object.keys(day), [
+    ...['source', 'day', 'verdict', 'events', 'bytes', 'archivedAt', 'manifest', 'counts', 'parts', 'lateDeliveries'],
+    'pruned',
+  ]);
+  const { head } = await books.ledger();
+  assert.deepEqual([day.archivedAt, day.manifest.number, head?.number], ['2026-11-21T03:00:00.000Z', 2, 3]);
+  assert.match(day.manifest.sha256, /^[0-9a-f]{64}$/);
+  const sum = (name: 'plaintext' | 'ciphertext') =>
+    day.parts.reduce((total: number, { bytes }: { bytes: Record<string, number> }) => total + bytes[name]!, 0);
+  assert.deepEqual(day.bytes, { plaintext: sum('plaintext'), ciphertext: sum('ciphertext') });
   assert.deepEqual(
     day.parts.map(({ manifest, events }: { manifest: number; events: number }) => [manifest, events]),
     [

@@ -82,9 +82,9 @@ describe('an archive as it was written', () => {
     assert.deepEqual(
       report.days.filter(({ events }) => events > 0),
       [
-        { source: 'billing', day: '2026-11-19', verdict: 'unreconciled', events: 5, breaks: 0 },
-        { source: 'platform', day: '2026-11-18', verdict: 'unreconciled', events: 14, breaks: 0 },
-        { source: 'platform', day: '2026-11-19', verdict: 'unreconciled', events: 8, breaks: 0 },
+        { source: 'billing', day: '2026-11-19', verdict: 'unreconciled', events: 5, breaks: 0, pruned: 0 },
+        { source: 'platform', day: '2026-11-18', verdict: 'unreconciled', events: 14, breaks: 0, pruned: 0 },
+        { source: 'platform', day: '2026-11-19', verdict: 'unreconciled', events: 8, breaks: 0, pruned: 0 },
       ],
     );
     assert.deepEqual(
