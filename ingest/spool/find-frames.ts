@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type FoundFrame, scanFrames } from './scan-frames.ts';
 import { decodeState, notedNext, type SpoolFileName } from './spool-file.ts';
-import { type FrameHeader, frameKinds, readData, readHeader } from './spool-frame.ts';
+import { type FrameHeader, frameKinds, headerBytes, readData, readHeader } from './spool-frame.ts';
 
 /** A frame that was found. */
 export interface Piece {
@@ -97,7 +97,7 @@ export async function findFrames(folder: string, name: SpoolFileName): Promise<F
     let group: Piece[] = [];
     for (const row of select.iterate()) {
       const load = () => read(row.source as number, row.at as number, row.length as number);
-      const header = readHeader(load(), marker)!;
+      const header = readHeader(read(row.source as number, row.at as number, headerBytes), marker)!;
       if (group.length > 0 && group[0]!.header.sequence !== header.sequence) {
         yield group;
         group = [];

@@ -143,6 +143,16 @@ export interface Content {
   readonly value: Buffer;
 }
 
+/** What the only frame of a sequence holds; undefined where it is damaged. */
+export function contentOf(frame: Buffer, header: FrameHeader): Content | undefined {
+  const data = readData(frame, header);
+  return data === undefined ? undefined : splitContent(header, data);
+}
+
+function splitContent({ kind, writtenMs, keyBytes }: FrameHeader, content: Buffer): Content {
+  return { kind, writtenMs, key: content.toString('utf8', 0, keyBytes), value: content.subarray(keyBytes) };
+}
+
 /** What the frames of one sequence hold together, in the order of their pieces; undefined unless all of it is whole. */
 export function joinFrames(frames: readonly Buffer[], marker: Buffer): Content | undefined {
   const pieces: Buffer[] = [];
@@ -160,6 +170,5 @@ export function joinFrames(frames: readonly Buffer[], marker: Buffer): Content |
   if (first === undefined) return undefined;
   const content = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   if (pieces.length > 1 && first.kind !== frameKinds.raw && crc32(content) !== first.contentCrc) return undefined;
-  const { kind, writtenMs, keyBytes } = first;
-  return { kind, writtenMs, key: content.toString('utf8', 0, keyBytes), value: content.subarray(keyBytes) };
+  return splitContent(first, content);
 }

@@ -10,6 +10,7 @@ import type { DeadLetter, PeekLimit, SpooledRecord } from './backing-store.ts';
 import { damage, encodeState, readState, type SpoolFile, type SpoolState } from './spool-file.ts';
 import {
   type Content,
+  contentOf,
   frameKinds,
   frameSizeOf,
   joinFrames,
@@ -327,6 +328,11 @@ function* storedIn(rows: ReturnType<StatementSync['iterate']>, marker: Buffer): 
     if (group !== undefined && !joins) {
       yield { ...group, content: joinFrames(group.frames, marker) };
       group = undefined;
+    }
+    // Nearly every record is one frame: no other row needs to be looked at, nor its header read again.
+    if (group === undefined && header?.pieces === 1) {
+      yield { sequence: row, firstRow: row, frames: [bytes], content: contentOf(bytes, header) };
+      continue;
     }
     group ??= { sequence: header?.sequence ?? row, firstRow: row, end: row, frames: [] };
     group.frames.push(bytes);

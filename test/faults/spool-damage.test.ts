@@ -80,16 +80,12 @@ async function keepBooks(t: TestContext, waiting: number, end: 'closed' | 'kille
   return { directory: kept, live, dead, gone, sequences };
 }
 
-/** A copy of the books' spool in which `harm` was done to the database or to its log. */
-async function damagedCopy({ directory }: Books, ofLog: boolean, harm: (bytes: Buffer) => Buffer) {
-  const copy = await fs.mkdtemp(join(tmpdir(), 'daybook-spool-damaged-'));
+/** Does harm to the database or to its log in a copy of the books' spool. */
+async function damage({ directory }: Books, copy: string, ofLog: boolean, harm: (bytes: Buffer) => Buffer) {
   await fs.cp(directory, copy, { recursive: true });
   const folder = join(copy, 'spool');
-  const name = (await fs.readdir(folder)).find((one) => one.endsWith(ofLog ? '.sqlite-wal' : '.sqlite'));
-  if (name === undefined) return { copy, isHarmed: false };
-  const path = join(folder, name);
-  await fs.writeFile(path, harm(await fs.readFile(path)));
-  return { copy, isHarmed: true };
+  const name = (await fs.readdir(folder)).find((one) => one.endsWith(ofLog ? '.sqlite-wal' : '.sqlite'))!;
+  await fs.writeFile(join(folder, name), harm(await fs.readFile(join(folder, name))));
 }
 
 /** Delivers all that the spool gives, and looks into the dead letters and the log. */
@@ -180,13 +176,12 @@ for (const [end, waiting] of [
       await fc.assert(
         fc.asyncProperty(fc.boolean(), place, fc.integer({ min: 1, max: 255 }), async (log, where, mask) => {
           const ofLog = log && end === 'killed';
-          const harmed = await damagedCopy(books, ofLog, (bytes) =>
-            apply(bytes, offsetOf(where, bytes.length, ofLog), mask),
-          );
+          const copy = await fs.mkdtemp(join(tmpdir(), 'daybook-spool-damaged-'));
           try {
-            await checkAgainst(books, harmed.copy);
+            await damage(books, copy, ofLog, (bytes) => apply(bytes, offsetOf(where, bytes.length, ofLog), mask));
+            await checkAgainst(books, copy);
           } finally {
-            await fs.rm(harmed.copy, { recursive: true });
+            await fs.rm(copy, { recursive: true });
           }
         }),
         { numRuns: runs },
