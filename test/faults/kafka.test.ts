@@ -155,9 +155,9 @@ function faultTests(first: Service<Facts>, proxy: TcpProxy): void {
     for (const { value } of [...numbered('k', 0, 5), ...numbered('k', 10, 5)]) assert.ok(texts.has(String(value)));
   });
 
-  test('Kafka: ingest answers 503 while the broker is away for longer than the deadline, and goes on by itself', async (t) => {
+  test('Kafka: ingest without room in its spool answers 503 while the broker is away for longer than the deadline, and goes on by itself', async (t) => {
     const { writer, reader } = await stream(t);
-    const ingest = await startIngest({ writer, publishDeadlineMs: 1_000 });
+    const ingest = await startIngest({ writer, spool: 'no spool', publishDeadlineMs: 1_000 });
     t.after(() => ingest.close());
     const accepted = new Set<string>();
     const refused = new Set<string>();
