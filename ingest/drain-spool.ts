@@ -118,7 +118,7 @@ export function startDrain(options: DrainOptions): Drain {
   async function step(): Promise<Outcome> {
     if (door.circuit() !== 'closed' && !(await streamAnswers())) return 'stream_failed';
     try {
-      const maxBytes = (limits.maxBatchBytes * batchRecords) / limits.maxBatchRecords;
+      const maxBytes = Math.ceil((limits.maxBatchBytes * batchRecords) / limits.maxBatchRecords);
       const batch = await store.peek({ maxRecords: batchRecords, maxBytes });
       if (batch.records.length === 0) {
         uncommitted.clear();

@@ -12,6 +12,7 @@ export interface SpooledRecord extends AppendRecord {
   readonly sequence: bigint;
 }
 
+/** Whole numbers. */
 export interface PeekLimit {
   readonly maxRecords: number;
   /** Of keys and values; a single larger record is given alone. */
