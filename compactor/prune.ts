@@ -127,7 +127,7 @@ function describe(report: PruneReport): string {
       return `FAILED ${name}${message} (${code})\n`;
     }),
     failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
-    !dryRun && left > 0 ? `${count(left, 'object')} still there: the next run deletes them.\n` : '',
+    !dryRun && left > 0 ? `${count(left, 'object')} still there: left to the next run.\n` : '',
   ].join('');
 }
 

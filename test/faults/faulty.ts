@@ -1,6 +1,6 @@
 /** Stores and streams that fail where a test says so: before the call took effect, or after. */
 import { DaybookError } from '../../shared/errors.ts';
-import type { ObjectStore } from '../../shared/store/store.ts';
+import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
 import type { AppendRecord, EventStreamReader, EventStreamWriter } from '../../shared/stream/stream.ts';
 
@@ -25,6 +25,12 @@ export function faultyStore(store: ObjectStore, decide: Decide<StoreOperation, s
     list: (prefix) => each('list', prefix, () => store.list(prefix)),
     close: () => store.close(),
   };
+}
+
+/** The subject is the key. */
+export function faultyRemover(remover: ObjectRemover, decide: Decide<'remove', string>): ObjectRemover {
+  const { once } = failing(decide, () => new DaybookError('store_unavailable', { detail: 'injected' }));
+  return { remove: (key) => once('remove', key, () => remover.remove(key)), close: () => remover.close() };
 }
 
 /** The subject is the records; none for `probe`. A fault leaves all of a call's records unacknowledged. */

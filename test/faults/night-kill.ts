@@ -35,7 +35,7 @@ function watch(target: object, names: readonly string[]): void {
 }
 
 watch(fs, ['mkdirSync', 'openSync', 'writeSync', 'unlinkSync', 'rmSync', 'createWriteStream', 'createReadStream']);
-watch(fs.promises, ['mkdir', 'open', 'link', 'rm']);
+watch(fs.promises, ['mkdir', 'open', 'link', 'rm', 'unlink']);
 syncBuiltinESMExports();
 
 if (Number.isNaN(at)) process.on('exit', () => process.stderr.write(`file system calls: ${calls}\n`));
