@@ -14,6 +14,10 @@ export interface ProcessOptions {
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly commands?: readonly string[];
+  /** Imported before the program. */
+  readonly preload?: URL;
+  /** A command that starts it, given as its last arguments. */
+  readonly through?: readonly string[];
 }
 
 export type IngestChild = ChildProcessByStdio<null, null, Readable>;
@@ -27,10 +31,12 @@ export interface IngestProcess {
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>;
 }
 
-export function spawnIngest({ cwd, environment, commands = [] }: ProcessOptions): IngestChild {
+export function spawnIngest({ cwd, environment, commands = [], ...options }: ProcessOptions): IngestChild {
   // Nothing of this environment's but what a process needs to run: settings of the developer's must not come in.
   const env = { PATH: process.env.PATH ?? '', INGEST_ADMIN_PORT: '0', ...environment };
-  return spawn(process.execPath, [mainPath, ...commands], { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const preload = options.preload === undefined ? [] : ['--import', options.preload.href];
+  const [command, ...parameters] = [...(options.through ?? []), process.execPath, ...preload, mainPath, ...commands];
+  return spawn(command!, parameters, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
 /** Resolves when the port is open; rejects with what stderr said if the process ends before. */
