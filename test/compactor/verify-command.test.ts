@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ArchiveReport } from '../../compactor/verify-archive.ts';
+import { depthOf, openResume } from '../../compactor/verify-resume.ts';
 import { forgeManifests, openArchive, pandaRecord, pathOf, secretsFile } from './archive-under-test.ts';
 import type { Books } from './books.ts';
 
@@ -64,6 +65,43 @@ test('verify --json is one document', async () => {
   const report: ArchiveReport = JSON.parse(stdout);
   assert.deepEqual([report.ok, report.manifests, report.objects, report.breaks], [true, 3, 14, []]);
   assert.deepEqual(report.deliveries, { checked: 0, failed: 0, unknownSecret: 0 });
+});
+
+test('verify of a source and a day shows that day alone; of what is not there it exits 1', async () => {
+  const { code, stdout } = await run(['verify', '--source', 'platform', '--day', '2026-11-19']);
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /^source +day +verdict +events +check\nplatform +2026-11-19 +unreconciled +8 +ok\n\nOK: 3 manifests, 3 /,
+  );
+  const absent = await run(['verify', '--day', '2026-12-24']);
+  assert.deepEqual([absent.code, absent.stdout], [1, '']);
+  assert.match(absent.stderr, /the archive has no entry of 2026-12-24/);
+});
+
+test('verify --resume goes on from its file, keeps it where it is interrupted, and removes it when it is done', async () => {
+  const state = join(books.directory, 'state.json');
+  const resumed = openResume(state, books.archive, depthOf(false, undefined));
+  const { sha256, number } = (await books.ledger()).head!;
+  resumed.begin({ number, sha256, createdAt: '' }, [sha256]);
+  resumed.proven('platform', '2026-11-19', 3, {
+    deliveries: { checked: 0, failed: 0, unknownSecret: 0 },
+    hasCloudEvents: false,
+  });
+  // A file that cannot be read, and is no missing one: the store fails.
+  const [part] = (await books.manifest(1)).sources.platform!['2026-11-18']!.parts;
+  const path = pathOf(books, part!.key);
+  fs.renameSync(path, `${path}.kept`);
+  fs.symlinkSync(path, path);
+  assert.equal((await run(['verify', '--resume', state])).code, 2);
+  fs.rmSync(path);
+  fs.renameSync(`${path}.kept`, path);
+  const known: { days: object } = JSON.parse(fs.readFileSync(state, 'utf8'));
+  assert.ok(Object.keys(known.days).length > 1, 'days are proven beside the one that was');
+  const { code, stdout } = await run(['verify', '--resume', state]);
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /\d days were proven before the interruption; their ids alone were read again/);
+  assert.equal(fs.existsSync(state), false);
 });
 
 test('a broken archive exits 3: the first break with its hint, then the others', async () => {
