@@ -1,5 +1,7 @@
 /** The configuration of ingest's commands: settings, and what has to be looked up to know that they are sound. */
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
+import type { SecretFile } from '../shared/doctor/check-files.ts';
+import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { resolveSecrets } from '../shared/secrets.ts';
 import type { ResolvedSource } from './serve.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
@@ -18,16 +20,45 @@ const serveSettings = [
   'INGEST_SPOOL',
 ] as const satisfies readonly SettingName[];
 
+const requestSettings = ['DAYBOOK_SOURCES', 'INGEST_MAX_BODY_BYTES'] as const satisfies readonly SettingName[];
+
 const spoolSettings = ['DAYBOOK_DATA_DIR', 'LOG_LEVEL', 'INGEST_SPOOL'] as const satisfies readonly SettingName[];
 
-/** Throws `configuration_invalid` that names every problem at once, secrets that cannot be had among them. */
-export function readServeConfiguration(): {
-  readonly settings: Configuration<(typeof serveSettings)[number]>;
+interface SourcesConfiguration<N extends SettingName> {
+  readonly settings: Configuration<N>;
   readonly sources: readonly ResolvedSource[];
-} {
+}
+
+/** Throws `configuration_invalid` that names every problem at once, secrets that cannot be had among them. */
+export function readServeConfiguration(): SourcesConfiguration<(typeof serveSettings)[number]> {
+  return readSources(readEnvironment(process.env, process.cwd()), serveSettings);
+}
+
+export interface DoctorConfiguration extends SourcesConfiguration<(typeof serveSettings)[number]> {
+  readonly secretFiles: readonly SecretFile[];
+}
+
+/** What `serve` runs on, and the files that its secrets are in. Throws the same. */
+export function readDoctorConfiguration(): DoctorConfiguration {
   const environment = readEnvironment(process.env, process.cwd());
+  const read = readSources(environment, serveSettings);
+  const references = read.settings.DAYBOOK_SOURCES.flatMap(({ secrets }, index) =>
+    secrets.map((reference, at) => ({ where: `DAYBOOK_SOURCES[${index}].secrets[${at}]`, reference })),
+  );
+  return { ...read, secretFiles: secretFilesOf(environment, process.cwd(), serveSettings, references) };
+}
+
+/** What has to be known to judge a captured request. Throws the same. */
+export function readRequestConfiguration(): SourcesConfiguration<(typeof requestSettings)[number]> {
+  return readSources(readEnvironment(process.env, process.cwd()), requestSettings);
+}
+
+function readSources<N extends SettingName>(
+  environment: ReturnType<typeof readEnvironment>,
+  names: readonly (N | 'DAYBOOK_SOURCES')[],
+): SourcesConfiguration<N | 'DAYBOOK_SOURCES'> {
   let sources: readonly ResolvedSource[] = [];
-  const settings = readSettings(environment, serveSettings, (sound, problems) => {
+  const settings = readSettings<SettingName>(environment, names, (sound, problems) => {
     if (sound.INGEST_SPOOL !== undefined) checkSpool(sound.INGEST_SPOOL, spoolTypes, problems);
     sources = (sound.DAYBOOK_SOURCES ?? []).map((source, index) => ({
       source,

@@ -8,6 +8,7 @@ import { openMetricsListener } from '../shared/metrics.ts';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
+import { doctorCommand } from './doctor/doctor.ts';
 import { openLateWriter } from './late-writer.ts';
 import { openIngestMetrics } from './metrics.ts';
 import { serve } from './serve.ts';
@@ -81,7 +82,16 @@ spool
   .option('--sequence <number...>', 'these alone')
   .action(requeueCommand);
 
+program
+  .command('doctor')
+  .description('check the installation; or say why a captured request is refused')
+  .option('--request <file>', 'a captured request: request line, headers, empty line, exact body (- for stdin)')
+  .option('--headers <file>', 'with --body: its request line and headers')
+  .option('--body <file>', 'with --headers: the exact bytes of its body')
+  .option('--at <time>', 'when it was received (RFC 3339); default: now')
+  .option('--json', 'print one JSON document')
+  .action(doctorCommand);
+
 notAvailable(program, 'keys', 'rotate the keys of senders');
-notAvailable(program, 'doctor', 'check the installation');
 
 await runProgram(program);

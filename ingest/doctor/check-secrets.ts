@@ -1,0 +1,102 @@
+/** The secrets of the sources: are they what they should be, is any listed twice, and when does an overlap end? */
+import { dayMs } from '../../shared/clock.ts';
+import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
+import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
+import { isActive, type Secret } from '../../shared/secrets.ts';
+import type { ResolvedSource } from '../serve.ts';
+import { secretName } from './signing-keys.ts';
+
+/** Stripe's have 32 characters and more behind the prefix. */
+const leastSigningSecret = 24;
+/** Of HMAC keys, so that they cannot be guessed: RFC 2104 asks for the length of the hash, this for half of it. */
+const leastKeyCharacters = 16;
+const warnedBeforeMs = 7 * dayMs;
+
+export function checkSecrets(sources: readonly ResolvedSource[], nowMs: number): Found[] {
+  const found = sources.flatMap((source) => {
+    const wrong = source.secrets.flatMap((secret, index) => [
+      ...checkKind(source, secret, index),
+      ...checkEnd(source, secret, index, nowMs),
+    ]);
+    return [...wrong, ...checkLeft(source, nowMs)];
+  });
+  const repeated = checkRepeated(sources);
+  const count = sources.reduce((sum, { secrets }) => sum + secrets.length, 0);
+  const said = `${sources.length === 1 ? '1 source' : `${sources.length} sources`}, ${count === 1 ? '1 secret' : `${count} secrets`}`;
+  const all = [...found, ...repeated];
+  return all.length === 0 ? [ok(`${said}: nothing is wrong with them by their looks`)] : all;
+}
+
+function checkKind({ source }: ResolvedSource, { text, keyid }: Secret, index: number): Found[] {
+  const name = secretName(source.name, index, keyid);
+  const found: Found[] = [];
+  if (text !== unquoted(text)) {
+    const hint = 'Take them away: they count as part of the secret, and no signature will ever hold.';
+    found.push(problem(`${name} has white space or quotes around it`, hint));
+  }
+  const { kind, mode } = secretKind(text);
+  const plain = unquoted(text);
+  if (source.scheme === 'stripe') {
+    const hint = "Put the endpoint's signing secret (whsec_…, in the Dashboard under the endpoint) in its place.";
+    if (kind === 'other')
+      found.push(warning(`${name} does not begin with whsec_, as Stripe's signing secrets do`, hint));
+    else if (kind !== 'signing secret') {
+      const said = `${name} is a ${kind}${mode === undefined ? '' : ` of ${mode} mode`}, no signing secret`;
+      const leaked = kind === 'secret API key' || kind === 'restricted API key';
+      found.push(problem(said, leaked ? `${hint} ingest needs no API key.` : hint));
+    } else if (plain.length < leastSigningSecret) {
+      found.push(
+        warning(`${name} is shorter than any of Stripe's: it looks cut off`, 'Copy it anew from the Dashboard.'),
+      );
+    }
+    return found;
+  }
+  if (kind !== 'other') {
+    const said = `${name} is a ${kind} of Stripe's or another kind of key, not made for ${source.scheme}`;
+    found.push(warning(said, 'Make a secret for these senders alone: openssl rand -base64 32'));
+  } else if (plain.length < leastKeyCharacters) {
+    const hint = 'Make a longer one: openssl rand -base64 32. Whoever sees one request can try out short ones.';
+    found.push(warning(`${name} has fewer than ${leastKeyCharacters} characters`, hint));
+  }
+  return found;
+}
+
+function checkEnd({ source }: ResolvedSource, { keyid, notAfterMs }: Secret, index: number, nowMs: number): Found[] {
+  if (notAfterMs === undefined) return [];
+  const name = secretName(source.name, index, keyid);
+  const when = new Date(notAfterMs).toISOString();
+  const leftMs = notAfterMs - nowMs;
+  if (leftMs < 0) return [warning(`${name} has ended: its notAfter was ${when}`, 'Take it out of DAYBOOK_SOURCES.')];
+  if (leftMs > warnedBeforeMs) return [ok(`${name} ends at ${when}`)];
+  const hours = Math.floor(leftMs / 3_600_000);
+  const left = hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
+  const hint =
+    'See that all senders use the new one by then (metrics and logs show the keyid in use), or move notAfter.';
+  return [warning(`${name} ends in ${left}, at ${when}`, hint)];
+}
+
+/** What verifies now, and what will once those that end have ended. */
+function checkLeft({ source, secrets }: ResolvedSource, nowMs: number): Found[] {
+  const active = secrets.filter((secret) => isActive(secret, nowMs));
+  if (active.length === 0) {
+    return [problem(`${source.name} has no secret that has not ended: it takes nothing`, 'Add one that is in use.')];
+  }
+  if (active.some(({ notAfterMs }) => notAfterMs === undefined)) return [];
+  const lastMs = Math.max(...active.map(({ notAfterMs }) => notAfterMs!));
+  const said = `${source.name} takes nothing after ${new Date(lastMs).toISOString()}: all its secrets have a notAfter`;
+  return [warning(said, 'Add the secret that is to follow.')];
+}
+
+function checkRepeated(sources: readonly ResolvedSource[]): Found[] {
+  const holders = new Map<string, string[]>();
+  for (const { source, secrets } of sources) {
+    for (const { keyid } of secrets) holders.set(keyid, [...(holders.get(keyid) ?? []), source.name]);
+  }
+  return [...holders].flatMap(([keyid, names]) => {
+    if (names.length === 1) return [];
+    const distinct = [...new Set(names)];
+    if (distinct.length === 1) return [warning(`${names[0]} lists the secret ${keyid} twice`, 'Take one away.')];
+    const said = `${distinct.join(' and ')} share the secret ${keyid}: each takes the other's events as its own`;
+    return [warning(said, 'Each endpoint of Stripe has a secret of its own, and each caller should have one.')];
+  });
+}

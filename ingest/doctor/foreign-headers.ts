@@ -1,0 +1,58 @@
+/** Signatures of other schemes on a request that lacks its own: it was sent to the wrong door, or by another sender. */
+import { createHmac } from 'node:crypto';
+import { type Found, problem } from '../../shared/doctor/finding.ts';
+import type { ErrorCode } from '../../shared/errors.ts';
+import type { ResolvedSource } from '../serve.ts';
+import type { CapturedRequest } from './captured-request.ts';
+import { signingKeys } from './signing-keys.ts';
+
+const schemes: readonly (readonly [header: string, scheme: string])[] = [
+  ['webhook-signature', 'Standard Webhooks'],
+  ['svix-signature', 'Standard Webhooks (Svix)'],
+  ['x-hub-signature-256', 'GitHub'],
+  ['x-shopify-hmac-sha256', 'Shopify'],
+  ['x-slack-signature', 'Slack'],
+];
+
+export function explainForeignHeaders(
+  request: CapturedRequest,
+  sources: readonly ResolvedSource[],
+  code: ErrorCode,
+): Found[] {
+  const { headers, path } = request;
+  const found: Found[] = [];
+  const isEvents = /\/events?$/.test(path);
+  if (isEvents && headers['stripe-signature'] !== undefined) {
+    const names = sources.filter(({ source }) => source.scheme === 'stripe').map(({ source }) => source.name);
+    const hint = `Stripe's endpoint is /webhooks/<source>: ${names.join(', ') || 'no source of scheme stripe is configured'}.`;
+    found.push(problem('the request is signed by Stripe, and was sent to the route for servers', hint, code));
+  }
+  if (!isEvents && headers['x-gu-tools-hmac-token'] !== undefined) {
+    found.push(problem('the request is signed by panda-hmac, and was sent to a webhook', 'Send it to /events.', code));
+  }
+  for (const [header, scheme] of schemes) {
+    if (headers[header] === undefined) continue;
+    const by = scheme.startsWith('Standard') ? standardSigner(request, header, sources) : undefined;
+    const said = `the request is signed by ${scheme} (${header})`;
+    const hint = 'This version of daybook takes stripe and panda alone: let the sender sign by one of them.';
+    found.push(problem(by === undefined ? said : `${said}, with ${by}`, hint, code));
+  }
+  return found;
+}
+
+/** Standard Webhooks signs `<id>.<timestamp>.<body>`, with the secret behind whsec_ decoded from base64. */
+function standardSigner(
+  { headers, body }: CapturedRequest,
+  header: string,
+  sources: readonly ResolvedSource[],
+): string | undefined {
+  const prefix = header.replace(/signature$/, '');
+  const [id, timestamp] = [headers[`${prefix}id`], headers[`${prefix}timestamp`]];
+  const signatures = `${headers[header]}`.split(' ').map((item) => item.replace(/^v1,/, ''));
+  const found = signingKeys(sources, undefined).find(({ key }) => {
+    const digest = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64');
+    return signatures.includes(digest);
+  });
+  if (found === undefined) return undefined;
+  return found.reading === undefined ? found.secretName : `${found.secretName} ${found.reading.how}`;
+}
