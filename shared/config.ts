@@ -255,7 +255,7 @@ export const settings = {
   }),
   INGEST_PUBLISH_DEADLINE_MS: setting({
     of: 'ingest',
-    meaning: "How long a request waits for the stream's acknowledgement before it is answered 503.",
+    meaning: "How long a request waits for the stream's acknowledgement before the spool takes the event.",
     default: '5000',
     schema: whole(1, 25_000),
   }),
