@@ -32,7 +32,7 @@ export interface CompactRow {
   readonly peakMegabytes: number;
 }
 
-const day = '2026-11-18';
+export const day = '2026-11-18';
 const duplicatesShare = 0.1;
 const log = pino({ level: 'silent' });
 
@@ -42,7 +42,7 @@ interface Route {
   readonly store: StoreConfiguration;
 }
 
-const embeddedToDirectory: Route = { stream: { type: 'embedded' }, store: { type: 'directory' } };
+export const embeddedToDirectory: Route = { stream: { type: 'embedded' }, store: { type: 'directory' } };
 
 /** Rows for each count of distinct events; a tenth of them is delivered twice. */
 export async function benchCompact(counts: readonly number[]): Promise<CompactRow[]> {
@@ -95,7 +95,8 @@ async function inChild(
   return JSON.parse(output);
 }
 
-async function fill(directory: string, events: number, { stream }: Route): Promise<void> {
+/** The day's events on the stream, a tenth of them twice. */
+export async function fill(directory: string, events: number, { stream }: Route): Promise<void> {
   const writer = await openWriter(stream, directory, log);
   const fromSeconds = startOfDayMs(day) / 1000;
   let batch: ReturnType<typeof stripeRecord>[] = [];

@@ -23,6 +23,8 @@ export interface IngestBenchRow {
   readonly events: number;
   /** Of the bodies, in the mean. */
   readonly bytes: number;
+  /** As fast as it goes, not at a given rate. */
+  readonly isAtPeak: boolean;
   readonly cpuSecondsPer1000: number;
   readonly wallSeconds: number;
   readonly p50Ms: number;
@@ -30,13 +32,52 @@ export interface IngestBenchRow {
 }
 
 const connections = 64;
-const warmUpEvents = 10_000;
+export const warmUpEvents = 10_000;
 const secret = 'whsec_bench';
 const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
 
 /** Rows at the peak and at half of it. Throws if an event was refused or is not in the stream. */
 export async function benchIngest(stream: StreamConfiguration, events = 40_000): Promise<IngestBenchRow[]> {
   const directory = await mkdtemp(join(tmpdir(), 'daybook-bench-'));
+  const ingest = await startBenchedIngest(directory, { DAYBOOK_STREAM: JSON.stringify(stream) });
+  try {
+    const made = makeRequests(warmUpEvents + 2 * events);
+    await drive(ingest.port, made.requests.slice(0, warmUpEvents));
+    const name = `ingest, ${stream.type} stream, ${connections} connections`;
+    const peak = await measure(ingest, name, made, warmUpEvents, events);
+    const halfPerSecond = events / peak.wallSeconds / 2;
+    const half = await measure(ingest, `${name}, at half the rate`, made, warmUpEvents + events, events, halfPerSecond);
+    await ingest.stop();
+    await assertStored(made, stream, directory);
+    return [peak, half];
+  } finally {
+    await ingest.end();
+    await rm(directory, { recursive: true });
+  }
+}
+
+interface LogLine {
+  /** RFC 3339. */
+  readonly time: string;
+  readonly port: number;
+}
+
+export interface BenchedIngest {
+  readonly pid: number;
+  readonly port: number;
+  /** Resolves with the first line of its log that holds the text. */
+  said(part: string): Promise<LogLine>;
+  /** By SIGTERM. */
+  stop(): Promise<void>;
+  /** At once, if it still runs. */
+  end(): Promise<void>;
+}
+
+/** Resolves when it listens. Its log goes to a file of the folder, which is where its data is, too. */
+export async function startBenchedIngest(
+  directory: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<BenchedIngest> {
   const logPath = join(directory, 'log');
   const log = await open(logPath, 'w');
   const child = spawn(process.execPath, [mainPath], {
@@ -44,60 +85,83 @@ export async function benchIngest(stream: StreamConfiguration, events = 40_000):
     env: {
       PATH: process.env.PATH ?? '',
       DAYBOOK_SOURCES: JSON.stringify([{ name: 'platform', scheme: 'stripe', secrets: [secret] }]),
-      DAYBOOK_STREAM: JSON.stringify(stream),
       DAYBOOK_DATA_DIR: directory,
       INGEST_PORT: '0',
       INGEST_ADMIN_PORT: '0',
+      ...settings,
     },
     stdio: ['ignore', 'ignore', log.fd],
   });
+  await log.close();
   const exited = once(child, 'exit');
-  try {
-    const port = await portOf(logPath);
-    const nowSeconds = Math.floor(Date.now() / 1000);
-    const made = stripeEvents({
-      count: warmUpEvents + 2 * events,
-      seed: 'bench',
-      fromSeconds: nowSeconds - 86_400,
-      toSeconds: nowSeconds,
-    });
-    const requests = made.map(({ text }) => requestOf(text));
-    const bytes = Math.round(made.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0) / made.length);
-
-    const measure = async (name: string, from: number, perSecond?: number): Promise<IngestBenchRow> => {
-      const cpuBefore = await cpuSecondsOf(child.pid!);
-      const started = performance.now();
-      const latenciesMs = await drive(port, requests.slice(from, from + events), perSecond);
-      const wallSeconds = (performance.now() - started) / 1000;
-      const cpuSeconds = (await cpuSecondsOf(child.pid!)) - cpuBefore;
-      latenciesMs.sort((a, b) => a - b);
-      return {
-        name,
-        events,
-        bytes,
-        cpuSecondsPer1000: (cpuSeconds * 1000) / events,
-        wallSeconds,
-        p50Ms: latenciesMs[Math.floor(events * 0.5)]!,
-        p99Ms: latenciesMs[Math.floor(events * 0.99)]!,
-      };
-    };
-    await drive(port, requests.slice(0, warmUpEvents));
-    const name = `ingest, ${stream.type} stream, ${connections} connections`;
-    const peak = await measure(name, warmUpEvents);
-    const halfPerSecond = events / peak.wallSeconds / 2;
-    const half = await measure(`${name}, at half the rate`, warmUpEvents + events, halfPerSecond);
-    child.kill('SIGTERM');
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
     await exited;
-
-    const stored = await idsOf(stream, directory);
-    const lost = made.filter(({ id }) => !stored.has(id)).length;
-    if (lost > 0) throw new Error(`${lost} acknowledged events are not in the stream`);
-    return [peak, half];
-  } finally {
-    child.kill('SIGKILL');
-    await log.close();
-    await rm(directory, { recursive: true });
+  };
+  try {
+    const said = (part: string) => firstLine(logPath, part, () => child.exitCode === null);
+    const { port } = await said('"listening"');
+    return { pid: child.pid!, port, said, stop: () => end('SIGTERM'), end: () => end('SIGKILL') };
+  } catch (error) {
+    await end('SIGKILL');
+    throw error;
   }
+}
+
+/** Signed just now, each once. */
+export interface MadeRequests {
+  readonly ids: readonly string[];
+  readonly requests: readonly Buffer[];
+  /** Of the bodies, in the mean. */
+  readonly bytes: number;
+}
+
+export function makeRequests(count: number): MadeRequests {
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const made = stripeEvents({ count, seed: 'bench', fromSeconds: nowSeconds - 86_400, toSeconds: nowSeconds });
+  return {
+    ids: made.map(({ id }) => id),
+    requests: made.map(({ text }) => requestOf(text)),
+    bytes: Math.round(made.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0) / count),
+  };
+}
+
+/** Sends `events` of the requests, `from` one on, as `drive` does. */
+export async function measure(
+  { pid, port }: BenchedIngest,
+  name: string,
+  { requests, bytes }: MadeRequests,
+  from: number,
+  events: number,
+  perSecond?: number,
+): Promise<IngestBenchRow> {
+  const cpuBefore = await cpuSecondsOf(pid);
+  const started = performance.now();
+  const latenciesMs = await drive(port, requests.slice(from, from + events), perSecond);
+  const wallSeconds = (performance.now() - started) / 1000;
+  const cpuSeconds = (await cpuSecondsOf(pid)) - cpuBefore;
+  latenciesMs.sort((a, b) => a - b);
+  return {
+    name,
+    events,
+    bytes,
+    isAtPeak: perSecond === undefined,
+    cpuSecondsPer1000: (cpuSeconds * 1000) / events,
+    wallSeconds,
+    p50Ms: latenciesMs[Math.floor(events * 0.5)]!,
+    p99Ms: latenciesMs[Math.floor(events * 0.99)]!,
+  };
+}
+
+/** Throws if one of them is not in the stream. */
+export async function assertStored(
+  { ids }: MadeRequests,
+  stream: StreamConfiguration,
+  directory: string,
+): Promise<void> {
+  const stored = await idsOf(stream, directory);
+  const lost = ids.filter((id) => !stored.has(id)).length;
+  if (lost > 0) throw new Error(`${lost} acknowledged events are not in the stream`);
 }
 
 async function idsOf(stream: StreamConfiguration, directory: string): Promise<Set<string>> {
@@ -136,7 +200,7 @@ function requestOf(body: string): Buffer {
  * Sends each request once, one at a time on each connection; resolves with the latency of each. At `perSecond` each is
  * due at a time of its own, and its latency counts from then, so that waiting for a free connection is not hidden.
  */
-async function drive(port: number, requests: readonly Buffer[], perSecond?: number): Promise<number[]> {
+export async function drive(port: number, requests: readonly Buffer[], perSecond?: number): Promise<number[]> {
   const latenciesMs: number[] = [];
   const startMs = performance.now();
   let next = 0;
@@ -180,17 +244,18 @@ async function drive(port: number, requests: readonly Buffer[], perSecond?: numb
   return latenciesMs;
 }
 
-async function portOf(logPath: string): Promise<number> {
-  for (let tries = 0; tries < 400; tries++) {
-    const line = (await readFile(logPath, 'utf8')).split('\n').find((text) => text.includes('"listening"'));
-    if (line !== undefined) return JSON.parse(line).port;
+async function firstLine(logPath: string, part: string, isRunning: () => boolean): Promise<LogLine> {
+  for (;;) {
+    const isLastLook = !isRunning();
+    const line = (await readFile(logPath, 'utf8')).split('\n').find((text) => text.includes(part));
+    if (line !== undefined) return JSON.parse(line);
+    if (isLastLook) throw new Error(`ingest ended:\n${await readFile(logPath, 'utf8')}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
-  throw new Error(await readFile(logPath, 'utf8'));
 }
 
 /** User and system time, from /proc/<pid>/stat in ticks of 10 ms. */
-async function cpuSecondsOf(pid: number): Promise<number> {
+export async function cpuSecondsOf(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
