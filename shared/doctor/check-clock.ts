@@ -6,8 +6,18 @@ import { type Found, ok, problem, warning } from './finding.ts';
 const unremarkableSeconds = 30;
 const hint = 'Let this machine keep its time by NTP.';
 
-/** Nothing where the answer has no date. `receivedAtMs`: when it came, by this machine's clock. */
-export function checkClock(date: string | undefined, receivedAtMs: number, whose: string): Found[] {
+/** A date that a server gave, and when it came by this machine's clock, in epoch milliseconds. */
+export interface DatedAnswer {
+  readonly date: string | undefined;
+  readonly receivedAtMs: number;
+}
+
+/** Nothing where the answer has no date. `consequence`: of a clock that is off by more than signatures may be. */
+export function checkClock(
+  { date, receivedAtMs }: DatedAnswer,
+  whose: string,
+  consequence = 'signatures made now are refused',
+): Found[] {
   const theirsMs = date === undefined ? Number.NaN : Date.parse(date);
   if (Number.isNaN(theirsMs)) return [];
   const aheadSeconds = Math.round((receivedAtMs - theirsMs) / 1000);
@@ -15,5 +25,5 @@ export function checkClock(date: string | undefined, receivedAtMs: number, whose
   if (seconds <= unremarkableSeconds) return [ok(`this machine's clock agrees with ${whose}`)];
   const said = `this machine's clock is ${seconds} s ${aheadSeconds > 0 ? 'ahead of' : 'behind'} ${whose}`;
   if (seconds <= stripeToleranceSeconds) return [warning(said, hint)];
-  return [problem(`${said}: signatures made now are refused`, hint)];
+  return [problem(`${said}: ${consequence}`, hint)];
 }

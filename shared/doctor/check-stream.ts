@@ -9,6 +9,7 @@ import { checkClock } from './check-clock.ts';
 import { checkSecretFiles, inUnits } from './check-files.ts';
 import { openWarningCollector } from './collect-warnings.ts';
 import { type Found, ok, problemOf, warning } from './finding.ts';
+import { noteDate } from './note-date.ts';
 
 export interface StreamFindings {
   readonly found: readonly Found[];
@@ -81,20 +82,11 @@ async function checkKinesis(params: KinesisParams): Promise<StreamFindings> {
   const client = await import('../stream/kinesis-client.ts');
   const { log, found } = openWarningCollector();
   const kinesis = client.openKinesisClient(params, client.writerTimeouts);
-  const seen: { date?: string; atMs: number } = { atMs: 0 };
-  kinesis.middlewareStack.add(
-    (next) => async (request) => {
-      const result = await next(request);
-      const { headers } = result.response as { headers?: Record<string, string> };
-      if (headers?.date !== undefined) Object.assign(seen, { date: headers.date, atMs: Date.now() });
-      return result;
-    },
-    { step: 'deserialize', priority: 'high', name: 'noteDate' },
-  );
+  const dated = noteDate(kinesis);
   try {
     const { maxRecordBytes } = await client.checkStream(kinesis, params, log, patienceMs);
     const said = `stream ${params.streamName} is there: records of up to ${inUnits(maxRecordBytes)}`;
-    const clock = checkClock(seen.date, seen.atMs, 'that of Kinesis');
+    const clock = checkClock(dated(), 'that of Kinesis');
     return { found: [ok(said), ...found(mend), ...clock], maxValueBytes: maxRecordBytes };
   } finally {
     kinesis.destroy();

@@ -3,6 +3,7 @@
  * other. Nothing in a finding is a secret, an expected signature or the content of a body; a secret is named by its
  * place in the configuration and its keyid.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, type ErrorCode } from '../errors.ts';
 import { reasonsOf } from '../problem.ts';
 
@@ -26,6 +27,8 @@ export interface Finding extends Found {
 export interface Check {
   /** A word or two: `stream`, `stripe platform`. */
   readonly name: string;
+  /** After which it is given up. Default: 60 s. */
+  readonly limitMs?: number;
   run(): readonly Found[] | Promise<readonly Found[]>;
 }
 
@@ -48,19 +51,34 @@ export function problemOf(thrown: unknown): Found {
   return problem(reasonsOf(thrown)[0] ?? 'a failure without a message', hint, 'internal_error');
 }
 
-/** Makes the checks one after the other, in their order. */
+const defaultLimitMs = 60_000;
+
+/** Makes the checks one after the other, in their order. One that is given up goes on unheard until `report`. */
 export async function findAll(checks: readonly Check[]): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const { name, run } of checks) {
-    let found: readonly Found[];
-    try {
-      found = await run();
-    } catch (error) {
-      found = [problemOf(error)];
-    }
+  for (const { name, limitMs = defaultLimitMs, run } of checks) {
+    const late = new AbortController();
+    const found = await Promise.race([
+      attempt(run),
+      sleep(limitMs, [tooLate(limitMs)], { signal: late.signal }).catch(() => []),
+    ]);
+    late.abort();
     findings.push(...found.map((one) => ({ check: name, ...one })));
   }
   return findings;
+}
+
+async function attempt(run: Check['run']): Promise<readonly Found[]> {
+  try {
+    return await run();
+  } catch (error) {
+    return [problemOf(error)];
+  }
+}
+
+function tooLate(limitMs: number): Found {
+  const hint = 'What it looks at hangs, or is very slow: try again, and see its other findings.';
+  return problem(`the check was given up after ${limitMs / 1000} s`, hint);
 }
 
 /** The findings of a configuration that is refused: one for each problem that it names. Throws anything else again. */
@@ -70,10 +88,14 @@ export function findingsOfConfiguration(thrown: unknown): Finding[] {
   return message.split('\n').map((line) => ({ check: 'configuration', ...problem(line, hint, code) }));
 }
 
-/** Prints the findings on stdout and sets the exit code: 1 a wrong configuration, 2 another problem, else 0. */
+/**
+ * Prints the findings on stdout and sets the exit code: 1 a wrong configuration, 2 another problem, else 0. The process
+ * ends soon after, also where a check that was given up would hold it.
+ */
 export function report(findings: readonly Finding[], isJson: boolean): void {
-  process.stdout.write(isJson ? `${JSON.stringify({ findings })}\n` : describe(findings));
   process.exitCode = exitCodeOf(findings);
+  const text = isJson ? `${JSON.stringify({ findings })}\n` : describe(findings);
+  process.stdout.write(text, () => setTimeout(() => process.exit(), 500).unref());
 }
 
 export function exitCodeOf(findings: readonly Finding[]): 0 | 1 | 2 {

@@ -21,7 +21,7 @@ after(() => rm(directory, { recursive: true }));
 test('a clock that is off by more than 30 s is a warning, by more than 300 s a problem, told with its direction', () => {
   const at = (aheadSeconds: number) => {
     const date = 'Fri, 20 Nov 2026 12:00:00 GMT';
-    return checkClock(date, Date.parse(date) + aheadSeconds * 1000, "Stripe's")[0]!;
+    return checkClock({ date, receivedAtMs: Date.parse(date) + aheadSeconds * 1000 }, "Stripe's")[0]!;
   };
   assert.equal(at(0).status, 'ok');
   assert.equal(at(-30).status, 'ok');
@@ -29,7 +29,7 @@ test('a clock that is off by more than 30 s is a warning, by more than 300 s a p
   assert.equal(at(300).status, 'warning');
   assert.match(at(-301).message, /301 s behind Stripe's: signatures made now are refused/);
   assert.equal(at(-301).status, 'problem');
-  assert.deepEqual(checkClock(undefined, 0, 'x'), []);
+  assert.deepEqual(checkClock({ date: undefined, receivedAtMs: 0 }, 'x'), []);
 });
 
 test('files of secrets that anybody can read are warned of, by their name alone', async () => {

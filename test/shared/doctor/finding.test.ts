@@ -44,6 +44,20 @@ test('a check that throws becomes a finding, and stops no other', async () => {
   assert.ok(findings.every(({ status, hint }) => (hint === '') === (status === 'ok')));
 });
 
+test('a check that hangs is given up and told, and the next one is made', async () => {
+  const findings = await findAll([
+    { name: 'one', limitMs: 20, run: () => new Promise(() => {}) },
+    { name: 'two', run: () => [ok('fine')] },
+  ]);
+  assert.deepEqual(
+    findings.map(({ check, status, message }) => [check, status, message]),
+    [
+      ['one', 'problem', 'the check was given up after 0.02 s'],
+      ['two', 'ok', 'fine'],
+    ],
+  );
+});
+
 test('the exit code is 1 for a wrong configuration, 2 for another problem, 0 for warnings', () => {
   assert.equal(exitCodeOf([]), 0);
   assert.equal(exitCodeOf([finding('ok'), finding('warning', 'spool_full')]), 0);
