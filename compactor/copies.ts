@@ -95,23 +95,25 @@ function* decideGroup(group: Group, archivedDays: readonly Day[]): Generator<Dec
     yield decideEvent(group, () => true, archivedDays[0], true);
     return;
   }
-  const targets = new Map<Day, { target: Day; archived: boolean }>();
+  // By its own day the event that a copy is of. Copies of several days may be of one, which is decided once.
+  const events: { readonly target: Day; readonly isArchived: boolean }[] = archivedDays.map((target) => {
+    return { target, isArchived: true };
+  });
+  const eventOf = new Map<Day, (typeof events)[number]>();
   for (const day of [...ownDays].sort()) {
-    const near = (other: Day) => other >= addDays(day, -lookBackDays) && other <= addDays(day, lookAheadDays);
-    const archived = archivedDays.find(near);
-    if (archived !== undefined) targets.set(day, { target: archived, archived: true });
-    else {
-      // Days come in ascending order, so a day that an earlier one took in is that one's.
-      const earlier = [...targets.values()].find(({ target, archived: old }) => !old && near(target));
-      targets.set(day, earlier ?? { target: day, archived: false });
+    const near = ({ target }: { target: Day }) =>
+      target >= addDays(day, -lookBackDays) && target <= addDays(day, lookAheadDays);
+    // Archived ones come first. Days come in ascending order, so a day that an earlier one took in is that one's.
+    let event = events.find(near);
+    if (event === undefined) {
+      event = { target: day, isArchived: false };
+      events.push(event);
     }
+    eventOf.set(day, event);
   }
-  for (const { target, archived } of new Set(targets.values())) {
-    const isOfIt = (copy: StagedCopy) => {
-      const own = targets.get(copy.day)!;
-      return own.target === target && own.archived === archived;
-    };
-    yield decideEvent(group, isOfIt, archived ? target : undefined, false);
+  for (const event of new Set(eventOf.values())) {
+    const { target, isArchived } = event;
+    yield decideEvent(group, (copy) => eventOf.get(copy.day) === event, isArchived ? target : undefined, false);
   }
 }
 

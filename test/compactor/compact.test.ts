@@ -288,6 +288,21 @@ describe('events of other servers', () => {
     );
   });
 
+  test('late copies that claim several days are one delivery each, of the one event that is archived', async () => {
+    const at = (time: string) => eventRecord(element(1), { id: 'late', time, receivedAt: time });
+    await books.deliver(at('2026-11-18T10:00:00.000Z'));
+    await books.night(sources);
+    await books.deliver(at('2026-11-19T10:00:00.000Z'), at('2026-11-20T10:00:00.000Z'));
+    const { manifest } = await books.night(sources);
+    const entry = (await books.manifest(manifest!)).sources.billing![day]!;
+    assert.deepEqual([entry.counts.delivered, entry.counts.duplicates], [1, 2]);
+    const lines = await Promise.all(entry.lateDeliveries.map(({ key }) => books.lines(key)));
+    assert.deepEqual(
+      lines.flat().map((line) => JSON.parse(line).receivedat),
+      ['2026-11-19T10:00:00.000Z', '2026-11-20T10:00:00.000Z'],
+    );
+  });
+
   test('of copies of one run the earliest day has the line', async () => {
     const at = (time: string, value: number) => eventRecord(element(value), { id: 'many', time, receivedAt: time });
     await books.deliver(
