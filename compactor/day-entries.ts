@@ -45,9 +45,15 @@ export function entriesOf(
       missing: [...new Set(lacking)].filter((id) => !found.has(id)).sort(),
       generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
     };
+    // Once the key is gone nobody can tell whose lists were asked: of a day with accounts what was said of them stays.
+    const isDoubtful =
+      listed === undefined &&
+      accounts.length > 0 &&
+      (before?.verdict !== 'complete' || accounts.length > before.accounts.length);
+    const proof = isDoubtful ? { ...facts, listedAt: null } : facts;
     // The days of a source that is no longer configured stay as they are, but for what still comes.
     const verdict: Verdict | undefined =
-      source === undefined && objects === undefined ? before?.verdict : verdictOf(day, facts, listed, today);
+      source === undefined && objects === undefined ? before?.verdict : verdictOf(day, proof, listed, today);
     if (verdict === undefined) continue;
     const isShorter = facts.missing.length < (before?.missing.length ?? 0);
     if (!isNew && !isShorter && objects === undefined && listedAt === undefined && verdict === before?.verdict)

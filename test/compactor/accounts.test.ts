@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { MadeEvent } from '../stripe/events.ts';
 import type { FakeRequest } from '../stripe/fake-stripe.ts';
 import { stripeRecord } from './books.ts';
 import { eventsOf, openStripeNights, walksOf, yesterday } from './stripe-nights.ts';
@@ -111,6 +112,30 @@ describe('several accounts', () => {
     stripe.faults.length = 0;
     const listed = (await entry(await night('2026-11-26', source(['acct_a', 'acct_b']))))!;
     assert.deepEqual([listed.verdict, listed.counts.notListed], ['complete', 1]);
+  });
+
+  test('a key that is taken away makes no day complete whose accounts were not all listed', async (t) => {
+    const { books, night, source, entry } = await openStripeNights(t, { accounts: ['acct_a', 'acct_b'] });
+    const [first, second] = eventsOf(yesterday, 2, 'keyless') as [MadeEvent, MadeEvent];
+    const settled = '2026-11-19';
+    const [third, fourth] = eventsOf(settled, 2, 'keyless before') as [MadeEvent, MadeEvent];
+    await books.deliver(
+      stripeRecord(withAccount(first.text, 'acct_b')),
+      stripeRecord(withAccount(third.text, 'acct_a')),
+    );
+    const listed = await night('2026-11-24', source(['acct_a']));
+    const verdicts = async (report: typeof listed) => [
+      (await entry(report))?.verdict,
+      (await entry(report, settled))?.verdict,
+    ];
+    assert.deepEqual(await verdicts(listed), ['unreconciled', 'complete']);
+    const keyless = { name: 'platform' };
+    await books.deliver(stripeRecord(withAccount(second.text, 'acct_a')));
+    assert.deepEqual(await verdicts(await night('2026-11-25', keyless)), ['unreconciled', undefined]);
+    await books.deliver(stripeRecord(withAccount(third.text, 'acct_a'), { receivedAt: '2026-11-25T10:00:00.000Z' }));
+    assert.deepEqual(await verdicts(await night('2026-11-26', keyless)), [undefined, 'complete']);
+    await books.deliver(stripeRecord(withAccount(fourth.text, 'acct_b')));
+    assert.deepEqual(await verdicts(await night('2026-11-27', keyless)), [undefined, 'unreconciled']);
   });
 });
 
