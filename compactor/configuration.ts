@@ -1,9 +1,12 @@
 /** What a compactor command runs on, made of the environment. Every problem is named at once, before anything opens. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import { parseRecipients, type Recipients } from '../shared/crypto/recipients.ts';
 import { readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '../shared/crypto/signing.ts';
-import { messageOf } from '../shared/errors.ts';
+import type { SecretFile } from '../shared/doctor/check-files.ts';
+import { secretFilesOf } from '../shared/doctor/secret-files.ts';
+import { DaybookError, messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/log.ts';
 import { resolveSecret } from '../shared/secrets.ts';
 import type { Source } from '../shared/sources.ts';
@@ -78,26 +81,11 @@ export function readNightConfiguration<N extends SettingName = never>(
   others: readonly N[] = [],
 ): NightConfiguration<N> {
   const environment = readEnvironment(process.env, process.cwd());
-  let recipients: Recipients = [];
-  let signer: Signer | undefined;
-  let verifyingKeys: VerifyingKeys = new Map();
-  const apiKeys = new Map<string, string>();
+  let keys: NightKeys | undefined;
   const settings = readSettings(environment, [...nightSettings, ...others], (sound, problems) => {
-    if (sound.COMPACTOR_RECIPIENTS !== undefined) {
-      const parsed = parseRecipients(sound.COMPACTOR_RECIPIENTS);
-      recipients = parsed.recipients;
-      problems.push(...parsed.problems.map((problem) => `COMPACTOR_RECIPIENTS: ${problem}`));
-    }
-    signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
-    verifyingKeys =
-      attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(sound.COMPACTOR_VERIFYING_KEYS, signer)) ??
-      verifyingKeys;
-    for (const [index, source] of (sound.DAYBOOK_SOURCES ?? []).entries()) {
-      if (source.scheme !== 'stripe' || source.apiKey === undefined) continue;
-      const key = resolveSecret(source.apiKey, `DAYBOOK_SOURCES[${index}].apiKey`, environment, problems);
-      if (key !== undefined) apiKeys.set(source.name, key.text);
-    }
+    keys = readNightKeys(sound, environment, problems);
   });
+  const { recipients, signer, verifyingKeys, apiKeys } = keys!;
   const log = openLog('compactor', settings.LOG_LEVEL);
   const apis = new Map<string, StripeApi>();
   const sources = settings.DAYBOOK_SOURCES.map((source) =>
@@ -114,6 +102,80 @@ export function readNightConfiguration<N extends SettingName = never>(
       for (const api of apis.values()) api.close();
     },
   };
+}
+
+type Environment = ReturnType<typeof readEnvironment>;
+
+interface NightKeys {
+  readonly recipients: Recipients;
+  readonly signer: Signer | undefined;
+  readonly verifyingKeys: VerifyingKeys;
+  /** By the names of their sources. */
+  readonly apiKeys: ReadonlyMap<string, string>;
+}
+
+/** What is sound of them; of everything else a line is added to `problems`. */
+function readNightKeys(
+  sound: Partial<Configuration<(typeof nightSettings)[number]>>,
+  environment: Environment,
+  problems: string[],
+): NightKeys {
+  let recipients: Recipients = [];
+  if (sound.COMPACTOR_RECIPIENTS !== undefined) {
+    const parsed = parseRecipients(sound.COMPACTOR_RECIPIENTS);
+    recipients = parsed.recipients;
+    problems.push(...parsed.problems.map((problem) => `COMPACTOR_RECIPIENTS: ${problem}`));
+  }
+  const signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
+  const pems = sound.COMPACTOR_VERIFYING_KEYS;
+  const verifyingKeys =
+    attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(pems, signer)) ?? keysOf(undefined, signer);
+  const apiKeys = new Map<string, string>();
+  for (const [index, source] of (sound.DAYBOOK_SOURCES ?? []).entries()) {
+    if (source.scheme !== 'stripe' || source.apiKey === undefined) continue;
+    const key = resolveSecret(source.apiKey, `DAYBOOK_SOURCES[${index}].apiKey`, environment, problems);
+    if (key !== undefined) apiKeys.set(source.name, key.text);
+  }
+  return { recipients, signer, verifyingKeys, apiKeys };
+}
+
+/** All that is sound of a configuration, also where other commands would refuse it. */
+export interface DoctorConfiguration<N extends SettingName = never> extends NightKeys {
+  readonly settings: Partial<Configuration<(typeof nightSettings)[number] | N>>;
+  /** What other commands would end with. */
+  readonly refusal: DaybookError | undefined;
+  readonly secretFiles: readonly SecretFile[];
+  /** Files of public keys, as COMPACTOR_RECIPIENTS names one: whoever can change them decides who can read. */
+  readonly publicFiles: readonly SecretFile[];
+}
+
+export function readDoctorConfiguration<N extends SettingName>(others: readonly N[]): DoctorConfiguration<N> {
+  const directory = process.cwd();
+  const environment = readEnvironment(process.env, directory);
+  const names = [...nightSettings, ...others];
+  let settings: DoctorConfiguration<N>['settings'] = {};
+  let keys: NightKeys | undefined;
+  let refusal: DaybookError | undefined;
+  try {
+    readSettings(environment, names, (sound, problems) => {
+      settings = sound;
+      keys = readNightKeys(sound, environment, problems);
+    });
+  } catch (error) {
+    if (!(error instanceof DaybookError) || error.code !== 'configuration_invalid') throw error;
+    refusal = error;
+  }
+  const references = (settings.DAYBOOK_SOURCES ?? []).flatMap((source, index) =>
+    source.scheme !== 'stripe' || source.apiKey === undefined
+      ? []
+      : [{ where: `DAYBOOK_SOURCES[${index}].apiKey`, reference: source.apiKey }],
+  );
+  const publicFiles = (['COMPACTOR_RECIPIENTS', 'COMPACTOR_VERIFYING_KEYS'] as const).flatMap((name) => {
+    const path = environment[name];
+    return path === undefined || path.includes('\n') || !existsSync(path) ? [] : [{ name, path }];
+  });
+  const secretFiles = secretFilesOf(environment, directory, names, references);
+  return { ...keys!, settings, refusal, secretFiles, publicFiles };
 }
 
 /** The name under which a compactor commits its positions: one archive, one consumer. */

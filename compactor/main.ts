@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { decryptCommand } from './decrypt.ts';
+import { doctorCommand } from './doctor/doctor.ts';
 import { endWithParent } from './jobs/job-process.ts';
 import { linkCommand } from './link.ts';
 import { listCommand } from './list-archive.ts';
@@ -108,11 +109,16 @@ program
   .option('--json', 'print one JSON document')
   .action(linkCommand);
 
+program
+  .command('doctor')
+  .description('check the installation, and how Stripe delivers: what is wrong, and what to do')
+  .option('--json', 'print one JSON document')
+  .action(doctorCommand);
+
 for (const [name, description] of [
   ['drill', 'rehearse a restore'],
   ['replicate', 'copy the archive'],
   ['backup-secrets', 'keep the configuration safe'],
-  ['doctor', 'check the installation'],
 ] as const) {
   notAvailable(program, name, description);
 }

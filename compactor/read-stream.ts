@@ -224,7 +224,7 @@ function skipper(done: readonly CursorRange[]): (entry: StreamEntry) => boolean 
 }
 
 /** Kafka keeps a topic's name when it is deleted and made anew (design.md, Archive layout). */
-async function isRecreated(
+export async function isRecreated(
   stream: EventStreamReader,
   snapshot: StreamSnapshot,
   partition: string,

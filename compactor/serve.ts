@@ -15,7 +15,7 @@ import { type Ledger, loadLedger } from './ledger.ts';
 import { openCompactorMetrics } from './metrics.ts';
 import { openSchedule, type Schedule } from './schedule.ts';
 
-const serveSettings = [
+export const serveSettings = [
   'COMPACTOR_RUN_HOUR_UTC',
   'COMPACTOR_ENABLED',
   'COMPACTOR_JOB_SECRET',

@@ -271,7 +271,8 @@ export const settings = {
     meaning:
       'Who can open the archive: age recipients (`age1…`, `ssh-rsa …`, or an RSA public key PEM), or the path of a file with them.',
     default: required,
-    schema: textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN )/),
+    // Private keys too: they are refused by what they are, not as a file that is not there.
+    schema: textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN |AGE-(?:SECRET-KEY|PLUGIN)-)/),
   }),
   COMPACTOR_SIGNING_KEY: setting({
     of: 'compactor',

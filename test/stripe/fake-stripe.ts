@@ -63,6 +63,9 @@ export interface FakeStripe {
   /** Adds an event by its JSON text. */
   add(text: string, options?: AddOptions): void;
   remove(id: string): void;
+  /** What GET /v1/webhook_endpoints and GET /v2/core/event_destinations list, in that order. */
+  readonly endpoints: object[];
+  readonly destinations: object[];
   readonly requests: FakeRequest[];
   /** The first that applies is met. */
   readonly faults: Fault[];
@@ -93,6 +96,8 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
   const unsorted = new Set<Stored[]>();
   const requests: FakeRequest[] = [];
   const faults: Fault[] = [];
+  const endpoints: object[] = [];
+  const destinations: object[] = [];
   let keyRevoked = false;
   let added = 0;
 
@@ -136,6 +141,10 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     if (request.path === '/v1/events') return listOf(book, request.query, nowMs);
     if (isThin) return thinListOf(book, request.query, nowMs);
     if (request.path === '/v1/accounts') return accountsOf([...books.keys()], request.query);
+    if (request.path === '/v1/account') return json({ ...ownAccount, ...(request.account && { id: request.account }) });
+    if (request.path === '/v1/webhook_endpoints') return json({ ...listShape, data: endpoints, url: request.path });
+    if (request.path === '/v2/core/event_destinations')
+      return json({ data: shown(destinations, request.query), ...v2Shape });
     const id = /^\/v1\/events\/(\w+)$/.exec(request.path)?.[1];
     if (id === undefined) return error(404, { message: `Unrecognized request URL (GET: ${request.path}).` });
     const found = book.find((event) => event.id === id && isListed(event, nowMs));
@@ -148,6 +157,8 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     apiKey,
     requests,
     faults,
+    endpoints,
+    destinations,
     add(text, { account, visibleAtMs = 0 } = {}) {
       const { id, object, created: claimed, type } = JSON.parse(text);
       const isThin = object === 'v2.core.event';
@@ -170,6 +181,78 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
       return new Promise((resolve) => server.close(() => resolve()));
     },
   };
+}
+
+const ownAccount = {
+  id: 'acct_1DaybookFake0001',
+  object: 'account',
+  business_type: 'company',
+  charges_enabled: true,
+  country: 'DE',
+  default_currency: 'eur',
+  details_submitted: true,
+  email: null,
+  payouts_enabled: true,
+  settings: { dashboard: { display_name: 'Fake', timezone: 'Etc/UTC' } },
+  type: 'standard',
+};
+const listShape = { object: 'list', has_more: false };
+const v2Shape = { next_page_url: null, previous_page_url: null };
+
+function json(value: object): Answer {
+  return { status: 200, body: JSON.stringify(value, null, 2) };
+}
+
+/** URLs of destinations are left out unless `include` asks for them. */
+function shown(destinations: readonly object[], query: URLSearchParams): object[] {
+  if (query.get('include[0]') === 'webhook_endpoint.url') return [...destinations];
+  return destinations.map((one) => ({ ...one, webhook_endpoint: null }));
+}
+
+/** As GET /v1/webhook_endpoints shows one: the secret is told at its creation alone. */
+export function webhookEndpoint(change: object = {}): object {
+  return {
+    id: 'we_1DaybookFake0001',
+    object: 'webhook_endpoint',
+    api_version: '2026-10-28.endive',
+    application: null,
+    created: 1_790_000_000,
+    description: null,
+    enabled_events: ['*'],
+    livemode: false,
+    metadata: {},
+    status: 'enabled',
+    url: 'https://hooks.example.com/webhooks/platform',
+    ...change,
+  };
+}
+
+/** As GET /v2/core/event_destinations shows one. */
+export function eventDestination(change: object = {}, url = 'https://hooks.example.com/webhooks/platform'): object {
+  return {
+    id: 'ed_test_61DaybookFake0001',
+    object: 'v2.core.event_destination',
+    created: '2026-09-21T14:13:20.000Z',
+    description: '',
+    enabled_events: ['v1.billing.meter.error_report_triggered'],
+    event_payload: 'thin',
+    events_from: ['@self'],
+    livemode: false,
+    metadata: {},
+    name: 'daybook',
+    status: 'enabled',
+    status_details: null,
+    type: 'webhook_endpoint',
+    updated: '2026-09-21T14:13:20.000Z',
+    webhook_endpoint: { signing_secret: null, url },
+    ...change,
+  };
+}
+
+/** What a restricted key gets that lacks a permission: of status 403. */
+export function permissionRefusal(permission: string): Exclude<FaultAction, string> {
+  const message = `The provided key 'rk_test_*********FakeKy' does not have the required permissions for this endpoint on account '${ownAccount.id}'. Having the '${permission}' permission would allow this request to continue.`;
+  return error(403, { message });
 }
 
 function isAged({ created }: Stored, nowMs: number): boolean {

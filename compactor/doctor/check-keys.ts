@@ -1,0 +1,32 @@
+/** The keys of a night: who signs, whose signatures count, who can open what is sealed, and who can get at their files. */
+import { existsSync, statSync } from 'node:fs';
+import type { Recipients } from '../../shared/crypto/recipients.ts';
+import { checkSecretFiles, type SecretFile } from '../../shared/doctor/check-files.ts';
+import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
+import type { DoctorConfiguration } from '../configuration.ts';
+
+/** What is wrong with a key itself is a finding of the configuration. */
+export function checkKeys(configuration: DoctorConfiguration): Found[] {
+  const { signer, verifyingKeys, recipients, secretFiles, publicFiles } = configuration;
+  const found: Found[] = [];
+  if (signer !== undefined) found.push(ok(`manifests are signed by the Ed25519 key ${signer.keyId}`));
+  const others = [...verifyingKeys.keys()].filter((id) => id !== signer?.keyId);
+  if (others.length > 0) found.push(ok(`signatures of ${others.join(', ')} count, too`));
+  if (recipients.length > 0) found.push(ok(`what is archived can be opened by ${describeRecipients(recipients)}`));
+  return [...found, ...checkSecretFiles(secretFiles), ...publicFiles.flatMap(checkPublicFile)];
+}
+
+function describeRecipients(recipients: Recipients): string {
+  const native = recipients.filter((recipient) => typeof recipient === 'string').length;
+  const kinds = [
+    native === 0 ? undefined : counted(native, 'X25519 key'),
+    native === recipients.length ? undefined : counted(recipients.length - native, 'RSA key'),
+  ];
+  return kinds.filter((kind) => kind !== undefined).join(' and ');
+}
+
+function checkPublicFile({ name, path }: SecretFile): Found[] {
+  if (!existsSync(path) || (statSync(path).mode & 0o002) === 0) return [];
+  const may = name === 'COMPACTOR_RECIPIENTS' ? 'add a recipient of their own, and read' : 'add a key of their own';
+  return [warning(`${name}: anybody on this machine can change the file, and ${may}`, `chmod o-w ${path}`)];
+}

@@ -1,0 +1,88 @@
+/**
+ * A bucket as a night uses it, one permission after the other. Writes what every night writes as it begins and nothing
+ * else: the object `<prefix>.create-only` (shared/store/s3-probe.ts).
+ */
+import { AbortMultipartUploadCommand, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import type { S3Params } from '../../shared/config.ts';
+import { checkClock } from '../../shared/doctor/check-clock.ts';
+import { type Found, ok, problem, problemOf } from '../../shared/doctor/finding.ts';
+import { noteDate } from '../../shared/doctor/note-date.ts';
+import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
+import { bucketOf, probeKeyOf } from '../../shared/store/s3.ts';
+import { s3ErrorOf, statusOf } from '../../shared/store/s3-errors.ts';
+import { proveCreateOnly } from '../../shared/store/s3-probe.ts';
+
+const timeouts = { connectMs: 3_000, idleMs: 10_000 };
+
+interface Step {
+  /** `s3:PutObject on its objects`. */
+  readonly permission: string;
+  /** What a night cannot do without it. */
+  readonly purpose: string;
+  run(): Promise<unknown>;
+}
+
+export async function checkS3(params: S3Params): Promise<Found[]> {
+  const prefix = params.prefix === undefined ? '' : `${params.prefix}/`;
+  const bucket = bucketOf(params, timeouts);
+  const { client, name, location } = bucket;
+  const dated = noteDate(client);
+  const target = { Bucket: name, Key: probeKeyOf(prefix) };
+  const steps: Step[] = [
+    {
+      permission: 's3:ListBucket on the bucket',
+      purpose: 'list it',
+      run: () => client.send(new ListObjectsV2Command({ Bucket: name, Prefix: prefix, MaxKeys: 1 })),
+    },
+    {
+      permission: `s3:PutObject on its objects${params.sse === 'aws:kms' ? ', or the use of the KMS key' : ''}`,
+      purpose: 'write to it',
+      run: () => proveCreateOnly(bucket, target.Key),
+    },
+    {
+      permission: `s3:GetObject on its objects${params.sse === 'aws:kms' ? ', or the use of the KMS key' : ''}`,
+      purpose: 'read from it',
+      run: async () => {
+        const { Body } = await client.send(new GetObjectCommand(target));
+        await Body?.transformToByteArray();
+      },
+    },
+    {
+      permission: 's3:AbortMultipartUpload on its objects',
+      purpose: 'take back what it began to upload, which the bucket then keeps and is paid for',
+      // Refused before it is seen that there is no such upload.
+      run: () => client.send(new AbortMultipartUploadCommand({ ...target, UploadId: 'none' })),
+    },
+  ];
+  try {
+    const found: Found[] = [];
+    for (const step of steps) {
+      const failure = await failureOf(step, location);
+      if (failure === undefined) continue;
+      found.push(failure);
+      // Anything but a missing permission would be met by the others as well.
+      if (failure.code !== ('store_permission_denied' satisfies ErrorCode)) break;
+    }
+    if (found.length === 0) {
+      found.push(ok(`${location} can be listed, written and read, and no object in it can be written over`));
+    }
+    const clock = checkClock(dated(), "the object store's", 'days are closed too early or too late');
+    return [...found, ...(found.some(({ code }) => code === 'store_clock_skewed') ? [] : clock)];
+  } finally {
+    client.destroy();
+  }
+}
+
+async function failureOf({ permission, purpose, run }: Step, location: string): Promise<Found | undefined> {
+  try {
+    await run();
+    return undefined;
+  } catch (thrown) {
+    // Of an object or an upload that is not there: what was asked is permitted.
+    if (statusOf(thrown) === 404 && (thrown as Error).name !== 'NoSuchBucket') return undefined;
+    const error = s3ErrorOf(thrown, location);
+    if (error.code !== 'store_permission_denied') return problemOf(error);
+    const { code } = new DaybookError('store_permission_denied');
+    return problem(`a night may not ${purpose}: ${error.message}`, `Allow the credentials ${permission}.`, code);
+  }
+}

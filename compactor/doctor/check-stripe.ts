@@ -1,0 +1,142 @@
+/** A Stripe source as the night asks for its missed events, and as Stripe delivers to it. */
+import { checkClock } from '../../shared/doctor/check-clock.ts';
+import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
+import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { keyidOf } from '../../shared/secrets.ts';
+import type { StripeSource } from '../../shared/sources.ts';
+import { dataOf, openStripeQuestions, type Reply, type StripeQuestions, textOf } from './ask-stripe.ts';
+import { checkEndpoints } from './check-endpoints.ts';
+
+const maxAccounts = 25;
+const keyRefused = new DaybookError('stripe_key_refused').code;
+const accessRefused = new DaybookError('stripe_access_refused').code;
+const keyHint =
+  'Make a restricted key in the Dashboard (Developers, API keys) with read access to Events and Webhook Endpoints.';
+
+export interface StripeSourceToCheck {
+  readonly source: StripeSource;
+  /** undefined where it has none. */
+  readonly apiKey: string | undefined;
+  readonly base: URL;
+  /** Whether the ledger knows of thin events of this source. */
+  readonly hasThinEvents: boolean;
+}
+
+/** Rejects with what keeps Stripe from answering at all. */
+export async function checkStripe({ source, apiKey, base, hasThinEvents }: StripeSourceToCheck): Promise<Found[]> {
+  if (apiKey === undefined) {
+    const said = 'has no apiKey, so it cannot be reconciled: an event that is never delivered is never known of';
+    return [warning(said, keyHint)];
+  }
+  const looks = checkKey(source, apiKey);
+  if (looks.some(({ status, code }) => status === 'problem' && code === keyRefused)) return looks;
+  const questions = openStripeQuestions({ apiKey, base });
+  try {
+    const account = await questions.ask('/v1/account');
+    return [
+      ...looks,
+      ...checkAccount(account),
+      ...(await checkEvents(questions, source)),
+      ...(source.thinEvents === true || hasThinEvents ? await checkThinEvents(questions, source) : []),
+      ...(await checkEndpoints(questions, source, source.thinEvents === true || hasThinEvents)),
+    ];
+  } catch (error) {
+    if (!(error instanceof DaybookError)) throw error;
+    return [...looks, problem(error.message, error.code === keyRefused ? refusedHint(looks) : error.hint, error.code)];
+  } finally {
+    questions.close();
+  }
+}
+
+function refusedHint(looks: readonly Found[]): string {
+  const isWrongLook = looks.some(({ status }) => status === 'problem');
+  return isWrongLook ? 'See what is said of the key above.' : `It is mistyped, was rolled, or has expired. ${keyHint}`;
+}
+
+/** By its looks alone. What cannot be an API key is not shown to Stripe: its code is `stripe_key_refused`. */
+function checkKey({ mode }: StripeSource, apiKey: string): Found[] {
+  const name = `the apiKey (keyid ${keyidOf(apiKey)})`;
+  if (apiKey !== unquoted(apiKey)) {
+    return [problem(`${name} has white space or quotes around it`, 'Take them away.', keyRefused)];
+  }
+  const { kind, mode: keyMode } = secretKind(apiKey);
+  if (apiKey.startsWith('sk_org_')) {
+    const said = `${name} is an organisation's: it needs an account named with each request, which daybook does not do`;
+    return [problem(said, `Use a key of the account itself. ${keyHint}`, keyRefused)];
+  }
+  if (kind === 'other') return [warning(`${name} does not look like any of Stripe's API keys`, keyHint)];
+  if (kind !== 'secret API key' && kind !== 'restricted API key') {
+    return [problem(`${name} is a ${kind}, no key that can ask for events`, keyHint, keyRefused)];
+  }
+  const found: Found[] = [];
+  if (mode !== undefined && mode !== keyMode) {
+    const said = `${name} is of ${keyMode} mode, the source of ${mode} mode: what is listed are other events than those delivered`;
+    found.push(problem(said, `Give the source a key of ${mode} mode, or mend its \`mode\`.`));
+  } else if (mode === undefined) {
+    const said = `${name} is of ${keyMode} mode, the source takes live and test mode: those of the other are never listed`;
+    found.push(warning(said, `Set its \`mode\` to "${keyMode}", and make a source of its own for the other mode.`));
+  }
+  if (kind === 'restricted API key') return [...found, ok(`${name} is a ${kind} of ${keyMode} mode`)];
+  return [...found, warning(`${name} is a ${kind}, which may do anything`, `Daybook only reads. ${keyHint}`)];
+}
+
+function checkAccount(reply: Reply): Found[] {
+  // A restricted key need not be allowed to read it.
+  if ('denied' in reply) return [ok('Stripe knows the key, which may not read its own account, and need not')];
+  const id = textOf(reply.value.id);
+  return [
+    ok(id === undefined ? 'Stripe knows the key' : `Stripe knows the key: it is of account ${id}`),
+    ...checkClock(reply.dated, "Stripe's"),
+  ];
+}
+
+/** Whether the lists can be had that a night asks for: those of the connected accounts, or the key's own. */
+async function checkEvents(questions: StripeQuestions, { accounts = [] }: StripeSource): Promise<Found[]> {
+  if (accounts !== 'all' && accounts.length === 0) {
+    const reply = await questions.ask('/v1/events?limit=1');
+    if ('denied' in reply) return [refusedList(reply, 'the list of events', 'Events')];
+    const newest = dataOf(reply.value)[0]?.created;
+    const when = typeof newest === 'number' ? new Date(newest * 1000).toISOString() : undefined;
+    return [
+      ok(
+        when === undefined ? 'Stripe lists no event of the last 30 days' : `Stripe lists events, the newest of ${when}`,
+      ),
+    ];
+  }
+  let ids: readonly string[] = accounts === 'all' ? [] : accounts;
+  let isMore = false;
+  if (accounts === 'all') {
+    const reply = await questions.ask('/v1/accounts?limit=100');
+    if ('denied' in reply) return [refusedList(reply, 'the list of connected accounts', 'Connect accounts')];
+    ids = dataOf(reply.value).flatMap(({ id }) => textOf(id) ?? []);
+    isMore = reply.value.has_more === true;
+    if (ids.length === 0) {
+      const hint = "Leave `accounts` away where there are none: then the events of the key's own account are listed.";
+      return [warning('Stripe names no connected account: nothing is listed', hint)];
+    }
+  }
+  const refused: Found[] = [];
+  for (const id of ids.slice(0, maxAccounts)) {
+    const reply = await questions.ask('/v1/events?limit=1', id);
+    if ('denied' in reply) refused.push(refusedList(reply, `the events of ${id}`, 'Events, and to Connect'));
+  }
+  const asked = Math.min(ids.length, maxAccounts);
+  const count = `${isMore ? 'more than ' : ''}${ids.length}`;
+  const said = `Stripe lists the events of ${asked - refused.length} of ${count} connected accounts`;
+  const rest = asked < ids.length || isMore ? `; ${asked} were asked for` : '';
+  return [...refused, ok(`${said}${rest}`)];
+}
+
+function refusedList(reply: Extract<Reply, { denied: unknown }>, what: string, access: string): Found {
+  const lacking = reply.permission === undefined ? '' : ` (it lacks ${reply.permission})`;
+  const hint = `Give the key read access to ${access}. An account may also have left the platform, or never been of it.`;
+  return problem(`Stripe refuses the key ${what}${lacking}: ${reply.denied.message}`, hint, accessRefused);
+}
+
+async function checkThinEvents(questions: StripeQuestions, { accounts = [] }: StripeSource): Promise<Found[]> {
+  const account = accounts === 'all' ? undefined : accounts[0];
+  const reply = await questions.ask('/v2/core/events?limit=1', account);
+  if ('denied' in reply) return [refusedList(reply, 'the list of thin events', 'Events of API v2')];
+  return [ok('Stripe lists thin events')];
+}
