@@ -11,7 +11,7 @@ import { type Sorter, sortKey } from './external-sort.ts';
 import type { DayState } from './ledger.ts';
 
 /**
- * A Bloom filter of fixed size over ids: it never denies an id that was added, and lets a few others pass (at ten
+ * A Bloom filter of fixed size (8 MiB) over ids: it never denies an id that was added, and lets a few others pass (at ten
  * million ids about one in twenty-five). What passes is compared exactly afterwards.
  */
 export interface IdFilter {
@@ -21,19 +21,34 @@ export interface IdFilter {
 
 const filterBits = 2 ** 26;
 const probes = 4;
+/** Up to here the ids themselves are held, which takes less room than the filter. */
+const fewIds = 10_000;
 
 export function openIdFilter(): IdFilter {
-  const words = new Uint32Array(filterBits / 32);
+  const few = new Set<string>();
+  let words: Uint32Array | undefined;
+
+  function set(into: Uint32Array, id: string): void {
+    let bit = hash(id, 0x811c9dc5);
+    const step = hash(id, 0x01000193) | 1;
+    for (let probe = 0; probe < probes; probe += 1) {
+      into[(bit % filterBits) >>> 5]! |= 1 << (bit & 31);
+      bit = (bit + step) >>> 0;
+    }
+  }
+
   return {
     add(id) {
-      let bit = hash(id, 0x811c9dc5);
-      const step = hash(id, 0x01000193) | 1;
-      for (let probe = 0; probe < probes; probe += 1) {
-        words[(bit % filterBits) >>> 5]! |= 1 << (bit & 31);
-        bit = (bit + step) >>> 0;
-      }
+      if (words === undefined) {
+        few.add(id);
+        if (few.size <= fewIds) return;
+        words = new Uint32Array(filterBits / 32);
+        for (const known of few) set(words, known);
+        few.clear();
+      } else set(words, id);
     },
     mayHave(id) {
+      if (words === undefined) return few.has(id);
       let bit = hash(id, 0x811c9dc5);
       const step = hash(id, 0x01000193) | 1;
       for (let probe = 0; probe < probes; probe += 1) {

@@ -1,7 +1,7 @@
 /** Closes the days of one source: which days, what the list knows, one line an event, the objects, the entries. */
 import { addDays, type Day, dayMs, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import { findArchivedIds, type IdFilter, openIdFilter } from './archived-ids.ts';
+import { findArchivedIds, type IdFilter } from './archived-ids.ts';
 import { decideEvents, lookAheadDays, lookBackDays } from './copies.ts';
 import type { CursorRange } from './cursor-ranges.ts';
 import { entriesOf, type ListCounts } from './day-entries.ts';
@@ -19,6 +19,7 @@ import { isDue, isListable, listableDays } from './verdict.ts';
 /** A source's records of this run, staged while the stream was read. */
 export interface StagedSource {
   readonly copies: Sorter;
+  /** The run's, of all sources together: it has one size. */
   readonly ids: IdFilter;
   readonly days: Set<Day>;
   /** Whether a Stripe event is among them: its id is looked up in every archived day. */
@@ -65,10 +66,10 @@ export function newestClosedDay(now: Date, lagSeconds: number): Day {
   return dayOf(now.getTime() - lagSeconds * 1000 - dayMs);
 }
 
-export function stageSource(budget: SortBudget): StagedSource {
+export function stageSource(budget: SortBudget, ids: IdFilter): StagedSource {
   return {
     copies: budget.sorter(),
-    ids: openIdFilter(),
+    ids,
     days: new Set(),
     hasStripe: false,
     hasThin: false,

@@ -2,6 +2,7 @@
 import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { StreamSnapshot } from '../shared/stream/stream.ts';
+import { openIdFilter } from './archived-ids.ts';
 import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
 import type { CursorRange } from './cursor-ranges.ts';
 import { openSortBudget } from './external-sort.ts';
@@ -45,7 +46,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
   refuseLedgerBehind(committed, ledger, snapshot.id);
 
-  const { reading, quarantine, staged, budget } = await stageByDay(night, ledger, snapshot);
+  const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
   await takeBackOffsets(night, reading.recreated, snapshot);
@@ -58,7 +59,8 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
   const closed: ClosedSource[] = [];
   for (const name of [...names].sort()) {
-    closed.push(await closeSource(night, name, ledger, staged.get(name) ?? stageSource(budget), budget, recovered));
+    const own = staged.get(name) ?? stageSource(budget, ids);
+    closed.push(await closeSource(night, name, ledger, own, budget, recovered));
   }
   const quarantined = await quarantine.seal();
   // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
@@ -123,6 +125,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
   const now = night.clock.now();
   const newest = newestClosedDay(now, night.lagSeconds);
   const budget = openSortBudget({ directory: night.stagingDirectory, maxBytes: sortBytes });
+  const ids = openIdFilter();
   const staged = new Map<string, StagedSource>();
   const quarantine = openQuarantine(night);
   const reading = await readStream(
@@ -135,7 +138,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
       stage(source, key, payload, id, { day, kind }, thin) {
         let into = staged.get(source);
         if (into === undefined) {
-          into = stageSource(budget);
+          into = stageSource(budget, ids);
           staged.set(source, into);
         }
         into.copies.add(key, payload);
@@ -151,7 +154,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     },
     now.toISOString(),
   );
-  return { reading, quarantine, staged, budget };
+  return { reading, quarantine, staged, budget, ids };
 }
 
 /** Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. */
