@@ -3,7 +3,7 @@
  * enabled_events, api_version, livemode), and event destinations (v2: webhook_endpoint.url, status, enabled_events,
  * event_payload, snapshot_api_version, events_from, livemode), which alone send thin events.
  */
-import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
+import { counted, type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import type { StripeSource } from '../../shared/sources.ts';
 import { dataOf, type StripeObject, type StripeQuestions, textOf } from './ask-stripe.ts';
 
@@ -153,7 +153,7 @@ async function checkSnapshots(
     missed.length === 0
       ? ''
       : `; of the newest ${newest.length} events it does not send ${missed.slice(0, 5).join(', ')}`;
-  const said = `${names} sends ${events.size} types of events alone${example}`;
+  const said = `${names} sends ${counted(events.size, 'type')} of events alone${example}`;
   const hint =
     'Select all events at the endpoint. The others reach the archive from the list alone, a night later, with no proof of a delivery.';
   return [...found, warning(said, hint), ...versions];

@@ -14,6 +14,9 @@ import { proveCreateOnly } from '../../shared/store/s3-probe.ts';
 
 const timeouts = { connectMs: 3_000, idleMs: 10_000 };
 
+const unavailableHint =
+  'See whether endpoint and region in DAYBOOK_STORE are right, and whether this machine may connect to it.';
+
 interface Step {
   /** `s3:PutObject on its objects`. */
   readonly permission: string;
@@ -81,6 +84,7 @@ async function failureOf({ permission, purpose, run }: Step, location: string): 
     // Of an object or an upload that is not there: what was asked is permitted.
     if (statusOf(thrown) === 404 && (thrown as Error).name !== 'NoSuchBucket') return undefined;
     const error = s3ErrorOf(thrown, location);
+    if (error.code === 'store_unavailable') return problem(error.message, unavailableHint, error.code);
     if (error.code !== 'store_permission_denied') return problemOf(error);
     const { code } = new DaybookError('store_permission_denied');
     return problem(`a night may not ${purpose}: ${error.message}`, `Allow the credentials ${permission}.`, code);

@@ -26,7 +26,7 @@ export interface StripeSourceToCheck {
 /** Rejects with what keeps Stripe from answering at all. */
 export async function checkStripe({ source, apiKey, base, hasThinEvents }: StripeSourceToCheck): Promise<Found[]> {
   if (apiKey === undefined) {
-    const said = 'has no apiKey, so it cannot be reconciled: an event that is never delivered is never known of';
+    const said = `${source.name} has no apiKey, so it cannot be reconciled: an event that is never delivered is never known of`;
     return [warning(said, keyHint)];
   }
   const looks = checkKey(source, apiKey);
@@ -43,15 +43,12 @@ export async function checkStripe({ source, apiKey, base, hasThinEvents }: Strip
     ];
   } catch (error) {
     if (!(error instanceof DaybookError)) throw error;
-    return [...looks, problem(error.message, error.code === keyRefused ? refusedHint(looks) : error.hint, error.code)];
+    if (error.code !== keyRefused) return [...looks, problem(error.message, error.hint, error.code)];
+    const said = `Stripe does not know the key: ${error.message}`;
+    return [...looks, problem(said, `It is mistyped, was rolled, or has expired. ${keyHint}`, error.code)];
   } finally {
     questions.close();
   }
-}
-
-function refusedHint(looks: readonly Found[]): string {
-  const isWrongLook = looks.some(({ status }) => status === 'problem');
-  return isWrongLook ? 'See what is said of the key above.' : `It is mistyped, was rolled, or has expired. ${keyHint}`;
 }
 
 /** By its looks alone. What cannot be an API key is not shown to Stripe: its code is `stripe_key_refused`. */
@@ -119,7 +116,7 @@ async function checkEvents(questions: StripeQuestions, { accounts = [] }: Stripe
   const refused: Found[] = [];
   for (const id of ids.slice(0, maxAccounts)) {
     const reply = await questions.ask('/v1/events?limit=1', id);
-    if ('denied' in reply) refused.push(refusedList(reply, `the events of ${id}`, 'Events, and to Connect'));
+    if ('denied' in reply) refused.push(refusedList(reply, `the events of ${id}`, 'Events, and to Connect', id));
   }
   const asked = Math.min(ids.length, maxAccounts);
   const count = `${isMore ? 'more than ' : ''}${ids.length}`;
@@ -128,9 +125,18 @@ async function checkEvents(questions: StripeQuestions, { accounts = [] }: Stripe
   return [...refused, ok(`${said}${rest}`)];
 }
 
-function refusedList(reply: Extract<Reply, { denied: unknown }>, what: string, access: string): Found {
+function refusedList(
+  reply: Extract<Reply, { denied: unknown }>,
+  what: string,
+  access: string,
+  account?: string,
+): Found {
   const lacking = reply.permission === undefined ? '' : ` (it lacks ${reply.permission})`;
-  const hint = `Give the key read access to ${access}. An account may also have left the platform, or never been of it.`;
+  const give = `Give the key read access to ${access}.`;
+  const hint =
+    account === undefined || reply.permission !== undefined
+      ? give
+      : `See whether ${account} is (still) connected to this platform, else take it out of \`accounts\`. ${give}`;
   return problem(`Stripe refuses the key ${what}${lacking}: ${reply.denied.message}`, hint, accessRefused);
 }
 

@@ -1,41 +1,37 @@
 /** `daybook-compactor doctor`: is everything there that a night needs, and does Stripe deliver what it should? */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
-import type { SettingName } from '../../shared/config.ts';
 import { checkFolder, checkRoom } from '../../shared/doctor/check-files.ts';
-import {
-  checkDistinct,
-  checkListener,
-  type ListenerToCheck,
-  otherProgram,
-} from '../../shared/doctor/check-listener.ts';
+import { checkDistinct, checkListener } from '../../shared/doctor/check-listener.ts';
 import { checkStream } from '../../shared/doctor/check-stream.ts';
-import { openWarningCollector } from '../../shared/doctor/collect-warnings.ts';
 import {
   type Check,
   type Found,
   findAll,
   findingsOfConfiguration,
   ok,
+  problem,
   problemOf,
   report,
   warning,
 } from '../../shared/doctor/finding.ts';
-import { DaybookError } from '../../shared/errors.ts';
-import { openStore } from '../../shared/store/open.ts';
-import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
-import { consumerOf, type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
+import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger.ts';
 import { serveSettings } from '../serve.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
-import { checkPosition } from './check-position.ts';
 import { checkSchedule } from './check-schedule.ts';
 import { checkStore, wantedBytes } from './check-store.ts';
 import { checkStripe } from './check-stripe.ts';
+import { checkWaiting } from './check-waiting.ts';
+import { listenersOf } from './listeners.ts';
+import { type OpenStore, withStore } from './with-store.ts';
 
 type ServeConfiguration = DoctorConfiguration<(typeof serveSettings)[number]>;
+
+/** What the check of the ledger has read, for those after it, which wait for nothing. */
+interface LedgerSeen {
+  ledger?: Ledger;
+}
 
 /** A ledger of ten years takes a while from a bucket. */
 const ledgerLimitMs = 180_000;
@@ -61,7 +57,7 @@ export async function doctorCommand(options: { readonly json?: boolean }): Promi
 function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
   const { settings } = configuration;
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STORE: store, DAYBOOK_STREAM: stream } = settings;
-  const ledger = ledgerReader(configuration);
+  const seen: LedgerSeen = {};
   const checks: Check[] = [];
   if (configuration.refusal === undefined) {
     checks.push({ name: 'configuration', run: () => checkBase(settings.STRIPE_API_BASE) });
@@ -76,22 +72,36 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
       ],
     });
     if (store !== undefined) {
-      checks.push({ name: 'store', run: () => checkStore(store, dataDirectory) });
-      checks.push({ name: 'ledger', limitMs: ledgerLimitMs, run: () => checkLedger(configuration, ledger, nowMs) });
+      const saidOfStore: Found[] = [];
+      checks.push({
+        name: 'store',
+        run: async () => {
+          saidOfStore.push(...(await checkStore(store, dataDirectory)));
+          return saidOfStore;
+        },
+      });
+      checks.push({
+        name: 'ledger',
+        limitMs: ledgerLimitMs,
+        run: () =>
+          withStore(store, dataDirectory, (opened) => checkLedger(configuration, opened, saidOfStore, seen, nowMs)),
+      });
     }
     if (stream !== undefined) {
       checks.push({
         name: 'stream',
         run: async () => [
           ...(await checkStream(stream, dataDirectory)).found,
-          ...(await checkReader(stream, dataDirectory, store, ledger, nowMs)),
+          ...(store === undefined || seen.ledger === undefined
+            ? []
+            : await checkWaiting({ stream, store, dataDirectory, ledger: seen.ledger, nowMs })),
         ],
       });
     }
   }
   checks.push({
     name: 'schedule',
-    run: async () => scheduleFindings(settings, await ledger().catch(() => undefined), nowMs),
+    run: () => scheduleFindings(settings, seen.ledger, nowMs),
   });
   const listeners = listenersOf(settings);
   checks.push({
@@ -101,7 +111,7 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
       ...(await Promise.all(listeners.map((listener) => checkListener(listener)))).flat(),
     ],
   });
-  return [...checks, ...stripeChecks(configuration, ledger)];
+  return [...checks, ...stripeChecks(configuration, seen)];
 }
 
 function checkBase(base: URL | undefined): Found[] {
@@ -111,83 +121,32 @@ function checkBase(base: URL | undefined): Found[] {
   return [sound, warning(`${base.host} is asked in the place of Stripe's API (STRIPE_API_BASE)`, hint)];
 }
 
-/** Reads the ledger once, for whoever asks first. */
-function ledgerReader({ settings, verifyingKeys }: ServeConfiguration): () => Promise<Ledger | undefined> {
-  const { DAYBOOK_STORE: configured, DAYBOOK_DATA_DIR: dataDirectory } = settings;
-  let reading: Promise<Ledger | undefined> | undefined;
-  const read = async () => {
-    if (configured === undefined || dataDirectory === undefined || verifyingKeys.size === 0) return undefined;
-    const { store, prefix } = await openStore(configured, dataDirectory);
-    try {
-      return await loadLedger(store, prefix, verifyingKeys);
-    } finally {
-      await store.close();
-    }
-  };
-  return () => {
-    reading ??= read();
-    return reading;
-  };
-}
-
+/** Fills `seen`. What `saidOfStore` tells already is not told once more. */
 async function checkLedger(
-  { settings, signer, apiKeys }: ServeConfiguration,
-  read: () => Promise<Ledger | undefined>,
+  { settings, signer, verifyingKeys, apiKeys }: ServeConfiguration,
+  { store, prefix }: OpenStore,
+  saidOfStore: readonly Found[],
+  seen: LedgerSeen,
   nowMs: number,
 ): Promise<Found[]> {
-  const ledger = await read();
-  if (ledger === undefined) return [warning('is not read: no key is known that could have signed it', 'See keys.')];
-  const { store, prefix } = await openStore(settings.DAYBOOK_STORE!, settings.DAYBOOK_DATA_DIR!);
-  try {
-    const sources = new Map(
-      (settings.DAYBOOK_SOURCES ?? []).map(({ name }) => [name, { isListed: apiKeys.has(name) }]),
-    );
-    const lagSeconds = settings.COMPACTOR_LAG_SECONDS ?? 0;
-    return [
-      ...(await checkSigner(store, prefix, ledger, signer?.keyId)),
-      ...checkDays(ledger, { nowMs, lagSeconds, sources }),
-    ];
-  } finally {
-    await store.close();
+  if (verifyingKeys.size === 0) {
+    return [warning('the ledger is not read: no key is known that could have signed it', 'See configuration.')];
   }
-}
-
-/** Where the ledger cannot be read, that is the ledger's finding. */
-async function checkReader(
-  stream: StreamConfiguration,
-  dataDirectory: string,
-  configured: ServeConfiguration['settings']['DAYBOOK_STORE'],
-  read: () => Promise<Ledger | undefined>,
-  nowMs: number,
-): Promise<Found[]> {
-  if (configured === undefined) return [];
-  const ledger = await read().catch(() => undefined);
-  if (ledger === undefined) return [];
-  // Opening an embedded stream makes it where it is not, and opening a topic may.
-  if (stream.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) return [];
-  const { log } = openWarningCollector();
-  const { store, prefix } = await openStore(configured, dataDirectory);
-  const consumer = consumerOf(store.location, prefix);
-  await store.close();
+  let ledger: Ledger;
   try {
-    const reader = await openReader(withoutCreate(stream), dataDirectory, { consumer, clock: systemClock, log });
-    try {
-      return await checkPosition(reader, ledger, nowMs);
-    } finally {
-      await reader.close();
-    }
+    ledger = await loadLedger(store, prefix, verifyingKeys);
   } catch (error) {
-    // A topic that daybook makes as it starts is not there yet.
-    const isToBeMade = stream.type === 'kafka' && stream.params.create !== undefined;
-    if (isToBeMade && error instanceof DaybookError && error.code === 'stream_missing') return [];
-    return [problemOf(error)];
+    const found = problemOf(error);
+    const isSaid = saidOfStore.some(({ code }) => code === found.code);
+    return [isSaid ? problem('the ledger cannot be read', 'See store.', found.code) : found];
   }
-}
-
-function withoutCreate(stream: StreamConfiguration): StreamConfiguration {
-  if (stream.type !== 'kafka') return stream;
-  const { create: _, ...params } = stream.params;
-  return { type: 'kafka', params };
+  seen.ledger = ledger;
+  const sources = new Map((settings.DAYBOOK_SOURCES ?? []).map(({ name }) => [name, { isListed: apiKeys.has(name) }]));
+  const lagSeconds = settings.COMPACTOR_LAG_SECONDS ?? 0;
+  return [
+    ...(await checkSigner(store, prefix, ledger, signer?.keyId)),
+    ...checkDays(ledger, { nowMs, lagSeconds, sources }),
+  ];
 }
 
 function scheduleFindings(
@@ -200,45 +159,7 @@ function scheduleFindings(
   return checkSchedule({ runHour, isEnabled, lagSeconds, jobSecret: settings.COMPACTOR_JOB_SECRET }, ledger, nowMs);
 }
 
-function listenersOf(settings: ServeConfiguration['settings']): ListenerToCheck[] {
-  const { COMPACTOR_HOST: host, COMPACTOR_PORT: port } = settings;
-  const { COMPACTOR_ADMIN_HOST: adminHost, COMPACTOR_ADMIN_PORT: adminPort } = settings;
-  const of = (
-    setting: SettingName,
-    place: { host: string | undefined; port: number | undefined },
-    path: string,
-    said: string,
-    isOwn: (status: number, body: string) => boolean,
-  ): ListenerToCheck[] =>
-    place.host === undefined || place.port === undefined
-      ? []
-      : [
-          {
-            setting,
-            host: place.host,
-            port: place.port,
-            path,
-            judge: (status, body) => (isOwn(status, body) ? ok(said) : otherProgram(setting, place.port!)),
-          },
-        ];
-  return [
-    ...of('COMPACTOR_PORT', { host, port }, '/jobs', 'serve answers on its port', (status, body) => {
-      // Without the secret: refused in words that are its own.
-      return status === 403 && body.includes('job_secret_refused');
-    }),
-    ...of(
-      'COMPACTOR_ADMIN_PORT',
-      { host: adminHost, port: adminPort },
-      '/metrics',
-      'serve answers on its admin port',
-      (status, body) => {
-        return status === 200 && body.includes('daybook_compactor_');
-      },
-    ),
-  ];
-}
-
-function stripeChecks({ settings, apiKeys }: ServeConfiguration, ledger: () => Promise<Ledger | undefined>): Check[] {
+function stripeChecks({ settings, apiKeys }: ServeConfiguration, seen: LedgerSeen): Check[] {
   const { DAYBOOK_SOURCES: sources = [], STRIPE_API_BASE: base } = settings;
   return sources.flatMap((source) => {
     const apiKey = apiKeys.get(source.name);
@@ -248,8 +169,8 @@ function stripeChecks({ settings, apiKeys }: ServeConfiguration, ledger: () => P
     return [
       {
         name: `stripe ${source.name}`,
-        run: async () => {
-          const lists = (await ledger().catch(() => undefined))?.lists[source.name] ?? {};
+        run: () => {
+          const lists = seen.ledger?.lists[source.name] ?? {};
           const hasThinEvents = Object.keys(lists).some((name) => name.startsWith('v2'));
           return checkStripe({ source, apiKey, base, hasThinEvents });
         },

@@ -121,6 +121,7 @@ if (service !== undefined) {
         ['ledger', 'store_bucket_missing'],
       ],
     );
+    assert.equal(problems[1]!.message, 'the ledger cannot be read');
     assert.equal(code, 2);
     assert.doesNotMatch(stdout, /testsecret/);
     assert.equal(complaintsOf(findings).length, 2);

@@ -105,14 +105,14 @@ test('a key that Stripe does not know is one problem, with what it looks like', 
     ],
   );
   assert.match(found[0]!.message, /is a secret API key, which may do anything$/);
-  assert.match(found[1]!.message, /^Stripe answers 401/);
+  assert.match(found[1]!.message, /^Stripe does not know the key: Stripe answers 401/);
 });
 
 test('a text that looks like no key of Stripe is told beside its refusal', async () => {
   const found = await look({ apiKey: 'daybook' });
   assert.match(
     complaints(found).join('\n'),
-    /^warning: .* does not look like any of Stripe's API keys\nproblem: Stripe answers 401/,
+    /^warning: .* does not look like any of Stripe's API keys\nproblem: Stripe does not know the key/,
   );
 });
 
@@ -134,7 +134,7 @@ test('a restricted key that may not read its account is sound; one that may not 
   const found = (await look()).find(({ status }) => status === 'problem')!;
   assert.equal(found.code, 'stripe_access_refused');
   assert.match(found.message, /^Stripe refuses the key the list of events \(it lacks rak_event_read\)/);
-  assert.match(found.hint, /^Give the key read access to Events/);
+  assert.equal(found.hint, 'Give the key read access to Events.');
   assert.doesNotMatch(JSON.stringify(found), /FakeKy|required permissions/);
 });
 
@@ -159,6 +159,10 @@ test("a clock that is not Stripe's is told by how much", async () => {
 test('connected accounts are asked for one by one, and one that is refused is named', async () => {
   const found = await look({ source: { accounts: ['acct_1One', 'acct_1Gone', 'acct_1Two'] } });
   assert.match(complaints(found)[0]!, /^problem: Stripe refuses the key the events of acct_1Gone: .*account_invalid/);
+  assert.match(
+    found.find(({ status }) => status === 'problem')!.hint,
+    /^See whether acct_1Gone is \(still\) connected/,
+  );
   assert.ok(found.some(({ message }) => message === 'Stripe lists the events of 2 of 3 connected accounts'));
   const all = await look({ source: { accounts: 'all' } });
   assert.deepEqual(complaints(all), []);

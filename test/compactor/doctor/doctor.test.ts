@@ -41,7 +41,10 @@ test('a sound installation: exit 0, each part looked at, nothing made or written
 test('to be read: what is wrong with what to do below it, and a count; exit 2 for a problem', async () => {
   const { code, stdout } = await patient.doctor({ DAYBOOK_SOURCES: patient.source({ apiKey: 'rk_test_wrong' }) }, []);
   assert.equal(code, 2);
-  assert.match(stdout, /^problem {2}stripe platform {2}Stripe answers 401 .*\(stripe_key_refused\)$/m);
+  assert.match(
+    stdout,
+    /^problem {2}stripe platform {2}Stripe does not know the key: Stripe answers 401 .*\(stripe_key_refused\)$/m,
+  );
   assert.match(stdout, /^ +→ It is mistyped, was rolled, or has expired\. Make a restricted key/m);
   assert.match(stdout, /\n1 problem, 1 warning\.\n$/);
   assert.doesNotMatch(stdout, /rk_test_wrong/);
@@ -60,6 +63,13 @@ test('what is wrong in the configuration is named, exit 1, and all else is looke
   const checks = new Set(findings.map(({ check }) => check));
   for (const name of ['keys', 'store', 'ledger', 'stream', 'schedule', 'stripe platform'])
     assert.ok(checks.has(name), name);
+});
+
+test('a data directory without the stream that the ledger stands in is a warning, and nothing is made there', async () => {
+  const none = join(patient.books.directory, 'none');
+  const { findings } = await patient.doctor({ DAYBOOK_DATA_DIR: none });
+  assert.deepEqual(complaints(findings), ['warning stream: the stream that the ledger stands in is not here']);
+  assert.equal((await readdir(patient.books.directory)).includes('none'), false);
 });
 
 test('nothing is set at all: exit 1, and it ends', async () => {
@@ -84,7 +94,7 @@ test('a signing key of another kind, or one that cannot be read, is told by its 
   assert.match(complaints(rsa.findings)[0]!, /COMPACTOR_SIGNING_KEY: .*must be Ed25519, this is rsa/);
   const none = await patient.doctor({ COMPACTOR_SIGNING_KEY_FILE: join(patient.books.directory, 'none.pem') });
   assert.match(complaints(none.findings)[0]!, /COMPACTOR_SIGNING_KEY_FILE: cannot be read \(ENOENT\)/);
-  assert.match(complaints(none.findings).join('\n'), /warning ledger: is not read: no key is known/);
+  assert.match(complaints(none.findings).join('\n'), /warning ledger: the ledger is not read: no key is known/);
   assert.deepEqual([rsa.code, none.code], [1, 1]);
 });
 

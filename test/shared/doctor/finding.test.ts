@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import {
   describe,
@@ -58,6 +61,17 @@ test('a check that hangs is given up and told, and the next one is made', async 
   );
 });
 
+test('the process ends after its report, also where what hung holds it', async () => {
+  const path = new URL('../../../shared/doctor/finding.ts', import.meta.url);
+  const program = `import { findAll, report } from '${path}';
+    const run = () => new Promise(() => setInterval(() => {}, 1000));
+    report(await findAll([{ name: 'one', limitMs: 20, run }]), true);`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], { timeout: 20_000 });
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  assert.equal(JSON.parse(stdout).findings.length, 1);
+  assert.equal(code, 2);
+});
+
 test('the exit code is 1 for a wrong configuration, 2 for another problem, 0 for warnings', () => {
   assert.equal(exitCodeOf([]), 0);
   assert.equal(exitCodeOf([finding('ok'), finding('warning', 'spool_full')]), 0);
@@ -75,12 +89,12 @@ test('every problem of a configuration is a finding of its own; other failures g
 });
 
 test('a finding is a group of lines: status, check, what was found, what to do; control characters do not come out', () => {
-  const text = describe([
+  const described = describe([
     { check: 'stream', ...ok('fine') },
     { check: 'a', ...problem('b\u001b[2Jad\nnews', 'mend it', 'stream_missing') },
   ]);
   assert.equal(
-    text,
+    described,
     'ok       stream  fine\nproblem  a       b?[2Jad?news (stream_missing)\n                 → mend it\n\n1 problem, no warnings.\n',
   );
 });

@@ -1,0 +1,39 @@
+/** The ports of `serve`, and how it is known who holds them. */
+import type { Configuration } from '../../shared/config.ts';
+import { type ListenerToCheck, otherProgram } from '../../shared/doctor/check-listener.ts';
+import { ok } from '../../shared/doctor/finding.ts';
+
+type Ports = 'COMPACTOR_HOST' | 'COMPACTOR_PORT' | 'COMPACTOR_ADMIN_HOST' | 'COMPACTOR_ADMIN_PORT';
+
+/** Those whose settings are sound. */
+export function listenersOf(settings: Partial<Configuration<Ports>>): ListenerToCheck[] {
+  const { COMPACTOR_HOST: host, COMPACTOR_PORT: port } = settings;
+  const { COMPACTOR_ADMIN_HOST: adminHost, COMPACTOR_ADMIN_PORT: adminPort } = settings;
+  const listeners: ListenerToCheck[] = [];
+  if (host !== undefined && port !== undefined) {
+    listeners.push({
+      setting: 'COMPACTOR_PORT',
+      host,
+      port,
+      path: '/jobs',
+      // Without the secret: refused in words that are its own.
+      judge: (status, body) =>
+        status === 403 && body.includes('job_secret_refused')
+          ? ok('serve answers on its port')
+          : otherProgram('COMPACTOR_PORT', port),
+    });
+  }
+  if (adminHost !== undefined && adminPort !== undefined) {
+    listeners.push({
+      setting: 'COMPACTOR_ADMIN_PORT',
+      host: adminHost,
+      port: adminPort,
+      path: '/metrics',
+      judge: (status, body) =>
+        status === 200 && body.includes('daybook_compactor_')
+          ? ok('serve answers on its admin port')
+          : otherProgram('COMPACTOR_ADMIN_PORT', adminPort),
+    });
+  }
+  return listeners;
+}
