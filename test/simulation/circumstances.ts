@@ -17,6 +17,8 @@ export interface Circumstances {
   readonly hasConnect: boolean;
   /** From which night on `connect` has a second account. */
   readonly secondAccountFrom: number;
+  /** So many nights earlier its events come already. */
+  readonly secondAccountLead: number;
   readonly keyMissing: readonly { readonly from: number; readonly to: number; readonly source: string }[];
   /** From which night on `billing` is not configured any more. */
   readonly billingUntil: number;
@@ -44,6 +46,7 @@ export function drawCircumstances(random: Random, nights: number): Circumstances
     billingUntil: random.chance(0.2) ? random.between(5, nights) : Number.POSITIVE_INFINITY,
     busiest: random.pick([2, 5, 12]),
     misfortune: random.pick([0.1, 0.5, 1]),
+    secondAccountLead: random.pick([0, 3, 45]),
   };
 }
 

@@ -119,7 +119,7 @@ async function nightsOf(
   function makeTraffic(until: Day): void {
     for (; trafficUntil <= until; trafficUntil = addDays(trafficUntil, 1)) {
       if (ended) continue;
-      const accounts = hasConnect ? accountsIn(position.night) : [];
+      const accounts = hasConnect ? accountsIn(position.night + circumstances.secondAccountLead) : [];
       const day = traffic.of(trafficUntil, accounts);
       for (const event of day.listed) {
         model.list(event);
@@ -268,7 +268,7 @@ async function nightsOf(
   }
 
   /** A report says what its manifest says, and names what failed. */
-  function checkOutcome({ outcome, facts, stripeFaults }: Done): void {
+  function checkOutcome({ outcome, facts, stripeFaults }: Done, isOvertaken = false): void {
     const { report, failure, died, faults: failed } = outcome;
     const unprovoked = failed === 0 && stripeFaults.size === 0;
     if (report === undefined) {
@@ -288,6 +288,10 @@ async function nightsOf(
       );
       assert.deepEqual(said, written);
     }
+    const warned = report.warnings.filter(({ code }) => code === 'retention_near');
+    const said = warned.map(({ source, day }) => `${source} ${day}`);
+    if (!isOvertaken)
+      assert.deepEqual(said, model.nearRetention(dayOf(facts.startedMs)), 'days near the end of the list');
     const codes = new Set(report.errors.map(({ code }) => code));
     if (unprovoked) {
       const unexpected = [...codes].filter((code) => code !== 'stream_hole' && code !== 'stream_recreated');
@@ -374,7 +378,7 @@ async function nightsOf(
     const { misfortune } = circumstances;
     const plan: RunPlan = ended ? { name, faultRate: 0 } : planOf(name, night, misfortune);
     const stripeFaultRate = !ended && night.chance(0.25 * misfortune) ? night.pick([0.05, 0.3, 0.9]) : 0;
-    const isPartial = !ended && night.chance(0.05);
+    const isPartial = !ended && night.chance(0.08);
     const days = isPartial ? someDays(night) : undefined;
     const force = !ended && night.chance(0.03);
     const isSmooth = plan.faultRate === 0 && plan.dies === undefined && plan.losesStagingAt === undefined;
@@ -394,7 +398,7 @@ async function nightsOf(
     };
     const done = await run({ plan, days, force, stripeFaultRate, rival });
     await check();
-    for (const one of [done, ...rivals]) checkOutcome(one);
+    for (const one of [done, ...rivals]) checkOutcome(one, rivals.length > 0);
     const { facts } = done;
     for (const folder of left) assert.ok(!staged(directory).includes(folder), 'the dead are swept');
     const wentWell = [done, ...rivals].every(({ outcome: { faults: failed, died }, facts: { isAnswered, asked } }) => {

@@ -11,7 +11,7 @@ import type { Identities } from '../../shared/crypto/identities.ts';
 import type { Verify } from '../../shared/crypto/signing.ts';
 import { differing } from './differing.ts';
 import { openNamedObjects, sha256Of } from './named-objects.ts';
-import { ageOf, isDueByRules, verdictByRules } from './rules.ts';
+import { ageOf, isDueByRules, isNearRetention, verdictByRules } from './rules.ts';
 import type { Sent } from './sent.ts';
 import { isDone, type Numbering, type StandingRecord } from './simulated-stream.ts';
 import type { ListedEvent } from './traffic.ts';
@@ -82,6 +82,8 @@ export interface Model {
   checkManifests(objects: ReadonlyMap<string, Buffer>, runOf: (number: number) => RunFacts): Promise<void>;
   /** The days that are due for a listing, by the rules: `<source> <day>`. */
   due(today: Day): ReadonlySet<string>;
+  /** Unsettled days that Stripe will not list much longer, in order: `<source> <day>`. */
+  nearRetention(today: Day): readonly string[];
   /** After a run of all days in which nothing failed: what was open when it began is archived, what was due is listed. */
   checkClosed(run: RunFacts, before: BeforeRun): void;
 }
@@ -471,6 +473,12 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     open,
     figures,
     due,
+    nearRetention(today) {
+      const days = [...sources].flatMap(([name, { days: known }]) =>
+        [...known].flatMap(([day, { verdict }]) => (isNearRetention(day, verdict, today) ? [`${name} ${day}`] : [])),
+      );
+      return days.sort();
+    },
     get manifests() {
       return head?.number ?? 0;
     },

@@ -42,3 +42,9 @@ export function isDueByRules(
   if (before.verdict !== 'complete') return listedAge < age;
   return [7, 28].some((recheck) => age >= recheck && listedAge < recheck);
 }
+
+/** Whether a day is warned of: not settled, and Stripe lists it whole for five days more at most. */
+export function isNearRetention(day: Day, verdict: Verdict, today: Day): boolean {
+  const age = ageOf(day, today);
+  return (verdict === 'provisional' || verdict === 'incomplete') && age >= 24 && age <= 29;
+}

@@ -207,7 +207,7 @@ export function openTraffic(random: Random, busiest: number): Traffic {
       const claimsTime = !random.chance(0.15);
       for (const receivedMs of receipts(claimedMs)) {
         // A sender that repeats may claim the time of the repeat.
-        const moved = random.chance(0.05) ? random.between(0, receivedMs - claimedMs + 1) : 0;
+        const moved = random.chance(0.25) ? random.between(0, receivedMs - claimedMs + 1) : 0;
         const time = new Date(claimedMs + moved).toISOString();
         const receivedAt = new Date(receivedMs).toISOString();
         const element = { app: 'billing', id, value: random.chance(0.05) ? random.between(1, 5) : 1, eventTime: time };
