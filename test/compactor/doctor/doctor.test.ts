@@ -113,7 +113,7 @@ test('a key file that anybody can read is a warning, and so are recipients that 
   assert.equal(code, 0);
 });
 
-test("a port that another program holds is a problem; serve's own is not", async () => {
+test("a port that another program holds is a problem; serve's own is not", async (t) => {
   const answers: Record<string, [number, string]> = {
     '/jobs': [403, '{"code":"job_secret_refused"}'],
     '/metrics': [200, 'daybook_compactor_running 0'],
@@ -123,6 +123,7 @@ test("a port that another program holds is a problem; serve's own is not", async
     response.writeHead(status).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
   const port = String((server.address() as AddressInfo).port);
   const own = await patient.doctor({ COMPACTOR_PORT: port });
   assert.ok(own.findings.some(({ message }) => message === 'serve answers on its port'));
@@ -136,5 +137,4 @@ test("a port that another program holds is a problem; serve's own is not", async
     `problem listeners: another program holds port ${port} (COMPACTOR_PORT)`,
   ]);
   assert.deepEqual([own.code, other.code], [0, 2]);
-  server.close();
 });
