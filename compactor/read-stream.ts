@@ -65,16 +65,12 @@ export async function readStream(
   const known = ledger?.id === snapshot.id ? ledger.partitions : {};
   const partitions = new Map<string, PartitionReading>();
   const holes: Hole[] = [];
-  const recreated: string[] = [];
+  const recreated = await partitionsMadeAnew(stream, snapshot, known);
   const latestDay = addDays(today, 1);
   let records = 0;
 
   for (const partition of snapshot.partitions.keys()) {
-    let position = known[partition];
-    if (position !== undefined && (await isRecreated(stream, snapshot, partition, position))) {
-      recreated.push(partition);
-      position = undefined;
-    }
+    const position = recreated.has(partition) ? undefined : known[partition];
     const reading: PartitionReading = {
       from: position === undefined ? undefined : BigInt(position.next),
       doneBefore: (position?.done ?? []).map(([from, to]) => [BigInt(from), BigInt(to)] as const),
@@ -104,7 +100,7 @@ export async function readStream(
       stager.progress(records);
     }
   }
-  return { id: snapshot.id, partitions, holes, recreated };
+  return { id: snapshot.id, partitions, holes, recreated: [...recreated] };
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
@@ -223,19 +219,42 @@ function skipper(done: readonly CursorRange[]): (entry: StreamEntry) => boolean 
   };
 }
 
-/** Kafka keeps a topic's name when it is deleted and made anew (design.md, Archive layout). */
+/**
+ * The partitions that are not those which the ledger knows. Of some nothing can be told. But a topic is made anew as a whole:
+ * where one of its partitions proves it, those are read from their beginning too, for ids dedupe.
+ */
+async function partitionsMadeAnew(
+  stream: EventStreamReader,
+  snapshot: StreamSnapshot,
+  known: StreamPosition['partitions'],
+): Promise<Set<string>> {
+  const anew: string[] = [];
+  const untold: string[] = [];
+  for (const partition of snapshot.partitions.keys()) {
+    const position = known[partition];
+    const isAnew = position === undefined ? false : await isRecreated(stream, snapshot, partition, position);
+    if (isAnew === true) anew.push(partition);
+    if (isAnew === undefined) untold.push(partition);
+  }
+  return new Set(anew.length === 0 ? [] : [...anew, ...untold]);
+}
+
+/**
+ * Kafka keeps a topic's name when it is deleted and made anew (design.md, Archive layout). Undefined where the record
+ * before `next` is gone, or was gone when the ledger was to keep its hash.
+ */
 export async function isRecreated(
   stream: EventStreamReader,
   snapshot: StreamSnapshot,
   partition: string,
   position: { next: string; last: string | null },
-): Promise<boolean> {
+): Promise<boolean | undefined> {
   const next = BigInt(position.next);
   const end = snapshot.partitions.get(partition)?.end;
   if (end !== undefined && end < next) return true;
-  if (position.last === null) return false;
+  if (position.last === null) return undefined;
   const value = await stream.recordBefore(partition, next);
-  return value !== undefined && hash16(value) !== position.last;
+  return value === undefined ? undefined : hash16(value) !== position.last;
 }
 
 /**

@@ -69,6 +69,19 @@ describe('a stream made anew under its old name', () => {
     });
   }
 
+  test('is read from its beginning in those of its partitions too of which nothing can be told', async () => {
+    put(1, once(day, 3, 'lost'));
+    stream.partitions[1]!.start = 7;
+    assert.deepEqual(codesOf(await night()), ['stream_hole']);
+    makeAnew(0);
+    makeAnew(1);
+    put(0, once(day, 1, 'c'));
+    put(1, once(day, 9, 'd'));
+    assert.deepEqual(codesOf(await night()), ['stream_recreated', 'stream_recreated']);
+    const ids = [...idsOf(day, 6, 'a'), ...idsOf(day, 4, 'b'), ...idsOf(day, 1, 'c'), ...idsOf(day, 9, 'd')];
+    await assertBooks(books, { platform: { ids } });
+  });
+
   test('with the records that it had gives late deliveries, no event twice', async () => {
     makeAnew(0);
     put(0, [...once(day, 6, 'a').toReversed(), ...once(day, 1, 'new')]);
