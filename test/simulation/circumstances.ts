@@ -51,9 +51,19 @@ export function drawCircumstances(random: Random, nights: number): Circumstances
 }
 
 /** What goes wrong in a run, and when. */
-export function planOf(name: string, night: Random, misfortune: number): RunPlan {
+export function planOf(
+  name: string,
+  night: Random,
+  { misfortune, isStreamNew }: { readonly misfortune: number; readonly isStreamNew: boolean },
+): RunPlan {
   const isFaulty = night.chance(0.3 * misfortune);
-  const dies = night.chance(0.2 * misfortune) ? deathOf(night) : undefined;
+  // Positions of a stream that is no more are taken back first, so more than one commit may be the last.
+  const commits = isStreamNew && night.chance(0.5);
+  const dies = commits
+    ? { at: 'commit', call: night.between(1, 3), after: night.chance(0.5) }
+    : night.chance(0.2 * misfortune)
+      ? deathOf(night)
+      : undefined;
   return {
     name,
     faultRate: isFaulty ? night.pick([0.003, 0.01, 0.05]) : 0,

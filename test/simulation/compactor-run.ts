@@ -5,7 +5,7 @@ import { compact } from '../../compactor/compact.ts';
 import type { Night, NightReport } from '../../compactor/night.ts';
 import { openStaging } from '../../compactor/staging.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import type { ObjectStore } from '../../shared/store/store.ts';
+import type { ObjectBody, ObjectStore } from '../../shared/store/store.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
 import type { AppendRecord, EventStreamReader } from '../../shared/stream/stream.ts';
 import type { Random } from './random.ts';
@@ -111,15 +111,28 @@ export async function runCompactor(
     if (fault === 'after') throw error();
   }
 
+  /** As `once`, but that a store may also call whole what is not. */
+  async function createObject(key: string, body: ObjectBody): Promise<'created' | 'exists'> {
+    const fault = await step('create', key);
+    if (fault === 'before') throw storeError();
+    const isShort = fault === 'after' && !isDead && random.of(`short ${key}`).chance(0.3);
+    const result = await store.create(key, isShort ? shortened(body) : body);
+    if (fault === 'after' && !isShort) throw storeError();
+    if (isShort) surroundings.fault('create leaves the end away');
+    return result;
+  }
+
   const { store, stream, recoveredTo } = night;
   const failingStore: ObjectStore = {
     location: store.location,
-    create: (key, body) =>
-      once(key.startsWith('manifests/') ? 'manifest' : 'create', key, async () => {
+    async create(key, body) {
+      if (!key.startsWith('manifests/')) return createObject(key, body);
+      return once('manifest', key, async () => {
         const result = await store.create(key, body);
-        if (result === 'created' && key.startsWith('manifests/')) surroundings.created(key);
+        if (result === 'created') surroundings.created(key);
         return result;
-      }),
+      });
+    },
     head: (key) => once('head', key, () => store.head(key)),
     read: (key, range) => each('read', key, () => store.read(key, range)),
     list: (prefix) => each('list', prefix, () => store.list(prefix)),
@@ -189,3 +202,14 @@ export async function runCompactor(
 const silent = pino({ level: 'silent' });
 const storeError = () => new DaybookError('store_unavailable', { detail: 'simulated' });
 const streamError = () => new DaybookError('stream_unavailable', { detail: 'simulated' });
+
+function shortened(body: ObjectBody): ObjectBody {
+  return {
+    bytes: body.bytes,
+    async *open() {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of body.open()) chunks.push(chunk);
+      yield Buffer.concat(chunks).subarray(0, -1);
+    },
+  };
+}

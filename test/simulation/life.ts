@@ -113,6 +113,8 @@ async function nightsOf(
   let records = 0;
   let runCount = 0;
   let ended = false;
+  /** Made anew since the last run. */
+  let isStreamNew = false;
 
   const noteFault = (kind: string) => faults.set(kind, (faults.get(kind) ?? 0) + 1);
 
@@ -252,10 +254,18 @@ async function nightsOf(
     return { outcome, facts, stripeFaults };
   }
 
+  const published = new Set<string>();
   const recoveredTo: NonNullable<Night['recoveredTo']> = {
     maxValueBytes: undefined,
-    async append(published) {
-      for (const record of published) append(sentRecord(record), nowMs);
+    async append(records) {
+      for (const record of records) {
+        const sent = sentRecord(record);
+        assert.equal(sent.via, 'list');
+        const event = `${sent.source} ${sent.id}`;
+        assert.ok(!published.has(event), `${event} is published once`);
+        published.add(event);
+        append(sent, nowMs);
+      }
     },
   };
 
@@ -265,6 +275,7 @@ async function nightsOf(
       assert.ok(facts !== undefined, `manifest ${number} was written by a run`);
       return facts;
     });
+    for (const event of published) assert.ok(model.recovered.has(event), `${event} was published, so it was recovered`);
   }
 
   /** A report says what its manifest says, and names what failed. */
@@ -353,30 +364,38 @@ async function nightsOf(
     rmSync(temporaryDirectory, { recursive: true });
   }
 
-  /** What happens to the stream and the archive beside the runs. */
+  /** What happens beside the runs until they begin. */
   function happen(night: Random): void {
+    if (night.chance(0.012 * circumstances.misfortune)) makeStreamAnew(night);
+    arrive(nowMs);
+    // Who makes a stream anew may fill it with what the archive has.
+    if (isStreamNew && night.chance(0.7)) restore(night, night.between(1, 200));
     model.agedOut(stream.drop(nowMs - circumstances.retainMs, circumstances.keepsUncommitted));
-    if (night.chance(0.006 * circumstances.misfortune)) {
-      noteFault('stream made anew');
-      model.goneWithStream(stream.recreate(night.chance(0.5)));
-    }
     if (night.chance(0.01)) stream.addPartition();
-    if (night.chance(0.1)) restore(night);
+    if (night.chance(0.1)) restore(night, 1);
   }
 
-  function restore(night: Random): void {
+  function makeStreamAnew(night: Random): void {
+    noteFault('stream made anew');
+    model.goneWithStream(stream.recreate(night.chance(0.5) && model.tellsStream));
+    isStreamNew = true;
+  }
+
+  function restore(night: Random, count: number): void {
     const receivedAt = new Date(nowMs - minuteMs).toISOString();
     for (const [source, { lines }] of model.sources) {
       if (lines.size === 0) continue;
-      const line = night.pick([...lines.values()]);
-      const record = republishedRecord(line, { source, via: 'restore', receivedAt });
-      if (record !== undefined) append(sentRecord(record), nowMs - minuteMs);
+      for (const line of night.shuffled([...lines.values()]).slice(0, count)) {
+        const record = republishedRecord(line, { source, via: 'restore', receivedAt });
+        if (record !== undefined) append(sentRecord(record), nowMs - minuteMs);
+      }
     }
   }
 
   async function nightOf(night: Random, name: string): Promise<void> {
     const { misfortune } = circumstances;
-    const plan: RunPlan = ended ? { name, faultRate: 0 } : planOf(name, night, misfortune);
+    const plan: RunPlan = ended ? { name, faultRate: 0 } : planOf(name, night, { misfortune, isStreamNew });
+    isStreamNew = false;
     const stripeFaultRate = !ended && night.chance(0.25 * misfortune) ? night.pick([0.05, 0.3, 0.9]) : 0;
     const isPartial = !ended && night.chance(0.08);
     const days = isPartial ? someDays(night) : undefined;
@@ -387,6 +406,7 @@ async function nightsOf(
     const standing = stream.records();
     const due = model.due(dayOf(nowMs));
     const left = staged(directory);
+    const recoveredBefore = model.recovered.size;
 
     const compare = isCompared && days === undefined && !force ? await runElsewhere(name, plan) : undefined;
     const rivals: Done[] = [];
@@ -406,6 +426,10 @@ async function nightsOf(
     });
     if (wentWell && days === undefined) model.checkClosed(facts, { stood, standing, due });
     if (wentWell) compare?.();
+    if (wentWell && publishes) {
+      for (const event of [...model.recovered].slice(recoveredBefore))
+        assert.ok(published.has(event), `${event} is published`);
+    }
     if (wentWell && days === undefined && (ended || night.chance(0.15))) await repeatOf(name);
     if (night.chance(0.03)) await checkLedgerBehind();
   }
@@ -441,12 +465,12 @@ async function nightsOf(
       one.mend();
       broken.splice(broken.indexOf(one), 1);
     }
-    arrive(nowMs);
     happen(night);
     await nightOf(night, `night ${position.night}`);
     // A second run on the same day mends what the first left, or has a fate of its own.
     if (!ended && night.chance(0.15)) {
       nowMs += night.between(1, 5) * minuteMs;
+      if (night.chance(0.1 * circumstances.misfortune)) makeStreamAnew(night);
       await nightOf(night.of('second'), `night ${position.night} second`);
     }
   }

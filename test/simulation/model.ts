@@ -72,6 +72,10 @@ export interface BeforeRun {
 export interface Model {
   readonly sources: ReadonlyMap<string, KnownSource>;
   readonly open: ReadonlySet<FollowedRecord>;
+  /** Events whose line came from Stripe's list alone, in the order of their archiving: `<source> <id>`. */
+  readonly recovered: ReadonlySet<string>;
+  /** Whether the ledger has of one of the stream's partitions what tells it from another of the same name. */
+  readonly tellsStream: boolean;
   readonly manifests: number;
   readonly figures: { events: number; evidence: number; holes: number; quarantined: number };
   follow(record: StandingRecord, numbering: Numbering): void;
@@ -96,6 +100,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
   const listed = new Map<string, Map<Day, ListedEvent[]>>();
   const byId = new Map<string, ListedEvent>();
   const named = openNamedObjects(identities);
+  const recovered = new Set<string>();
   const figures = { events: 0, evidence: 0, holes: 0, quarantined: 0 };
   let head: { number: number; sha256: string } | null = null;
   let position: StreamPosition | undefined;
@@ -301,6 +306,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     const firstDay = best.map((copy) => copy.day).sort()[0];
     const receipt = own.map(({ receivedAt }) => receivedAt).sort()[0]!;
     const lines = best.filter((copy) => isStripe || copy.day === firstDay).map((copy) => copy.line(receipt));
+    if (own.length === 0) recovered.add(`${name} ${id}`);
     if (deliveries.length === 0) {
       const inList = byId.get(`${name} ${id}`);
       if (inList !== undefined && inList.visibleFromMs <= run.endedMs) lines.push(canonicalJson(inList.text));
@@ -471,6 +477,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
   return {
     sources,
     open,
+    recovered,
     figures,
     due,
     nearRetention(today) {
@@ -478,6 +485,9 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
         [...known].flatMap(([day, { verdict }]) => (isNearRetention(day, verdict, today) ? [`${name} ${day}`] : [])),
       );
       return days.sort();
+    },
+    get tellsStream() {
+      return Object.values(position?.partitions ?? {}).some(({ last }) => last !== null);
     },
     get manifests() {
       return head?.number ?? 0;

@@ -17,6 +17,7 @@ export interface Sent {
   readonly receivedAt: string;
   /** The body as received. */
   readonly body: string;
+  readonly via: string;
   /** Whether somebody delivered it: published and restored records were not. */
   readonly isDelivered: boolean;
   /** The line of evidence that belongs to it. */
@@ -40,6 +41,7 @@ export function sentGarbage(key: string, value: Uint8Array): Sent {
     instantMs: Number.NaN,
     receivedAt: '',
     body: '',
+    via: '',
     isDelivered: false,
     evidence: '',
     line: () => '',
@@ -68,6 +70,7 @@ export function sentRecord({ key, value }: AppendRecord): Sent {
     instantMs,
     receivedAt: receivedat,
     body,
+    via,
     isDelivered: via === 'webhook' || via === 'events',
     evidence: JSON.stringify({ id, receivedat, via, scheme, keyid, signedheaders, path, body }),
     claimsTime: time !== undefined,

@@ -5,6 +5,12 @@ import type { Random } from './random.ts';
 /** Each request draws for itself whether it meets a fault, and which. */
 export function injectStripeFaults(fake: FakeStripe, random: Random, rate: number, met: (kind: string) => void): void {
   fake.faults.length = 0;
+  // A cursor may age out in any night, which is no failure.
+  fake.faults.push({
+    action: 'cursor aged out',
+    times: Number.POSITIVE_INFINITY,
+    when: ({ query }) => query.has('starting_after') && random.chance(0.15) && said(met, 'cursor aged out'),
+  });
   if (rate === 0) return;
   const refused = { status: 403, body: '{"error":{"type":"invalid_request_error"}}' };
   const revoked = { status: 401, body: '{"error":{"type":"authentication_error"}}' };
@@ -14,7 +20,6 @@ export function injectStripeFaults(fake: FakeStripe, random: Random, rate: numbe
     ['reset', 'reset before'],
     ['reset in body', 'reset in body'],
     ['half an answer', 'malformed'],
-    ['cursor aged out', 'cursor aged out'],
     ['access refused', refused],
     ['key refused', revoked],
   ];
@@ -31,10 +36,13 @@ export function injectStripeFaults(fake: FakeStripe, random: Random, rate: numbe
           drawn.set(request.number, isMet ? (storm ?? random.pick(actions)[0]) : undefined);
         }
         if (drawn.get(request.number) !== kind) return false;
-        if (kind === 'cursor aged out' && !request.query.has('starting_after')) return false;
-        met(`Stripe: ${kind}`);
-        return true;
+        return said(met, kind);
       },
     });
   }
+}
+
+function said(met: (kind: string) => void, kind: string): true {
+  met(`Stripe: ${kind}`);
+  return true;
 }
