@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /** daybook-compactor: closes the days, checks and shows the archive. */
 import { Command } from 'commander';
+import { keepHeapSmall } from '../shared/memory.ts';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { decryptCommand } from './decrypt.ts';
 import { doctorCommand } from './doctor/doctor.ts';
 import { endWithParent } from './jobs/job-process.ts';
 import { linkCommand } from './link.ts';
 import { listCommand } from './list-archive.ts';
-import { keepHeapSmall } from './memory.ts';
 import { pruneCommand } from './prune.ts';
 import { restoreCommand } from './restore.ts';
 import { runCommand } from './run.ts';

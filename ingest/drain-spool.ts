@@ -14,6 +14,7 @@
  * A record leaves the spool in two ways: the stream acknowledged it, or it will never take it (dead letter). Batches begin
  * small after a failure and double, so that a stream that is barely there is not filled with copies of large ones.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
@@ -38,27 +39,15 @@ export interface Door {
   readonly queue: Pick<GroupCommit, 'hold' | 'release'>;
 }
 
-export interface DrainLimits {
+const limits = {
   /** Of the first batch after a failure, and of the largest. Bytes in proportion. */
-  readonly firstBatchRecords: number;
-  readonly maxBatchRecords: number;
-  readonly maxBatchBytes: number;
-  readonly minPauseMs: number;
-  readonly maxPauseMs: number;
-  /** How often an idle drain looks for records that came otherwise: requeued, or another ingest's. */
-  readonly pollMs: number;
-  /** How long the door may be held while it changes over. */
-  readonly handOverMs: number;
-}
-
-export const defaultDrainLimits: DrainLimits = {
   firstBatchRecords: 16,
   maxBatchRecords: 1000,
   maxBatchBytes: 4 * 1024 * 1024,
   minPauseMs: 50,
   maxPauseMs: 1_000,
+  /** How often an idle drain looks for records that came otherwise: requeued, or another ingest's. */
   pollMs: 5_000,
-  handOverMs: 250,
 };
 
 export interface DrainOptions {
@@ -69,7 +58,8 @@ export interface DrainOptions {
   readonly appendLimitMs: number;
   readonly observer: Observer;
   readonly log: Logger;
-  readonly limits?: DrainLimits;
+  /** How long the door may be held while it changes over. */
+  readonly handOverMs: number;
 }
 
 export interface Drain {
@@ -86,7 +76,7 @@ export interface Drain {
 type Outcome = 'delivered' | 'caught_up' | 'empty' | 'hindered' | 'stream_failed' | 'spool_failed';
 
 export function startDrain(options: DrainOptions): Drain {
-  const { store, writer, door, appendLimitMs, observer, log, limits = defaultDrainLimits } = options;
+  const { store, writer, door, appendLimitMs, handOverMs, observer, log } = options;
   /** Acknowledged, but not known to have left the spool: never appended again by this process. */
   const uncommitted = new Set<bigint>();
   let batchRecords = limits.firstBatchRecords;
@@ -116,6 +106,8 @@ export function startDrain(options: DrainOptions): Drain {
 
   /** One batch from the spool to the stream. Never rejects. */
   async function step(): Promise<Outcome> {
+    // A file spool and the embedded stream answer at once: without this no request would get a turn until all is drained.
+    await turn();
     if (door.circuit() !== 'closed' && !(await streamAnswers())) return 'stream_failed';
     try {
       const maxBytes = Math.ceil((limits.maxBatchBytes * batchRecords) / limits.maxBatchRecords);
@@ -198,7 +190,7 @@ export function startDrain(options: DrainOptions): Drain {
       isHeld = false;
       door.queue.release();
     };
-    const timer = setTimeout(release, limits.handOverMs);
+    const timer = setTimeout(release, handOverMs);
     try {
       await door.queue.hold();
       let outcome: Outcome;

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { systemClock } from '../shared/clock.ts';
 import type { DaybookError } from '../shared/errors.ts';
 import { openLog } from '../shared/log.ts';
+import { keepHeapSmall } from '../shared/memory.ts';
 import { openMetricsListener } from '../shared/metrics.ts';
 import { notAvailable, runProgram } from '../shared/program.ts';
 import { openWriter } from '../shared/stream/open.ts';
@@ -66,6 +67,7 @@ async function runServe(): Promise<void> {
   await refused.promise;
 }
 
+keepHeapSmall();
 const program = new Command('daybook-ingest').description('Receives signed events and puts them on the stream.');
 program.command('serve', { isDefault: true }).description('receive events (default)').action(runServe);
 

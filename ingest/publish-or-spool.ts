@@ -3,7 +3,7 @@ import type { Clock } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { AppendRecord, EventStreamWriter } from '../shared/stream/stream.ts';
-import { type DrainLimits, startDrain } from './drain-spool.ts';
+import { startDrain } from './drain-spool.ts';
 import {
   defaultLimits,
   type GroupCommit,
@@ -43,7 +43,6 @@ export interface PublishingOptions {
   readonly observer: Observer;
   readonly log: Logger;
   readonly limits?: GroupCommitLimits;
-  readonly drainLimits?: DrainLimits;
 }
 
 export interface OpenPublishing extends Publishing {
@@ -65,6 +64,8 @@ const refusalMs = 10_000;
 const sizeLimitMs = 400;
 /** The least time that the drain gives an append or a probe. */
 const minAppendLimitMs = 1_000;
+/** How long the door may be held while it changes over to the stream. */
+const maxHandOverMs = 250;
 
 /**
  * Opens the door to stream and spool, and starts the drain. Records that a former run left go first: while there are any
@@ -143,7 +144,8 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
     appendLimitMs: Math.max(deadlineMs, minAppendLimitMs),
     observer,
     log,
-    ...(options.drainLimits === undefined ? {} : { limits: options.drainLimits }),
+    // Those who wait meanwhile have time left for what comes after it.
+    handOverMs: Math.min(maxHandOverMs, deadlineMs / 4),
   });
 
   function setCircuit(state: CircuitState, reason?: unknown): void {

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pino } from 'pino';
+import { noObserver } from '../../ingest/observer.ts';
+import { openPublishing, publishOrSpool } from '../../ingest/publish-or-spool.ts';
+import { systemClock } from '../../shared/clock.ts';
+import type { EventStreamWriter } from '../../shared/stream/stream.ts';
+import { memorySpool, until } from './ingest-under-test.ts';
+
+test('a sender is answered while a spool is drained that answers at once into a stream that does, too', async (t) => {
+  const store = await memorySpool();
+  const value = Buffer.from('left by a former run');
+  const left = Array.from({ length: 100_000 }, (_, number) => ({ key: `${number}`, value }));
+  await store.append(left);
+  let appended = 0;
+  const writer: EventStreamWriter = {
+    maxValueBytes: undefined,
+    async append(records) {
+      appended += records.length;
+    },
+    async probe() {},
+    async close() {},
+  };
+  const publishing = await openPublishing({
+    writer,
+    store,
+    deadlineMs: 5_000,
+    clock: systemClock,
+    observer: noObserver,
+    log: pino({ level: 'silent' }),
+  });
+  t.after(async () => {
+    await publishing.stop();
+    await publishing.finish(0, false);
+  });
+  await publishOrSpool([{ key: 'new', value: Buffer.from('new') }], publishing);
+  assert.notEqual((await store.size()).records, 0);
+  await until(async () => (await store.size()).records === 0);
+  assert.equal(appended, left.length + 1);
+});
