@@ -366,10 +366,10 @@ async function nightsOf(
 
   /** What happens beside the runs until they begin. */
   function happen(night: Random): void {
-    if (night.chance(0.012 * circumstances.misfortune)) makeStreamAnew(night);
+    if (night.chance(0.03 * circumstances.misfortune)) makeStreamAnew(night);
     arrive(nowMs);
     // Who makes a stream anew may fill it with what the archive has.
-    if (isStreamNew && night.chance(0.7)) restore(night, night.between(1, 200));
+    if (isStreamNew && night.chance(0.7)) restore(night, night.between(1, 80));
     model.agedOut(stream.drop(nowMs - circumstances.retainMs, circumstances.keepsUncommitted));
     if (night.chance(0.01)) stream.addPartition();
     if (night.chance(0.1)) restore(night, 1);
@@ -470,7 +470,7 @@ async function nightsOf(
     // A second run on the same day mends what the first left, or has a fate of its own.
     if (!ended && night.chance(0.15)) {
       nowMs += night.between(1, 5) * minuteMs;
-      if (night.chance(0.1 * circumstances.misfortune)) makeStreamAnew(night);
+      if (night.chance(0.2 * circumstances.misfortune)) makeStreamAnew(night);
       await nightOf(night.of('second'), `night ${position.night} second`);
     }
   }

@@ -120,7 +120,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
   /** Events that Stripe shows in the day, in the lists named. */
   function shown(source: string, day: Day, names: readonly string[], run: RunFacts): ListedEvent[] {
     return (listed.get(source)?.get(day) ?? []).filter(({ isThin, account, visibleFromMs, createdMs }) => {
-      const name = `${isThin ? 'v2' : 'v1'}${account === undefined ? '' : ` ${account}`}`;
+      const name = listName(isThin, account);
       const isKept = createdMs >= run.startedMs - 30 * 86_400_000;
       return names.includes(name) && visibleFromMs <= run.endedMs && isKept;
     });
@@ -474,6 +474,18 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     }
   }
 
+  /** Of a day that was listed nothing is lacking that any of the lists showed then, also where that list is a newer one. */
+  function checkAllListed(name: string, day: Day, { listedAt }: KnownDay): void {
+    if (listedAt === null) return;
+    for (const { id, isThin, account, visibleFromMs, brokenText } of listed.get(name)?.get(day) ?? []) {
+      const since = lists[name]?.[listName(isThin, account)];
+      if (since == null || brokenText !== undefined) continue;
+      const wasShown = visibleFromMs <= Math.max(Date.parse(listedAt), Date.parse(since));
+      if (wasShown)
+        assert.ok(sources.get(name)!.daysOf.has(id), `${id} of ${name} ${day} was listed, so it is archived`);
+    }
+  }
+
   return {
     sources,
     open,
@@ -568,10 +580,15 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
           assert.equal(known.verdict, verdict, `the verdict of ${name} ${day} is that of today`);
           const isListed = known.listedAt !== null && Date.parse(known.listedAt) >= run.startedMs;
           if (asked !== undefined && wasDue.has(`${name} ${day}`)) assert.ok(isListed, `${name} ${day} was due`);
+          if (asked !== undefined && ageOf(day, today) <= 29) checkAllListed(name, day, known);
         }
       }
     },
   };
+}
+
+function listName(isThin: boolean, account: string | undefined): string {
+  return `${isThin ? 'v2' : 'v1'}${account === undefined ? '' : ` ${account}`}`;
 }
 
 function isInside({ partition, position, numbering }: FollowedRecord, hole: Hole): boolean {

@@ -14,12 +14,22 @@ import { randomBytes } from 'node:crypto';
 import { describe, type TestContext, test } from 'node:test';
 import { type LifeReport, live } from './life.ts';
 
-/** Seeds that found a bug of the product: what it was. `nights` is how far a life has to go. */
-const keptSeeds: readonly { readonly seed: string; readonly nights: number; readonly found: string }[] = [];
+/**
+ * Seeds that find bugs which the simulation found in the product, in lives as short as it takes. What a seed draws changes
+ * with the simulation: whoever changes it puts the bug back in (the commit is named) and looks for a seed that finds it.
+ */
+const keptSeeds: readonly { readonly seed: string; readonly nights: number; readonly found: string }[] = [
+  { seed: 'kept8', nights: 20, found: 'late copies that claim several days kept and counted once a day (1afba3d)' },
+  {
+    seed: 'kept26',
+    nights: 20,
+    found: 'a day complete whose accounts were not all listed, once the key was gone (a1d641d)',
+  },
+];
 
 const nightsOfLife = 50;
 const { SEED, SIMULATION_NIGHTS } = process.env;
-const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 300 : nightsOfLife));
+const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 250 : nightsOfLife));
 
 function say(t: TestContext, seed: string, report: LifeReport): void {
   const { faults, ...figures } = report;
