@@ -3,18 +3,10 @@
 import { Command } from 'commander';
 import { keepHeapSmall } from '../shared/memory.ts';
 import { notAvailable, runProgram } from '../shared/program.ts';
-import { decryptCommand } from './decrypt.ts';
-import { doctorCommand } from './doctor/doctor.ts';
 import { endWithParent } from './jobs/job-process.ts';
-import { linkCommand } from './link.ts';
-import { listCommand } from './list-archive.ts';
-import { pruneCommand } from './prune.ts';
-import { restoreCommand } from './restore.ts';
-import { runCommand } from './run.ts';
-import { serveCommand } from './serve.ts';
-import { verifyCommand } from './verify.ts';
 
 keepHeapSmall();
+// Each command is loaded when it is run: what the others need is not small.
 const program = new Command('daybook-compactor').description(
   'Closes the books every night: reconciles, seals, proves.',
 );
@@ -26,13 +18,13 @@ program
   .option('--force', "ask Stripe's list again for days that are not due")
   .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
   .option('--json', 'print the report as one JSON document')
-  .action(runCommand);
+  .action(async (options) => (await import('./run.ts')).runCommand(options));
 
 program
   .command('list')
   .description('what is archived, by day')
   .option('--json', 'print one JSON document')
-  .action(listCommand);
+  .action(async (options) => (await import('./list-archive.ts')).listCommand(options));
 
 program
   .command('verify')
@@ -49,7 +41,7 @@ program
   .option('--resume <file>', 'go on where a verification with the same file was interrupted; it keeps its state there')
   .option('--strict', 'exit 3 for incomplete days too')
   .option('--json', 'print one JSON document')
-  .action(verifyCommand);
+  .action(async (options) => (await import('./verify.ts')).verifyCommand(options));
 
 program
   .command('decrypt')
@@ -60,7 +52,7 @@ program
   .option('--keep-gzip', 'leave what is packed packed')
   .option('--archive', 'read from the store of DAYBOOK_STORE')
   .option('--json', 'print one JSON document')
-  .action(decryptCommand);
+  .action(async (files, options) => (await import('./decrypt.ts')).decryptCommand(files, options));
 
 program
   .command('restore')
@@ -83,7 +75,7 @@ program
   .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
   .option('--dry-run', 'say what would be restored; opens nothing unless --identity is given and lines have to be read')
   .option('--json', 'print the summary as one JSON document')
-  .action(restoreCommand);
+  .action(async (options) => (await import('./restore.ts')).restoreCommand(options));
 
 program
   .command('prune')
@@ -92,12 +84,12 @@ program
   .option('--event-days <n>', 'events of days older than this, 31 at least (COMPACTOR_EVENT_DAYS)')
   .option('--apply', 'write the manifest that says so, then delete')
   .option('--json', 'print one JSON document')
-  .action(pruneCommand);
+  .action(async (options) => (await import('./prune.ts')).pruneCommand(options));
 
 program
   .command('serve')
   .description('the nightly schedule, job endpoints and metrics, until a signal comes')
-  .action(serveCommand);
+  .action(async () => (await import('./serve.ts')).serveCommand());
 
 program
   .command('link')
@@ -107,13 +99,13 @@ program
   .option('--day <day>', 'the UTC day')
   .option('--expires <duration>', 'how long they work: 90s, 15m, 12h, at most 7d', '1h')
   .option('--json', 'print one JSON document')
-  .action(linkCommand);
+  .action(async (keys, options) => (await import('./link.ts')).linkCommand(keys, options));
 
 program
   .command('doctor')
   .description('check the installation, and how Stripe delivers: what is wrong, and what to do')
   .option('--json', 'print one JSON document')
-  .action(doctorCommand);
+  .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
 
 for (const [name, description] of [
   ['drill', 'rehearse a restore'],

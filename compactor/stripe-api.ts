@@ -1,19 +1,6 @@
-/**
- * Single requests to Stripe's API, through the request layer of the `stripe` package (authentication, headers, pinned
- * version) but with a connection of our own, because the package (23.x)
- * - parses every answer, which loses 1.10, -0 and long integers: here the raw text comes out;
- * - repeats a closed connection once by itself, whatever `maxNetworkRetries` says: here the caller alone repeats;
- * - leaves the body of a repeated answer unread, and its socket holds the process: here every body is read to its end,
- *   or its socket is gone, and `close` ends what is left.
- */
-import { isUtf8 } from 'node:buffer';
-import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { Stripe } from 'stripe';
-import { DaybookError, messageOf } from '../shared/errors.ts';
-
-/** Far above any page of 100 events (50 KB have been seen of one), far below what would hurt. */
-const maxAnswerBytes = 64 * 1024 * 1024;
+/** Single requests to Stripe's API, by stripe-connection.ts. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { DaybookError } from '../shared/errors.ts';
 
 export interface StripeAnswer {
   readonly status: number;
@@ -32,86 +19,31 @@ export interface StripeRequests {
   close(): void;
 }
 
-export function openStripeRequests(options: { apiKey: string; base: URL; timeoutMs: number }): StripeRequests {
-  const { apiKey, base, timeoutMs } = options;
+export interface StripeConnection {
+  readonly apiKey: string;
+  readonly base: URL;
+  /** Of a whole exchange. */
+  readonly timeoutMs: number;
+}
+
+export function openStripeRequests(connection: StripeConnection): StripeRequests {
   // Anything else would fail inside the header code, as if Stripe could not be reached.
-  if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+  if (!/^[\x21-\x7e]+$/.test(connection.apiKey)) {
     throw new DaybookError('stripe_key_refused', { detail: 'The API key is empty or has characters that no key has' });
   }
-  const secure = base.protocol === 'https:';
-  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const request = secure ? httpsRequest : httpRequest;
-
-  const connection: Stripe.HttpClient = {
-    getClientName: () => 'node',
-    makeRequest(host, port, path, method, headers, body, _protocol, timeout) {
-      return new Promise((resolve, reject) => {
-        const sent = request({ host, port, path, method, agent, headers: { ...headers } as NodeJS.Dict<string> });
-        let failure: Error | undefined;
-        // Without a `code`, by which the package would know a closed connection and repeat the request.
-        const fail = (cause: unknown) => reject(failure ?? new Error(messageOf(cause), { cause }));
-        // Of the whole exchange, not of a silence: a byte now and then would keep a request alive for ever.
-        const timer = setTimeout(() => {
-          failure = new Error(`no whole answer within ${timeout} ms`);
-          sent.destroy(failure);
-        }, timeout);
-        sent.once('close', () => clearTimeout(timer));
-        sent.on('error', fail);
-        sent.once('response', (response) => {
-          readWhole(response).then((answer) => resolve(new WholeAnswer(answer)), fail);
-        });
-        sent.end(body);
-      });
-    },
-  };
-  const stripe = new Stripe(apiKey, {
-    host: base.hostname.replace(/^\[|\]$/g, ''),
-    port: base.port === '' ? (secure ? 443 : 80) : base.port,
-    protocol: secure ? 'https' : 'http',
-    httpClient: connection,
-    timeout: timeoutMs,
-    maxNetworkRetries: 0,
-    telemetry: false,
-  });
-
+  let connected: StripeRequests | undefined;
+  let isClosed = false;
   return {
     async get(path, account) {
-      // The v2 API knows an account by its context alone; v1 has known Stripe-Account for longer.
-      const scope = path.startsWith('/v2/') ? { stripeContext: account } : { stripeAccount: account };
-      const options = account === undefined ? {} : scope;
-      return (await stripe.rawRequest('GET', path, undefined, options)) as StripeAnswer;
+      // The package is large: a night that asks nothing need not load it.
+      const { connectStripe } = await import('./stripe-connection.ts');
+      if (isClosed) throw new Error('the connection to Stripe is closed');
+      connected ??= connectStripe(connection);
+      return connected.get(path, account);
     },
-    close: () => agent.destroy(),
+    close() {
+      isClosed = true;
+      connected?.close();
+    },
   };
-}
-
-/** What the package takes for a response: one whose "JSON" is the answer as it came, of whatever status. */
-class WholeAnswer extends Stripe.HttpClientResponse {
-  readonly #answer: StripeAnswer;
-
-  constructor(answer: StripeAnswer) {
-    super(answer.status, {}); // no headers: the package would print Stripe-Notice as a process warning
-    this.#answer = answer;
-  }
-
-  override toJSON(): Promise<StripeAnswer> {
-    return Promise.resolve(this.#answer);
-  }
-
-  override getRawResponse(): object {
-    return {};
-  }
-}
-
-async function readWhole(response: IncomingMessage): Promise<StripeAnswer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxAnswerBytes) break; // leaving the loop ends the connection
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks);
-  const text = bytes <= maxAnswerBytes && isUtf8(body) ? body.toString('utf8') : undefined;
-  return { status: response.statusCode ?? 0, headers: response.headers, text };
 }
