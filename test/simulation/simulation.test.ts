@@ -27,9 +27,9 @@ const keptSeeds: readonly { readonly seed: string; readonly nights: number; read
   },
 ];
 
-const nightsOfLife = 50;
+const nightsOfLife = 60;
 const { SEED, SIMULATION_NIGHTS } = process.env;
-const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 250 : nightsOfLife));
+const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 300 : nightsOfLife));
 
 function say(t: TestContext, seed: string, report: LifeReport): void {
   const { faults, ...figures } = report;
