@@ -168,6 +168,10 @@ const transientCodes = new Map([
 ]);
 const damageCodes = new Set([11, 26]);
 
+export function isDiskFull(error: unknown): boolean {
+  return (error as { errcode?: unknown }).errcode === 13;
+}
+
 /** What a failure of SQLite or of the file system means for the stream's user. */
 export function streamErrorOf(error: unknown): DaybookError {
   if (error instanceof DaybookError) return error;

@@ -10,12 +10,14 @@ import { DaybookError } from '../errors.ts';
 import { AppendError } from './append-error.ts';
 import {
   inTransaction,
+  isDiskFull,
   openStreamFile,
   readerBusyTimeoutMs,
   type StreamFile,
   streamErrorOf,
   writerBusyTimeoutMs,
 } from './embedded-file.ts';
+import { openRoomCheck } from './embedded-room.ts';
 import type { AppendRecord, Cursor, EventStreamReader, EventStreamWriter, StreamBatch, StreamEntry } from './stream.ts';
 
 const batchRows = 1_000;
@@ -45,6 +47,7 @@ export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWrit
   const file = await openStreamFile(directory, writerBusyTimeoutMs, partitions);
   const { database } = file;
   const append = prepareOn(file, prepareAppend);
+  const room = openRoomCheck(directory);
   return {
     maxValueBytes: undefined,
     async append(records) {
@@ -52,15 +55,18 @@ export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWrit
       try {
         refuseReplaced(file);
         inTransaction(database, () => append(records));
+        room.found();
         // Dies here: all of them are in the stream, nobody was told; the sender repeats and the compactor dedupes.
         // Before COMMIT, or within it before its fsync: all of them or none are.
       } catch (error) {
+        if (isDiskFull(error)) room.lacked(records.reduce((sum, { value }) => sum + value.byteLength, 0));
         throw appendErrorOf(streamErrorOf(error), records.length);
       }
     },
     async probe() {
       try {
         refuseReplaced(file);
+        room.check();
         inTransaction(database, () => undefined);
       } catch (error) {
         throw streamErrorOf(error);

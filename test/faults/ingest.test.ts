@@ -1,6 +1,6 @@
 /** The one durable step of ingest, the append, fails both ways; and the process dies at any moment. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -8,6 +8,7 @@ import { openEmbeddedWriter } from '../../shared/stream/embedded.ts';
 import { readRecords, startIngestProcess } from '../ingest/ingest-process.ts';
 import { post, startIngest, stripeEvent, stripeHeaders, stripeSecret } from '../ingest/ingest-under-test.ts';
 import { type Fault, faultyWriter } from './faulty.ts';
+import { runOnSmallDisk } from './small-disk.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'daybook-ingest-faults-'));
 after(() => rm(directory, { recursive: true }));
@@ -108,4 +109,10 @@ test('kill -9 under load: every id that was answered 2xx is in the stream file',
     acknowledged.filter((id) => !stored.has(id)),
     [],
   );
+});
+
+test('stream and spool on a disk that is full: not ready, 503 at once, and 2xx as soon as there is room', async (t) => {
+  const disk = join(directory, 'small-disk');
+  await mkdir(disk);
+  await runOnSmallDisk(t, 'ingest-disk-full.ts', disk);
 });

@@ -6,6 +6,7 @@ import { openSpool } from '../../ingest/spool/open-spool.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { capturedLog } from '../captured-log.ts';
 import { rejectsWith } from '../contract/backing-store.ts';
+import { fillDisk } from './small-disk.ts';
 
 const dataDirectory = process.argv[2]!;
 const ballast = join(dataDirectory, 'ballast');
@@ -13,22 +14,6 @@ const plenty = { maxRecords: 10_000, maxBytes: 64 * 1024 * 1024 };
 const { log, lines } = capturedLog();
 
 const open = () => openSpool({ type: 'file' }, { dataDirectory, clock: systemClock, log, use: 'drain' });
-
-function fillDisk(): void {
-  const file = fs.openSync(ballast, 'a');
-  try {
-    for (let bytes = 65_536; bytes > 0; ) {
-      try {
-        bytes = fs.writeSync(file, Buffer.alloc(bytes)) < bytes ? bytes >> 1 : bytes;
-      } catch (error) {
-        assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
-        bytes >>= 1;
-      }
-    }
-  } finally {
-    fs.closeSync(file);
-  }
-}
 
 const batchOf = (batch: number) =>
   Array.from({ length: 20 }, (_, n) => ({
@@ -71,7 +56,7 @@ assert.equal((await store.size()).records, 200);
 await (await store.peek(plenty)).commit();
 
 // Another file fills it.
-fillDisk();
+fillDisk(ballast);
 for (let call = 0; ; call++) {
   const outcome = await store.append(batchOf(call)).catch((error) => error);
   if (outcome === undefined) continue;
@@ -89,7 +74,7 @@ await store.close();
 fs.rmSync(join(dataDirectory, 'spool'), { recursive: true });
 fs.mkdirSync(join(dataDirectory, 'spool'), { mode: 0o700 });
 fs.writeFileSync(join(dataDirectory, 'spool', 'drain.lock'), '', { mode: 0o600 });
-fillDisk();
+fillDisk(ballast);
 assert.equal(lines.length, 0);
 store = await open();
 assert.equal(lines.at(-1)?.code, 'spool_full');

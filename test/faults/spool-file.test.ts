@@ -1,7 +1,6 @@
 /** The file spool's durable steps fail before their effect and after it, its process is killed, its disk is full. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +12,7 @@ import { systemClock } from '../../shared/clock.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
 import { capturedLog } from '../captured-log.ts';
 import { killAfter, lettersOf, numbered, rejectsWith, textsOf } from '../contract/backing-store.ts';
-import { requireCommand } from '../require-service.ts';
+import { runOnSmallDisk } from './small-disk.ts';
 
 const plenty = { maxRecords: 1_000, maxBytes: 64 * 1024 * 1024 };
 const worker = join(import.meta.dirname, '..', 'ingest', 'spool', 'appender.ts');
@@ -243,25 +242,6 @@ test('a start that died after the new file was made puts the damaged one aside',
 });
 
 test('a disk that fills up is a full spool: nothing is half there, and it takes records again when there is room', async (t) => {
-  if (!requireCommand(t, 'unshare')) return;
   const { dataDirectory } = await spoolOf(t);
-  const program = join(import.meta.dirname, 'spool-disk-full.ts');
-  const script = 'mount -t tmpfs -o size=48m none "$1" && exec "$2" "$3" "$1"';
-  const child = spawn('unshare', ['-rm', 'sh', '-c', script, 'sh', dataDirectory, process.execPath, program], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk) => {
-      output += chunk;
-    });
-  }
-  const [code] = await once(child, 'close');
-  if (
-    /unshare failed|unshare: .*(?:not permitted|denied)|mount: .*denied/i.test(output) &&
-    process.env.REQUIRE_SERVICES !== '1'
-  ) {
-    return t.skip('may not mount a small disk here');
-  }
-  assert.equal(code, 0, output);
+  await runOnSmallDisk(t, 'spool-disk-full.ts', dataDirectory);
 });
