@@ -1,5 +1,6 @@
 /** What a run says of each day of a source: its facts, verdict and counts. */
 import type { Day } from '../shared/clock.ts';
+import { isEventId } from '../shared/envelope.ts';
 import type { Closing, SourceListing } from './close-source.ts';
 import type { DayOutput } from './day-output.ts';
 import type { DayCounts, DayEntry, Verdict } from './manifest.ts';
@@ -37,12 +38,15 @@ export function entriesOf(
     // Where the accounts could not be asked for, what was said of the day's stays.
     const listed = listedAccounts === 'unknown' ? new Set(wasUnreconciled ? [] : accounts) : listedAccounts;
     const isListedNow = listed !== undefined && accounts.every((account) => listed.has(account));
-    const lacking = [...(listedAt === undefined ? (before?.missing ?? []) : []), ...(listing?.missing.get(day) ?? [])];
+    const lackingNow = listing?.missing.get(day) ?? [];
+    // Once known it stays known until it is archived, also where a later list names it no more. What came without a
+    // proper id can never be told to be archived: of that the newest list decides.
+    const known = (before?.missing ?? []).filter((id) => listedAt === undefined || isEventId(id));
     const facts = {
       // A listing from before an account of the day was listed is no proof of what that account sent.
       listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
       accounts,
-      missing: [...new Set(lacking)].filter((id) => !found.has(id)).sort(),
+      missing: [...new Set([...known, ...lackingNow])].filter((id) => !found.has(id)).sort(),
       generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
     };
     // Once the key is gone nobody can tell whose lists were asked: of a day with accounts what was said of them stays.
@@ -63,7 +67,12 @@ export function entriesOf(
       lateDeliveries: objects?.lateDeliveries ?? [],
       verdict,
       ...facts,
-      counts: countsOf(before?.counts ?? noCounts, output, listedAt !== undefined, counted, day),
+      counts: countsOf(before?.counts ?? noCounts, output, {
+        isListed: listedAt !== undefined,
+        // What could not be had is in Stripe's list all the same.
+        listed: (counted.listed.get(day) ?? 0) + new Set(lackingNow).size,
+        own: counted.own.get(day) ?? 0,
+      }),
     });
   }
   return entries;
@@ -81,9 +90,7 @@ function failuresOf(before: readonly GenerationFailure[], now: readonly Generati
 function countsOf(
   before: DayCounts,
   output: DayOutput | undefined,
-  isListed: boolean,
-  counted: ListCounts,
-  day: Day,
+  { isListed, listed, own }: { readonly isListed: boolean; readonly listed: number; readonly own: number },
 ): DayCounts {
   const delivered = before.delivered + (output?.delivered ?? 0);
   const recovered = before.recovered + (output?.recovered ?? 0);
@@ -91,8 +98,8 @@ function countsOf(
   return {
     delivered,
     recovered,
-    listed: isListed ? (counted.listed.get(day) ?? 0) : before.listed,
-    notListed: isListed ? delivered + recovered - (counted.own.get(day) ?? 0) : notListed,
+    listed: isListed ? listed : before.listed,
+    notListed: isListed ? delivered + recovered - own : notListed,
     differing: before.differing + (output?.differing ?? 0),
     duplicates: before.duplicates + (output?.deliveryLines ?? 0) - (output?.delivered ?? 0),
   };

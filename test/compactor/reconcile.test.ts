@@ -240,11 +240,16 @@ describe('when Stripe does not answer', () => {
     const deep = event.text.replace('"data": {', `"data": {"deep":${'['.repeat(300)}${']'.repeat(300)},`);
     stripe.add(deep);
     const { entry } = await nightOf('2026-11-21', yesterday);
-    assert.equal(entry?.verdict, 'incomplete');
+    assert.deepEqual([entry?.verdict, entry?.counts.listed, entry?.counts.recovered], ['incomplete', 1, 0]);
     assert.deepEqual((await books.manifest(1)).sources.platform![yesterday]!.missing, [event.id]);
     stripe.remove(event.id);
+    const unnamed = await nightOf('2026-11-22', yesterday);
+    assert.equal(unnamed.entry?.verdict, 'incomplete', 'a list that names it no more does not have it');
+    assert.deepEqual((await books.manifest(2)).sources.platform![yesterday]!.missing, [event.id]);
     stripe.add(event.text);
-    assert.equal((await nightOf('2026-11-22', yesterday)).entry?.verdict, 'provisional');
+    const { entry: next } = await nightOf('2026-11-23', yesterday);
+    assert.deepEqual([next?.verdict, next?.counts.recovered], ['complete', 1]);
+    assert.deepEqual((await books.manifest(3)).sources.platform![yesterday]!.missing, []);
   });
 
   test('a listed event without a time of its own is known, missing, and stops nothing', async () => {

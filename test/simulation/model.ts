@@ -395,7 +395,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     }
     if (hand !== undefined) {
       const stuck = hand.filter((event) => isBroken(event, run)).map(({ id }) => id);
-      const lacking = [...(listedNow ? [] : known.missing), ...stuck].filter((id) => !source.daysOf.has(id));
+      const lacking = [...known.missing, ...stuck].filter((id) => !source.daysOf.has(id));
       assert.deepEqual(entry.missing, [...new Set(lacking)].sort(), `what ${what} lacks`);
     }
     const notices = [...known.ids].filter((id) => byId.get(`${name} ${id}`)?.isNotice === true).sort();
@@ -422,7 +422,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     const expected: DayCounts = {
       delivered: counts.delivered + brought.length,
       recovered: counts.recovered + ids.length - brought.length,
-      listed: listedNow ? usable!.length : counts.listed,
+      listed: listedNow ? hand!.length : counts.listed,
       notListed: hand === undefined ? entry.counts.notListed : notListed,
       differing: hand === undefined ? entry.counts.differing : counts.differing + differing(ofDay, usable!),
       duplicates: counts.duplicates + evidence.get(day)!.length - brought.length,
