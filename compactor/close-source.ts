@@ -206,6 +206,7 @@ async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Source
   const unknown = lists.some(({ name }) => (closing.lists[name] ?? null) === null);
   if (due.size === 0 && (passed.length === 0 || !unknown)) return { lists: known, accounts };
   let events = 0;
+  night.progress(`listing ${closing.name}`, events);
   const listing = await listDays(api, lists, { due: [...due], passed }, closing.lists, night.clock, (event, body) => {
     const day = dayOf(event.createdMs);
     const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs: event.createdMs });
@@ -274,6 +275,7 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
   const listed = new Map<Day, number>();
   const own = new Map<Day, number>();
   let events = 0;
+  night.progress(`closing ${closing.name}`, events);
   for (const event of decideEvents(staged.copies, hits, night.stagingDirectory)) {
     const { target } = event;
     for (const day of event.listedIn) {

@@ -164,7 +164,7 @@ export async function oldestUnarchivedDay(
 function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days }: ArchiveList): string {
   const head = [
     ...['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'],
-    ...['bytes', 'sealed', 'archived at', 'manifest', 'its SHA-256', 'pruned'],
+    ...['bytes', 'sealed', 'first archived', 'newest manifest', 'its SHA-256', 'pruned'],
   ];
   const rows = days.map(({ day, source, verdict, events, counts, parts, bytes, archivedAt, manifest, pruned }) => [
     ...[day, source, verdict, events, counts.delivered, counts.recovered, counts.listed, counts.duplicates],

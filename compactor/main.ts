@@ -74,7 +74,7 @@ program
   .option('-o, --output <file>', 'write them to this file, which must not be there; - or nothing: to stdout')
   .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
   .option('--dry-run', 'say what would be restored; opens nothing unless --identity is given and lines have to be read')
-  .option('--json', 'print the summary as one JSON document')
+  .option('--json', 'print the summary as one JSON document: on stderr where the events go to stdout')
   .action(async (options) => (await import('./restore.ts')).restoreCommand(options));
 
 program

@@ -35,6 +35,10 @@ export function checkSelection(selection: Selection): void {
       continue;
     throw new DaybookError('usage', { detail: `a UTC day is written as 2026-11-20, not ${day}` });
   }
+  const { from, to } = selection;
+  if (from !== undefined && to !== undefined && from > to) {
+    throw new DaybookError('usage', { detail: `--from ${from} is later than --to ${to}: no day lies between` });
+  }
   for (const type of selection.types) {
     if (type !== '' && !type.slice(0, -1).includes('*')) continue;
     throw new DaybookError('usage', { detail: `--type takes a type, or the beginning of one and a star: not ${type}` });

@@ -20,7 +20,7 @@ export const ingestMetrics = {
     unit: 'requests',
     labels: { source: 'configured', outcome: outcomes },
     meaning:
-      'Requests answered, health checks left out. Of source "_unknown" are those that proved none. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts; unauthenticated: no valid signature or credentials; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
+      'Requests answered, health checks left out. Of source "_unknown" are those that neither went to a source nor proved one. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts; unauthenticated: no valid signature or credentials; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
   },
   daybook_ingest_refusals_total: {
     type: 'counter',

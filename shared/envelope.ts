@@ -119,8 +119,9 @@ export function sourceOf(header: { readonly source: string }): { kind: 'stripe' 
 
 /** An id that can stand on a line of its own in `ids.gz`: 1–255 characters, none a control character. */
 export function isEventId(id: string): boolean {
+  const isShort = id.length <= 255 || (id.length <= 510 && [...id].length <= 255);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return id.length > 0 && id.length <= 255 && !/[\u0000-\u001f\u007f-\u009f]/.test(id) && id.isWellFormed();
+  return id.length > 0 && isShort && !/[\u0000-\u001f\u007f-\u009f]/.test(id) && id.isWellFormed();
 }
 
 /**

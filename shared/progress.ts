@@ -19,12 +19,15 @@ export function openProgress(log: Logger): Progress {
   const isTerminal = process.stderr.isTTY === true;
   let saidAtMs = performance.now();
   let toldAtMs = Number.NEGATIVE_INFINITY;
+  let toldStep: string | undefined;
   let isShown = false;
   return {
     progress(step, count, total) {
       const nowMs = performance.now();
-      if (process.connected && nowMs - toldAtMs >= parentEveryMs) {
+      // A step is told as it begins: its first count may be long in coming.
+      if (process.connected && (step !== toldStep || nowMs - toldAtMs >= parentEveryMs)) {
         toldAtMs = nowMs;
+        toldStep = step;
         // With a callback, so that a parent that has just gone is no error here.
         process.send?.({ step, count, total: total ?? null }, undefined, undefined, () => {});
       }

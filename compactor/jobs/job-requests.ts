@@ -13,7 +13,10 @@ export interface JobLimits {
 
 type ArgumentsOf = (body: unknown, limits: JobLimits) => string[];
 
-const runOptions = z.strictObject({ days: z.array(z.string()).max(400).optional(), force: z.boolean().optional() });
+const runOptions = z.strictObject({
+  days: z.array(z.string()).min(1).max(400).optional(),
+  force: z.boolean().optional(),
+});
 const verifyOptions = z.strictObject({ strict: z.boolean().optional() });
 
 const pruneOptions = z.strictObject({ apply: z.boolean().optional() });

@@ -228,6 +228,13 @@ describe('when Stripe does not answer', () => {
     assert.equal(total, 250, 'every event once');
   });
 
+  test('that a list is asked for is told before its first answer', async () => {
+    const steps: string[] = [];
+    stripe.faults.push({ action: 'revoke key' });
+    await books.night([source()], { progress: (step) => steps.push(step) });
+    assert.deepEqual(steps.slice(0, 1), ['listing platform']);
+  });
+
   test("one source's failure stops no other", async () => {
     await books.deliver(stripeRecord(eventsOf(yesterday, 1, 'k')[0]!.text, { source: 'other' }));
     stripe.faults.push({ action: 'revoke key' });

@@ -205,6 +205,7 @@ test('to the stream: marked as restored, acknowledged, and as often as it is ask
 for (const [what, args, stderr] of [
   ['no identity', ['-o', 'x'], /--identity is needed/],
   ['two places', ['--to-stream', '-o', 'x'], /exclude each other/],
+  ['a range that ends before it begins', ['--from', '2026-03-02', '--to', '2026-03-01'], /later than/],
   ['a day that is none', ['--day', '2026-02-30'], /2026-02-30/],
   ['a source that is not there', [...['--dry-run', '--source', 'platfrom']], /no source platfrom/],
 ] as const) {

@@ -177,6 +177,7 @@ test('options that are wrong are refused with the reason, and nothing starts', a
   const { api, begin, log } = await start();
   const wrong: [string, object][] = [
     ['/jobs/run', { days: '2026-11-20' }],
+    ['/jobs/run', { days: [] }],
     ['/jobs/run', { days: ['2026-02-30'] }],
     ['/jobs/run', { days: ['--now'] }],
     ['/jobs/run', { days: [today] }],

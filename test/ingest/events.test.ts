@@ -137,6 +137,7 @@ for (const [what, body, pointers] of [
   ['a CloudEvent without id, source and type', { specversion: '1.0' }, ['#/id', '#/source', '#/type']],
   ['a CloudEvent id with a control character', cloudEvent({ id: 'a\u0085' }), ['#/id']],
   ['a CloudEvent id of 256 characters', cloudEvent({ id: 'x'.repeat(256) }), ['#/id']],
+  ['a CloudEvent id of 256 characters of two units each', cloudEvent({ id: '😀'.repeat(256) }), ['#/id']],
   ['a CloudEvent time that is none', cloudEvent({ time: 'yesterday' }), ['#/time']],
   ['a CloudEvent subject that is a number', cloudEvent({ subject: 1 }), ['#/subject']],
 ] as const) {
@@ -156,6 +157,12 @@ test('an array of wrong elements is answered with a hundred errors at most', asy
   const { status, json } = await send(Array.from({ length: 5000 }, () => ({ specversion: '1.0' })));
   assert.equal(status, 400);
   assert.equal(json.errors?.length, 100);
+});
+
+test('an id may have 255 characters, whatever they are', async () => {
+  for (const character of ['x', '😀']) {
+    assert.equal((await send(cloudEvent({ id: character.repeat(255) }))).status, 201);
+  }
 });
 
 test('an empty array is malformed', async () => {

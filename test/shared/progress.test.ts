@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 
-/** Says two steps within one moment, then ends; with an argument it first cuts itself off from who started it. */
+/** Says two steps, the first twice, within one moment, then ends; with an argument it first cuts itself off from who started it. */
 const script = `
   import { openProgress } from '${new URL('../../shared/progress.ts', import.meta.url).href}';
   import { openLog } from '${new URL('../../shared/log.ts', import.meta.url).href}';
@@ -11,12 +11,18 @@ const script = `
   const { progress, done } = openProgress(openLog('test', 'info'));
   progress('reading', 7);
   progress('reading', 8, 100);
+  progress('listing', 0);
   done();
   if (process.connected) process.disconnect();
 `;
 
+const told = [
+  { step: 'reading', count: 7, total: null },
+  { step: 'listing', count: 0, total: null },
+];
+
 for (const [name, alone] of [
-  ['who started the program over IPC is told how far it is, now and then', []],
+  ['who started the program over IPC is told how far it is, now and then, and of each step as it begins', []],
   ['one that is gone by then is no error', ['alone']],
 ] as const) {
   test(name, async () => {
@@ -30,7 +36,7 @@ for (const [name, alone] of [
       said += chunk;
     });
     assert.deepEqual(await once(child, 'close'), [0, null], said);
-    assert.deepEqual(messages, alone.length > 0 ? [] : [{ step: 'reading', count: 7, total: null }]);
+    assert.deepEqual(messages, alone.length > 0 ? [] : told);
     assert.equal(said, '', 'a log line comes after ten seconds alone');
   });
 }
