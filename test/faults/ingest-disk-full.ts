@@ -25,6 +25,7 @@ const ingest = await startIngestProcess({
     INGEST_PUBLISH_DEADLINE_MS: '300',
   },
 });
+process.on('exit', () => ingest.process.kill('SIGKILL'));
 const url = `${ingest.url}/webhooks/platform`;
 
 /** Sends the same event again until it is taken, as Stripe does. */
