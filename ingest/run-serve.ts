@@ -1,0 +1,64 @@
+/** `daybook-ingest serve`: composes the running ingest. Only this file and its configuration know the process. */
+import { systemClock } from '../shared/clock.ts';
+import type { DaybookError } from '../shared/errors.ts';
+import { openLog } from '../shared/log.ts';
+import { keepYoungGenerationAsItIs } from '../shared/memory.ts';
+import { openMetricsListener } from '../shared/metrics.ts';
+import { openWriter } from '../shared/stream/open.ts';
+import { readServeConfiguration } from './configuration.ts';
+import { openLateWriter } from './late-writer.ts';
+import { openIngestMetrics } from './metrics.ts';
+import { serve } from './serve.ts';
+import { openSpool } from './spool/open-spool.ts';
+
+/** Ends by a signal, or where the stream turns out to refuse for good: then it rejects with why. */
+export async function serveCommand(): Promise<void> {
+  keepYoungGenerationAsItIs();
+  const { settings, sources } = readServeConfiguration();
+  const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
+  const log = openLog('ingest', settings.LOG_LEVEL);
+  const clock = systemClock;
+  const refused = Promise.withResolvers<never>();
+  // Heard at the end of this function; until then a refusal must not go unheard.
+  refused.promise.catch(() => undefined);
+  await using closing = new AsyncDisposableStack();
+
+  const spool = await openSpool(spoolSettings, { dataDirectory, clock, log, use: 'drain' });
+  closing.defer(() => spool.close());
+  const open = () => openWriter(stream, dataDirectory, log);
+  const writer = await openLateWriter({ open, log, onRefused: (error: DaybookError) => refused.reject(error) });
+  closing.defer(() => writer.close());
+  const names = sources.map(({ source }) => source.name);
+  const metrics = openIngestMetrics({ sources: names, spoolSize: () => spool.size(), log });
+  closing.defer(() => metrics.close());
+  const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
+  const scrape = () => metrics.scrape();
+  const listener = await openMetricsListener({ host: adminHost, port: adminPort, scrape, log });
+  closing.defer(() => listener.close());
+
+  const starting = serve({
+    host: settings.INGEST_HOST,
+    port: settings.INGEST_PORT,
+    sources,
+    maxBodyBytes: settings.INGEST_MAX_BODY_BYTES,
+    publishDeadlineMs: settings.INGEST_PUBLISH_DEADLINE_MS,
+    writer,
+    spool,
+    isSpoolDurable: spoolSettings.type !== 'memory',
+    isStreamAway: !writer.isOpen(),
+    observer: metrics.observer,
+    clock,
+    log,
+  });
+  const stop = async (signal: string): Promise<void> => {
+    log.info({ signal }, 'stopping');
+    await (await starting).close();
+    // Whatever still hangs on (a stream that does not answer) must not keep the process.
+    process.exit(0);
+  };
+  // In place before the port is open: who sees it open may send a signal.
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  const ingest = await starting;
+  closing.defer(() => ingest.close());
+  await refused.promise;
+}
