@@ -112,6 +112,7 @@ export function startDrain(options: DrainOptions): Drain {
     try {
       const maxBytes = Math.ceil((limits.maxBatchBytes * batchRecords) / limits.maxBatchRecords);
       const batch = await store.peek({ maxRecords: batchRecords, maxBytes });
+      if (batch.damaged > 0) observer.deadLettered(batch.damaged);
       if (batch.records.length === 0) {
         uncommitted.clear();
         spoolWorks();

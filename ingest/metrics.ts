@@ -77,7 +77,7 @@ export const ingestMetrics = {
   daybook_ingest_dead_lettered_records_total: {
     type: 'counter',
     unit: 'records',
-    meaning: 'Records put aside because the stream will never take them.',
+    meaning: 'Records put aside because the stream will never take them, or because they could not be read.',
   },
   daybook_ingest_spool_up: {
     type: 'gauge',

@@ -27,7 +27,7 @@ export interface Observer {
   spooled(records: number, seconds: number): void;
   /** Records of the spool that the stream acknowledged in one append. */
   drained(records: number, seconds: number): void;
-  /** Records that the stream will never take, put aside. */
+  /** Records put aside: the stream will never take them, or they cannot be read. */
   deadLettered(records: number): void;
   /** Told at the start, too. */
   circuit(state: CircuitState): void;

@@ -22,6 +22,8 @@ export interface PeekLimit {
 export interface PeekedBatch {
   /** Oldest first, those of before the oldest not committed; empty where nothing waits or another instance drains. */
   readonly records: readonly SpooledRecord[];
+  /** How many records this peek found unreadable and put among the dead letters. */
+  readonly damaged: number;
   /**
    * Removes the acknowledged records, all of the batch where none are named, and nothing else: what was appended since
    * stays. Durable when it resolves. A commit that is lost costs a repeat, never a record.

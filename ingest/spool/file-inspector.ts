@@ -21,7 +21,7 @@ export async function openFileInspector({ dataDirectory, clock, log }: BackingSt
   return {
     append: drains,
     deadLetter: drains,
-    peek: async () => ({ records: [], commit: drains }),
+    peek: async () => ({ records: [], damaged: 0, commit: drains }),
     async size() {
       const name = await newest();
       if (name === undefined) return { records: 0, bytes: 0, oldestSeconds: 0, dead: 0 };

@@ -39,6 +39,7 @@ async function openDrain({ params, dataDirectory, clock, log }: BackingStoreOpti
       }
       return {
         records,
+        damaged,
         commit: (acknowledged = records) =>
           inTurn(({ file, table }) => {
             table.remove(acknowledged);

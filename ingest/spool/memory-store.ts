@@ -75,6 +75,7 @@ export async function openMemoryStore({ params, clock, log, use }: BackingStoreO
       }
       return {
         records,
+        damaged: 0,
         async commit(acknowledged = records) {
           for (const record of acknowledged) remove(record);
         },

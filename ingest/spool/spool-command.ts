@@ -47,6 +47,9 @@ export async function requeueCommand({ sequence }: RequeueOptions): Promise<void
     const requeued = await store.requeue(sequences);
     // Dies here: they wait again, and nobody was told; a repeat finds nothing more to do.
     process.stdout.write(`${requeued}\n`);
+    const { dead } = await store.size();
+    if (sequences !== undefined || dead === 0) return;
+    process.stderr.write(`${dead} dead letters stay: they are too damaged to be sent. See: spool export\n`);
   });
 }
 

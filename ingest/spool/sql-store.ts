@@ -88,12 +88,12 @@ export async function openSqlStore(
   }
 
   async function peek(limit: PeekLimit): Promise<PeekedBatch> {
-    const records =
+    const found =
       use === 'inspect'
         ? undefined
         : await withTables(() => connections.holding(drainLock, (onHolder) => readWhole(onHolder, limit)));
-    noteDraining(records !== undefined);
-    return batchOf(records ?? []);
+    noteDraining(found !== undefined);
+    return batchOf(found?.whole ?? [], found?.damaged ?? 0);
   }
 
   function noteDraining(isHolding: boolean): void {
@@ -104,12 +104,16 @@ export async function openSqlStore(
   }
 
   /** Damaged records go to the dead letters on the way. */
-  async function readWhole(onHolder: Query, { maxRecords, maxBytes: limit }: PeekLimit): Promise<SpooledRecord[]> {
-    for (;;) {
+  async function readWhole(
+    onHolder: Query,
+    { maxRecords, maxBytes: limit }: PeekLimit,
+  ): Promise<{ readonly whole: SpooledRecord[]; readonly damaged: number }> {
+    for (let put = 0; ; ) {
       const { rows } = await onHolder(statements.peek, [maxRecords, limit]);
       const damaged = rows.filter((row) => !isWhole(row)).map((row) => row.sequence);
       if (damaged.length > 0) {
         await onHolder(statements.deadLetter, [damaged, false, damagedReason, now()]);
+        put += damaged.length;
         // Dies here: they are dead letters, and the rest is given to the next peek. Before COMMIT: they are found again.
         log.error(
           { code: 'spool_damaged', damaged: damaged.length },
@@ -117,13 +121,14 @@ export async function openSqlStore(
         );
       }
       const whole = rows.filter(isWhole).map(recordOf);
-      if (whole.length > 0 || rows.length === 0) return whole;
+      if (whole.length > 0 || rows.length === 0) return { whole, damaged: put };
     }
   }
 
-  function batchOf(records: readonly SpooledRecord[]): PeekedBatch {
+  function batchOf(records: readonly SpooledRecord[], damaged: number): PeekedBatch {
     return {
       records,
+      damaged,
       // It need not hold the lock: what is acknowledged may go, whoever drains meanwhile.
       async commit(acknowledged = records) {
         if (acknowledged.length === 0) return;

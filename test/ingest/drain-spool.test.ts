@@ -7,6 +7,31 @@ import { systemClock } from '../../shared/clock.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { memorySpool, until } from './ingest-under-test.ts';
 
+test('what the spool finds unreadable counts as dead-lettered, also where nothing else waits', async (t) => {
+  const store = await memorySpool();
+  const damages = [2, 1];
+  let counted = 0;
+  const publishing = await openPublishing({
+    writer: { maxValueBytes: undefined, append: async () => {}, probe: async () => {}, close: async () => {} },
+    store: { ...store, peek: async (limit) => ({ ...(await store.peek(limit)), damaged: damages.pop() ?? 0 }) },
+    deadlineMs: 5_000,
+    clock: systemClock,
+    observer: {
+      ...noObserver,
+      deadLettered(records) {
+        counted += records;
+      },
+    },
+    log: pino({ level: 'silent' }),
+    isStreamAway: true,
+  });
+  t.after(async () => {
+    await publishing.stop();
+    await publishing.finish(0, false);
+  });
+  await until(async () => counted === 3);
+});
+
 test('a sender is answered while a spool is drained that answers at once into a stream that does, too', async (t) => {
   const store = await memorySpool();
   const value = Buffer.from('left by a former run');
