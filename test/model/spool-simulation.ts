@@ -75,6 +75,8 @@ export interface Simulation {
   crash(): Promise<void>;
   /** A stop in good order; the next process starts unless this is the end. */
   shutDown(isEnd?: boolean): Promise<void>;
+  /** Whatever still runs does nothing any more. */
+  abandon(): void;
   requeue(): Promise<number>;
   size(): Promise<SpoolSize>;
   live(): Promise<string[]>;
@@ -171,6 +173,9 @@ export async function openSimulation(time: SimulatedTime, disk: SimulatedDisk, h
       life.isAlive = false;
       await disk.close();
       if (!isEnd) await start();
+    },
+    abandon() {
+      life.isAlive = false;
     },
     requeue: () => store.requeue(),
     size: () => store.size(),
@@ -320,8 +325,8 @@ export async function openSimulation(time: SimulatedTime, disk: SimulatedDisk, h
         living(
           () =>
             ofSpool(async () => {
-              const { records, commit } = await ownStore.peek(limit);
-              return { records, commit: (some) => living(() => ofSpool(() => commit(some)), 'commit') };
+              const { commit, ...found } = await ownStore.peek(limit);
+              return { ...found, commit: (some) => living(() => ofSpool(() => commit(some)), 'commit') };
             }),
           'peek',
         ),

@@ -182,14 +182,16 @@ async function live(
   run: (simulation: Simulation, model: Model) => Promise<void>,
 ): Promise<void> {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  let simulation: Simulation | undefined;
   try {
-    const simulation = await openSimulation({ tick: (ms) => t.mock.timers.tick(ms) }, disk, maxBytes === plenty);
+    simulation = await openSimulation({ tick: (ms) => t.mock.timers.tick(ms) }, disk, maxBytes === plenty);
     const model: Model = { everDead: new Set() };
     await run(simulation, model);
     await settle(model, simulation);
     checkOrder(model, simulation);
     await simulation.shutDown(true);
   } finally {
+    simulation?.abandon();
     t.mock.timers.reset();
     await disk.remove();
   }
