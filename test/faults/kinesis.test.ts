@@ -8,7 +8,6 @@ import { after, type TestContext, test } from 'node:test';
 import { inspect } from 'node:util';
 import { IncreaseStreamRetentionPeriodCommand, MergeShardsCommand, SplitShardCommand } from '@aws-sdk/client-kinesis';
 import { pino } from 'pino';
-import { systemClock } from '../../shared/clock.ts';
 import { streamSchema } from '../../shared/config.ts';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
@@ -16,7 +15,7 @@ import { openKinesisReader } from '../../shared/stream/kinesis-reader.ts';
 import { openKinesisWriter } from '../../shared/stream/kinesis-writer.ts';
 import type { Cursor, EventStreamReader, StreamBatch } from '../../shared/stream/stream.ts';
 import { entriesOf, numbered, readAll, record, textOf, valuesOf } from '../contract/event-stream.ts';
-import { createStream, deleteStream, openKinesis, untilActive } from '../services/kinesis-streams.ts';
+import { createStream, deleteStream, kinesisClock, openKinesis, untilActive } from '../services/kinesis-streams.ts';
 import { startService } from '../services/service.ts';
 import { type ProxyAnswer, type ProxyHandler, type ProxyRequest, startHttpProxy } from './http-proxy.ts';
 
@@ -92,7 +91,7 @@ if (service !== undefined) {
       said,
       writer: async (waiting = timeouts) => keep(await openKinesisWriter({ params, log, timeouts: waiting })),
       reader: async (waiting = timeouts) =>
-        keep(await openKinesisReader({ params, clock: systemClock, log, timeouts: waiting })),
+        keep(await openKinesisReader({ params, clock: kinesisClock, log, timeouts: waiting })),
     };
   };
   const textsOf = async (reader: EventStreamReader) => valuesOf(await readAll(reader)).map(String);

@@ -2,11 +2,10 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { systemClock } from '../../../shared/clock.ts';
 import { openLog } from '../../../shared/log.ts';
 import { openReader, openWriter } from '../../../shared/stream/open.ts';
 import { eventStreamContract } from '../../contract/event-stream.ts';
-import { createStream, deleteStream, openKinesis } from '../../services/kinesis-streams.ts';
+import { createStream, deleteStream, kinesisClock, openKinesis } from '../../services/kinesis-streams.ts';
 import { startService } from '../../services/service.ts';
 
 const service = await startService<{ endpoint: string }>('kinesis.sh');
@@ -25,7 +24,7 @@ if (service !== undefined) {
     const stream = { type: 'kinesis', params: { streamName, endpoint, region: 'us-east-1' } } as const;
     return {
       openWriter: () => openWriter(stream, '', log),
-      openReader: (consumer) => openReader(stream, '', { consumer, clock: systemClock, log }),
+      openReader: (consumer) => openReader(stream, '', { consumer, clock: kinesisClock, log }),
       startAppender: () =>
         spawn(process.execPath, [join(import.meta.dirname, 'kinesis-appender.ts'), endpoint, streamName], {
           stdio: ['ignore', 'pipe', 'inherit'],
