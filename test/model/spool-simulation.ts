@@ -39,6 +39,8 @@ const deadlineMs = 600;
 const longestWaitMs = 2 * deadlineMs + 20;
 const maxBatchRecords = 8;
 const briskMs = 10;
+/** Longer than two looks into the spool. */
+const briskAppendMs = 60;
 /** The drain waits a second. */
 const slowMs = 800;
 /** How long a hung call is not answered; then it fails, if its process still lives. */
@@ -264,7 +266,6 @@ export async function openSimulation(time: SimulatedTime, disk: SimulatedDisk, h
     if (mode === 'slow') await pass(slowMs);
     if (mode === 'brisk') await pass(briskMs);
     const result = await call();
-    if (mode === 'brisk') await pass(briskMs);
     if (mode === 'after') throw new DaybookError('spool_unavailable');
     return result;
   }
@@ -274,6 +275,7 @@ export async function openSimulation(time: SimulatedTime, disk: SimulatedDisk, h
     try {
       await ofSpool(async () => {
         if (simulation.spoolMode === 'full') throw new DaybookError('spool_full');
+        if (spoolMode === 'brisk') await pass(briskAppendMs);
         return own.append(records);
       });
     } catch (error) {
