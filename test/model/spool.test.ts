@@ -213,6 +213,10 @@ const kept: readonly (readonly Command[])[] = [
   [stream('down'), spool('full'), receive('a'), pass(1_500), spool('up'), ready(10_500)],
   [stream('down'), spool('full'), traffic(600), spool('up'), pass(4_000), receive('a'), pass(1_500)],
   [stream('down'), spool('down'), traffic(600), spool('up'), pass(4_000), receive('a'), pass(1_500)],
+  // Put in: /readyz asks the spool for nothing.
+  [stream('down'), spool('down'), pass(1_500), ready(0)],
+  // Put in: a record that fails alone is a dead letter.
+  [stream('down'), receive('a'), pass(1_500), stream('lost'), pass(1_500)],
   // Put in: the door changes over though it may be held no longer.
   [spool('brisk'), receive('a', 'a', 'aaa', 'aaa', 'a!', 'a', 'a!', 'a', 'aaa', 'a'), traffic(600), receive('a')],
   // Put in: it changes over while the queue is not held.
