@@ -1,11 +1,8 @@
 #!/usr/bin/env node
 /** daybook-ingest: receives, verifies, and puts on the stream. */
 import { Command } from 'commander';
-import { growOldGenerationSlowly } from '../shared/memory.ts';
 import { notAvailable, runProgram } from '../shared/program.ts';
 
-growOldGenerationSlowly();
-// Each command is loaded when it is run, after that.
 const program = new Command('daybook-ingest').description('Receives signed events and puts them on the stream.');
 program
   .command('serve', { isDefault: true })
