@@ -11,7 +11,7 @@ import { compact } from './compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from './configuration.ts';
 import { loadLedger } from './ledger.ts';
 import type { NightReport } from './night.ts';
-import { openStaging } from './staging.ts';
+import { openStaging, type Staging, stagingErrorOf } from './staging.ts';
 import { tableOf } from './table.ts';
 
 export interface RunOptions {
@@ -56,14 +56,15 @@ async function runNight(
   const consumer = consumerOf(store.location, prefix);
   const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
   let recoveredTo: EventStreamWriter | undefined;
-  const staging = openStaging(settings.DAYBOOK_DATA_DIR);
+  let staging: Staging | undefined;
   const { progress, done } = openProgress(log);
   const stop = () => {
-    staging.remove();
+    staging?.remove();
     process.exit(2);
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
+    staging = openStaging(settings.DAYBOOK_DATA_DIR);
     if (settings.COMPACTOR_PUBLISH_RECOVERED) {
       recoveredTo = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
     }
@@ -88,9 +89,11 @@ async function runNight(
     const ledger = await loadLedger(store, prefix, verifyingKeys);
     const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
     return { report, incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length };
+  } catch (error) {
+    throw stagingErrorOf(error);
   } finally {
     done();
-    staging.remove();
+    staging?.remove();
     process.off('SIGTERM', stop).off('SIGINT', stop);
     await recoveredTo?.close();
     await stream.close();

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DaybookError } from '../shared/errors.ts';
+import { DaybookError, messageOf } from '../shared/errors.ts';
 import { takeLock } from '../shared/lock.ts';
 
 /** The lock lives as long as this object is referred to. */
@@ -38,6 +38,12 @@ export function openStaging(dataDirectory: string): Staging {
   } finally {
     turn.close();
   }
+}
+
+/** Of a run all else that reads and writes files says by itself what failed: a bare error of the system is staging's. */
+export function stagingErrorOf(error: unknown): unknown {
+  if (error instanceof DaybookError || typeof (error as NodeJS.ErrnoException).syscall !== 'string') return error;
+  return new DaybookError('staging_failed', { detail: `A staging file failed: ${messageOf(error)}`, cause: error });
 }
 
 /** Removes what a dead run left. A living one may be removing its own at the same time: then there is nothing to do. */

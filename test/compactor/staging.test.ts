@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openStaging } from '../../compactor/staging.ts';
+import { copiesOf, eventsOfDay } from '../faults/night-books.ts';
+import { startNight } from '../faults/night-process.ts';
+import { openBooks } from './books.ts';
 
 let data: string;
 before(() => {
@@ -41,4 +44,15 @@ test('what a dead run left is removed when the next one starts; what a living on
   assert.ok(!existsSync(String(directory)));
   assert.ok(existsSync(living.directory));
   living.remove();
+});
+
+test('a run that cannot stage says so by its code: exit 2, and the next one does all', async (t) => {
+  const books = await openBooks();
+  t.after(() => books.close());
+  await books.deliver(...eventsOfDay('2026-11-20', 3, 'staged').flatMap((event) => copiesOf(event, 1)));
+  writeFileSync(join(books.directory, 'staging'), 'no folder');
+  const refused = await (await startNight(books)).ended;
+  assert.deepEqual([refused.code, refused.report.errors.map(({ code }) => code)], [2, ['staging_failed']]);
+  rmSync(join(books.directory, 'staging'));
+  assert.equal((await (await startNight(books)).ended).code, 0);
 });
