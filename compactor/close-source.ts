@@ -116,7 +116,7 @@ export async function closeSource(
     for (const [day, output] of outputs) {
       try {
         if (closing.failed.has(day)) continue;
-        const objects = await output.seal(night.store, folderOf(night, name, day));
+        const objects = await output.seal(night.store, folderOf(night, name, day), (key) => ledger.pruned.has(key));
         // Copies of archived events that nobody delivered bring nothing.
         if (objects.parts.length + objects.lateDeliveries.length > 0) sealed.set(day, objects);
       } catch (error) {

@@ -1,6 +1,5 @@
 /** What a run says of each day of a source: its facts, verdict and counts. */
 import type { Day } from '../shared/clock.ts';
-import { isEventId } from '../shared/envelope.ts';
 import type { Closing, SourceListing } from './close-source.ts';
 import type { DayOutput } from './day-output.ts';
 import type { DayCounts, DayEntry, Verdict } from './manifest.ts';
@@ -39,14 +38,12 @@ export function entriesOf(
     const listed = listedAccounts === 'unknown' ? new Set(wasUnreconciled ? [] : accounts) : listedAccounts;
     const isListedNow = listed !== undefined && accounts.every((account) => listed.has(account));
     const lackingNow = listing?.missing.get(day) ?? [];
-    // Once known it stays known until it is archived, also where a later list names it no more. What came without a
-    // proper id can never be told to be archived: of that the newest list decides.
-    const known = (before?.missing ?? []).filter((id) => listedAt === undefined || isEventId(id));
     const facts = {
       // A listing from before an account of the day was listed is no proof of what that account sent.
       listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
       accounts,
-      missing: [...new Set([...known, ...lackingNow])].filter((id) => !found.has(id)).sort(),
+      // Once known it stays known until it is archived, also where a later list names it no more.
+      missing: [...new Set([...(before?.missing ?? []), ...lackingNow])].filter((id) => !found.has(id)).sort(),
       generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
     };
     // Once the key is gone nobody can tell whose lists were asked: of a day with accounts what was said of them stays.

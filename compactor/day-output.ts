@@ -31,7 +31,11 @@ export interface DayOutput {
   readonly generationFailures: GenerationFailure[];
   add(event: DecidedEvent): Promise<void>;
   /** Writes the objects. May be called once. */
-  seal(store: ObjectStore, folder: string): Promise<{ parts: Part[]; lateDeliveries: DeliveriesObject[] }>;
+  seal(
+    store: ObjectStore,
+    folder: string,
+    isPruned: (key: string) => boolean,
+  ): Promise<{ parts: Part[]; lateDeliveries: DeliveriesObject[] }>;
   /** Removes what lies in the staging folder. */
   discard(): Promise<void>;
 }
@@ -84,7 +88,7 @@ export function openDayOutput(
       }
     },
 
-    async seal(store, folder) {
+    async seal(store, folder, isPruned) {
       const stem = `${folder}/${day}-`;
       const finish = async (what: keyof typeof open): Promise<SealedObject | undefined> => {
         const sealed = await open[what]?.finish();
@@ -94,7 +98,7 @@ export function openDayOutput(
       const sealDeliveries = async (what: 'deliveries' | 'late'): Promise<DeliveriesObject | null> => {
         const sealed = await finish(what);
         if (sealed === undefined) return null;
-        const key = await storeObject(store, stem, '.deliveries.jsonl.gz.age', sealed);
+        const key = await storeObject(store, stem, '.deliveries.jsonl.gz.age', sealed, isPruned);
         return { key, sha256: sealed.sha256, count: sealed.lines };
       };
       const parts: Part[] = [];
@@ -102,9 +106,9 @@ export function openDayOutput(
         const path = join(directory, `${day}-part-${randomBytes(6).toString('hex')}`);
         const { sealed, first, last } = await sealLines(lines, path, recipients);
         lines = undefined;
-        const key = await storeObject(store, stem, '.jsonl.gz.age', sealed);
+        const key = await storeObject(store, stem, '.jsonl.gz.age', sealed, isPruned);
         const ids = (await finish('ids'))!;
-        const idsKey = await storeObject(store, stem, '.ids.gz', ids);
+        const idsKey = await storeObject(store, stem, '.ids.gz', ids, isPruned);
         parts.push({
           key,
           events: sealed.lines,

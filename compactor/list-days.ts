@@ -5,7 +5,6 @@
  * once every list has passed it; one list's failure stops no other, unless nobody answers or the key itself is refused.
  */
 import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../shared/clock.ts';
-import { isEventId } from '../shared/envelope.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { maxNesting, nestingOf } from '../shared/json-text.ts';
 import type { ListedEvent, StripeApi } from './list-events.ts';
@@ -150,7 +149,7 @@ async function walkDays(
         // Without a time of its own it counts for the day that the walk has reached.
         if (event.problem === undefined) at = dayOf(event.createdMs);
         const body = Buffer.from(event.text);
-        if (event.problem === undefined && isEventId(event.id) && nestingOf(body) <= maxNesting) found(event, body);
+        if (event.problem === undefined && nestingOf(body) <= maxNesting) found(event, body);
         else missing.set(at, [...(missing.get(at) ?? []), event.id]);
       }
     }

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import type { Day } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { republishedRecord } from '../shared/republish.ts';
+import { deliverBatch } from '../shared/stream/deliver-batch.ts';
 import type { AppendRecord, EventStreamWriter } from '../shared/stream/stream.ts';
 import type { DecidedEvent } from './copies.ts';
 
@@ -64,14 +65,12 @@ export function openRecoveredEvents(directory: string, receivedAt: string): Reco
       let bytes = 0;
       const append = async () => {
         if (batch.length === 0) return;
-        try {
-          if (failure === undefined) await stream.append(batch);
-          else left += batch.length;
+        if (failure === undefined) {
+          const delivery = await deliverBatch(batch, (records) => stream.append(records));
           // Dies here: these are archived and on the stream; the rest is archived alone.
-        } catch (error) {
-          failure = error;
-          left += batch.length;
-        }
+          left += batch.length - delivery.acknowledged.length;
+          failure = delivery.failure;
+        } else left += batch.length;
         batch = [];
         bytes = 0;
       };
@@ -88,7 +87,7 @@ export function openRecoveredEvents(directory: string, receivedAt: string): Reco
       }
       await append();
       if (left === 0) return;
-      const why = failure === undefined ? 'are larger than a record of the stream may be' : 'were not acknowledged';
+      const why = failure === undefined ? 'can be no records of this stream' : 'were not acknowledged';
       throw new DaybookError('recovered_unpublished', { detail: `${left} of ${total} ${why}`, cause: failure });
     },
 

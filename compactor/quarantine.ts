@@ -34,7 +34,7 @@ export function openQuarantine(night: Pick<Night, 'stagingDirectory' | 'recipien
       if (sealing === undefined) return { objects: [], pending: new Map() };
       try {
         const sealed = await sealing.finish();
-        const key = await storeObject(night.store, `${night.prefix}quarantine/`, '.jsonl.gz.age', sealed);
+        const key = await storeObject(night.store, `${night.prefix}quarantine/`, '.jsonl.gz.age', sealed, () => false);
         return { objects: [{ key, records: sealed.lines, sha256: sealed.sha256 }], pending: new Map() };
       } catch (failure) {
         return { objects: [], failure, pending: ranges };

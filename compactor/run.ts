@@ -10,7 +10,7 @@ import { newestClosedDay } from './close-source.ts';
 import { compact } from './compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from './configuration.ts';
 import { loadLedger } from './ledger.ts';
-import type { NightReport } from './night.ts';
+import type { NightReport, Problem } from './night.ts';
 import { openStaging, type Staging, stagingErrorOf } from './staging.ts';
 import { tableOf } from './table.ts';
 
@@ -32,9 +32,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true));
   } catch (error) {
     if (options.json !== true) throw error;
-    const code = error instanceof DaybookError ? error.code : 'day_failed';
-    const failure = { code, source: null, day: null, message: messageOf(error) };
-    process.stdout.write(`${JSON.stringify({ manifest: null, days: [], errors: [failure], warnings: [] })}\n`);
+    process.stdout.write(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
     process.exitCode = exitCodeOf(error);
     return;
   } finally {
@@ -43,6 +41,11 @@ export async function runCommand(options: RunOptions): Promise<void> {
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   if (report.errors.length > 0) process.exitCode = 2;
   else if (incomplete > 0) process.exitCode = 3;
+}
+
+function problemOf(error: unknown): Problem {
+  const code = error instanceof DaybookError ? error.code : 'day_failed';
+  return { code, source: null, day: null, message: messageOf(error) };
 }
 
 async function runNight(
@@ -86,9 +89,14 @@ async function runNight(
       log,
       progress,
     });
-    const ledger = await loadLedger(store, prefix, verifyingKeys);
-    const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
-    return { report, incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length };
+    try {
+      const ledger = await loadLedger(store, prefix, verifyingKeys);
+      const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
+      return { report, incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length };
+    } catch (error) {
+      // The night is over and told all the same.
+      return { report: { ...report, errors: [...report.errors, problemOf(error)] }, incomplete: 0 };
+    }
   } catch (error) {
     throw stagingErrorOf(error);
   } finally {

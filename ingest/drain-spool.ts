@@ -17,8 +17,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
+import { deliverBatch } from '../shared/stream/deliver-batch.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
-import { deliverBatch } from './deliver-batch.ts';
 import type { GroupCommit } from './group-commit.ts';
 import type { CircuitState, Observer } from './observer.ts';
 import type { BackingStore, SpooledRecord } from './spool/backing-store.ts';

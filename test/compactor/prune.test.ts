@@ -391,3 +391,19 @@ describe('a store that does not delete', () => {
     );
   });
 });
+
+test('evidence that comes again byte for byte after it was pruned gets a name of its own, and stays', async () => {
+  const { objects } = await prune(books, { evidenceDays: 31 });
+  await books.deliver(signedRecord(eventsOf('2026-11-18', 14, 'first')[5]!, 7200));
+  const { manifest } = await books.night(sources);
+  const [late] = (await books.manifest(manifest!)).sources.platform!['2026-11-18']!.lateDeliveries;
+  assert.match(late!.key, /-2\.deliveries\.jsonl\.gz\.age$/);
+  assert.ok(
+    objects.some(({ key }) => key === late!.key.replace('-2.deliveries', '.deliveries')),
+    'the same bytes were pruned',
+  );
+  const report = await prune(books, {});
+  assert.deepEqual([report.manifest, report.removed, report.unfinished], [null, 0, []]);
+  assert.ok((await books.keys()).includes(late!.key));
+  assert.deepEqual((await verify(books)).breaks, []);
+});

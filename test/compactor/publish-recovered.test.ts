@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readEnvelope } from '../../shared/envelope.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
+import { AppendError } from '../../shared/stream/append-error.ts';
 import { openEmbeddedReader } from '../../shared/stream/embedded.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { listedCopy } from '../stripe/events.ts';
@@ -144,6 +145,27 @@ for (const [what, applies] of [
   });
 }
 
+test('a record that the stream refuses holds up no other', async (t) => {
+  const { books, stripe, night } = await openStripeNights(t);
+  for (const { text } of eventsOf(yesterday, 1_200, 'refused')) stripe.add(text);
+  let calls = 0;
+  const recoveredTo = {
+    maxValueBytes: undefined,
+    async append(records: readonly AppendRecord[]) {
+      calls += 1;
+      if (calls > 1) return books.writer.append(records);
+      await books.writer.append(records.slice(1));
+      throw new AppendError([0], { refused: [0], retry: false });
+    },
+  };
+  const report = await night('2026-11-21', undefined, { recoveredTo });
+  assert.deepEqual(
+    report.errors.map(({ message }) => message),
+    ['1 of 1200 can be no records of this stream'],
+  );
+  assert.equal((await published(books)).length, 1_199);
+});
+
 test('an event larger than a record of the stream is said and leaves the others room', async (t) => {
   const { books, stripe, night } = await openStripeNights(t);
   const [small, large] = eventsOf(yesterday, 2, 'large');
@@ -151,7 +173,7 @@ test('an event larger than a record of the stream is said and leaves the others 
   stripe.add(large!.text.replace('"data": {', `"data": {"long":"${'x'.repeat(100_000)}",`));
   const recoveredTo = { maxValueBytes: 90_000, append: books.writer.append };
   const report = await night('2026-11-21', undefined, { recoveredTo });
-  assert.match(report.errors[0]!.message, /^1 of 2 are larger/);
+  assert.match(report.errors[0]!.message, /^1 of 2 can be no records of this stream/);
   assert.deepEqual(
     (await published(books)).map(({ id }) => id),
     [small!.id],

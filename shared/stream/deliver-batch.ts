@@ -1,5 +1,5 @@
-import { AppendError } from '../shared/stream/append-error.ts';
-import type { AppendRecord } from '../shared/stream/stream.ts';
+import { AppendError } from './append-error.ts';
+import type { AppendRecord } from './stream.ts';
 
 export interface Delivery<T> {
   /** In the order of the records. */
