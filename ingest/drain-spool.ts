@@ -19,10 +19,10 @@ import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { deliverBatch } from '../shared/stream/deliver-batch.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
+import { within } from '../shared/within.ts';
 import type { GroupCommit } from './group-commit.ts';
 import type { CircuitState, Observer } from './observer.ts';
 import type { BackingStore, SpooledRecord } from './spool/backing-store.ts';
-import { within } from './within.ts';
 
 /** What the drain must know of the door, and do to it. */
 export interface Door {
@@ -126,12 +126,14 @@ export function startDrain(options: DrainOptions): Drain {
       if (acknowledged.length > 0) observer.drained(acknowledged.length, (performance.now() - startedMs) / 1000);
       const done = batch.records.filter(({ sequence }) => uncommitted.has(sequence));
       // Dies here: the stream has records that the spool still holds; the next run appends them again, as copies.
-      if (done.length > 0) await batch.commit(done);
+      if (done.length > 0) {
+        await batch.commit(done);
+        door.madeRoom();
+      }
       // Dies here: the spool holds what the stream did not acknowledge, and nothing else of this batch.
       for (const { sequence } of done) uncommitted.delete(sequence);
       for (const [record, reason] of refused) await putAside(record, reason);
       spoolWorks();
-      door.madeRoom();
       return judge(failure, done.length + refused.size, isAll);
     } catch (error) {
       if (!spoolFailed) log.warn({ reason: messageOf(error) }, 'the spool cannot be drained at the moment');

@@ -219,8 +219,6 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
   }
 
   async function unlessGivenUp(appending: Promise<void>): Promise<void> {
-    // One that is given up may fail later, when nobody listens any more.
-    appending.catch(() => undefined);
     await Promise.race([
       appending,
       new Promise<never>((_, reject) => {

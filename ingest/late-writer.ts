@@ -8,7 +8,7 @@ import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { AppendError } from '../shared/stream/append-error.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
-import { within } from './within.ts';
+import { within } from '../shared/within.ts';
 
 export interface LateWriterOptions {
   readonly open: () => Promise<EventStreamWriter>;

@@ -4,9 +4,9 @@ import { errorCodes, errorKind, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type Declared, declareMetrics, type MetricTable } from '../shared/metrics.ts';
 import { openProcessMetrics } from '../shared/process-metrics.ts';
+import { within } from '../shared/within.ts';
 import type { AnsweredRequest, CircuitState, Observer } from './observer.ts';
 import type { SpoolSize } from './spool/backing-store.ts';
-import { within } from './within.ts';
 
 const outcomes = ['accepted', 'left_out', 'unauthenticated', 'invalid', 'aborted', 'unavailable', 'failed'] as const;
 type Outcome = (typeof outcomes)[number];

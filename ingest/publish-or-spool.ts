@@ -3,6 +3,7 @@ import type { Clock } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { AppendRecord, EventStreamWriter } from '../shared/stream/stream.ts';
+import { within } from '../shared/within.ts';
 import { startDrain } from './drain-spool.ts';
 import {
   defaultLimits,
@@ -13,7 +14,6 @@ import {
 } from './group-commit.ts';
 import type { CircuitState, Observer } from './observer.ts';
 import type { BackingStore } from './spool/backing-store.ts';
-import { within } from './within.ts';
 
 /** `deadlineMs` is how long a request waits for the stream; then the spool has as long again. */
 export interface Publishing {
@@ -182,8 +182,9 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
     deadlineMs,
     async ready(limitMs) {
       try {
-        if (target === 'stream' && (await answers(within(limitMs, writer.probe())))) return;
-        await spoolTakes(limitMs);
+        // A stream that hangs leaves the spool its share of the time.
+        if (target === 'stream' && (await answers(within(limitMs / 2, writer.probe())))) return;
+        await spoolTakes(limitMs / 2);
       } catch (error) {
         const detail = 'Neither the stream nor the spool takes events.';
         throw new DaybookError('stream_unavailable', { detail, cause: error });

@@ -7,6 +7,7 @@ import type { Logger } from '../shared/log.ts';
 import type { Secret } from '../shared/secrets.ts';
 import type { Source } from '../shared/sources.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
+import { within } from '../shared/within.ts';
 import { createApp, type Doors } from './app.ts';
 import { eventsProtocol } from './events-protocol.ts';
 import type { Observer } from './observer.ts';
@@ -16,7 +17,6 @@ import { openBodyBudget } from './read-body.ts';
 import type { Reception } from './receive-event.ts';
 import type { BackingStore } from './spool/backing-store.ts';
 import { stripeProtocol } from './stripe-protocol.ts';
-import { within } from './within.ts';
 
 /** A source with the secrets that its references stand for. */
 export interface ResolvedSource {

@@ -4,9 +4,9 @@
  * for ever. So a file of this size is kept, given up when a removal finds the disk full, and made anew before anything more
  * is appended.
  */
-import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { fillFile } from '../../shared/fill-file.ts';
 
 /**
  * By what the file grows at most when the log is brought into it (4 MiB, and the append that made it so long), and a
@@ -28,7 +28,7 @@ export function openDiskReserve(folder: string): DiskReserve {
     ensure() {
       if (isHeld) return;
       try {
-        write(path);
+        fillFile(path, reserveBytes);
       } catch (error) {
         rmSync(path, { force: true });
         throw error;
@@ -42,16 +42,4 @@ export function openDiskReserve(folder: string): DiskReserve {
       return true;
     },
   };
-}
-
-function write(path: string): void {
-  // Random, since file systems that compress keep nothing free for zeros.
-  const bytes = randomBytes(1024 * 1024);
-  const file = openSync(path, 'w', 0o600);
-  try {
-    for (let left = reserveBytes; left > 0; ) left -= writeSync(file, bytes, 0, Math.min(left, bytes.length));
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
 }

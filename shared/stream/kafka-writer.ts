@@ -7,6 +7,7 @@ import kafkajs, { type Kafka, type Producer } from 'kafkajs';
 import type { KafkaParams } from '../config.ts';
 import { DaybookError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { within } from '../within.ts';
 import { AppendError } from './append-error.ts';
 import { fitsTopic, maxValueBytesOf, sendRecords } from './kafka-append.ts';
 import { openKafka } from './kafka-client.ts';
@@ -61,7 +62,10 @@ export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Prom
       const acknowledged = new Set<number>();
       connection ??= countPartitions(kafka, params.topic).then((count) => connect(kafka, count));
       const used = connection;
-      const reasons = await within(appendLimitMs, send(used, records, acknowledged)).catch((error: unknown) => [error]);
+      const noAnswer = () =>
+        new DaybookError('stream_unavailable', { detail: `no answer from the brokers in ${appendLimitMs} ms` });
+      const sending = send(used, records, acknowledged);
+      const reasons = await within(appendLimitMs, sending, noAnswer).catch((error: unknown) => [error]);
       if (acknowledged.size === records.length) return;
       if (!reasons.every(isRecordRefused) && connection === used) {
         // It may be that connection which fails, or what it believes about the topic: the next append gets a new one.
@@ -123,19 +127,5 @@ async function retire(opening: Promise<Connection>): Promise<void> {
     await producer.disconnect();
   } catch {
     // It never was open, or is gone already.
-  }
-}
-
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const giveUp = () =>
-      reject(new DaybookError('stream_unavailable', { detail: `no answer from the brokers in ${limitMs} ms` }));
-    timer = setTimeout(giveUp, limitMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

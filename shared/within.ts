@@ -4,7 +4,6 @@ export async function within<T>(
   work: Promise<T>,
   tooLate: () => Error = () => new Error(`no answer in ${limitMs} ms`),
 ): Promise<T> {
-  work.catch(() => undefined);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(tooLate()), limitMs);
