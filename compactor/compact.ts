@@ -2,11 +2,12 @@
 import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { StreamSnapshot } from '../shared/stream/stream.ts';
-import { openIdFilter } from './archived-ids.ts';
-import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './close-source.ts';
-import type { CursorRange } from './cursor-ranges.ts';
-import { openSortBudget } from './external-sort.ts';
-import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
+import { openIdFilter } from './day/archived-ids.ts';
+import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './day/close-source.ts';
+import { openRecoveredEvents } from './day/publish-recovered.ts';
+import { daysNearRetention } from './day/retention.ts';
+import type { CursorRange } from './ledger/cursor-ranges.ts';
+import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger/ledger.ts';
 import {
   appendManifest,
   encodeManifest,
@@ -14,12 +15,11 @@ import {
   manifestKey,
   type StreamPosition,
   type Verdict,
-} from './manifest.ts';
+} from './ledger/manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
-import { openRecoveredEvents } from './publish-recovered.ts';
-import { openQuarantine } from './quarantine.ts';
-import { positionAfter, readStream } from './read-stream.ts';
-import { daysNearRetention } from './retention.ts';
+import { openSortBudget } from './staging/external-sort.ts';
+import { openQuarantine } from './stream/quarantine.ts';
+import { positionAfter, readStream } from './stream/read-stream.ts';
 
 const maxAttempts = 5;
 /** Records in memory while they are sorted, over all sources and days. */

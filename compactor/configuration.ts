@@ -7,11 +7,11 @@ import { readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import { type Logger, openLog } from '../shared/log.ts';
-import { resolveSecret } from '../shared/secrets.ts';
-import type { Source } from '../shared/sources.ts';
-import { openStripeApi, type StripeApi } from './list-events.ts';
+import { type Logger, openLog } from '../shared/program/log.ts';
+import { resolveSecret } from '../shared/schemes/secrets.ts';
+import type { Source } from '../shared/schemes/sources.ts';
 import type { NightSource } from './night.ts';
+import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 
 export const archiveSettings = [
   'DAYBOOK_DATA_DIR',

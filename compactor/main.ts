@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** daybook-compactor: closes the days, checks and shows the archive. */
 import { Command } from 'commander';
-import { keepHeapSmall } from '../shared/memory.ts';
-import { notAvailable, runProgram } from '../shared/program.ts';
-import { endWithParent } from './jobs/job-process.ts';
+import { keepHeapSmall } from '../shared/program/memory.ts';
+import { notAvailable, runProgram } from '../shared/program/program.ts';
+import { endWithParent } from './serve/job-process.ts';
 
 keepHeapSmall();
 // Each command is loaded when it is run: what the others need is not small.
@@ -18,13 +18,13 @@ program
   .option('--force', "ask Stripe's list again for days that are not due")
   .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
   .option('--json', 'print the report as one JSON document')
-  .action(async (options) => (await import('./run.ts')).runCommand(options));
+  .action(async (options) => (await import('./commands/run.ts')).runCommand(options));
 
 program
   .command('list')
   .description('what is archived, by day')
   .option('--json', 'print one JSON document')
-  .action(async (options) => (await import('./list-archive.ts')).listCommand(options));
+  .action(async (options) => (await import('./commands/list.ts')).listCommand(options));
 
 program
   .command('verify')
@@ -41,7 +41,7 @@ program
   .option('--resume <file>', 'go on where a verification with the same file was interrupted; it keeps its state there')
   .option('--strict', 'exit 3 for incomplete days too')
   .option('--json', 'print one JSON document')
-  .action(async (options) => (await import('./verify.ts')).verifyCommand(options));
+  .action(async (options) => (await import('./commands/verify.ts')).verifyCommand(options));
 
 program
   .command('decrypt')
@@ -52,7 +52,7 @@ program
   .option('--keep-gzip', 'leave what is packed packed')
   .option('--archive', 'read from the store of DAYBOOK_STORE')
   .option('--json', 'print one JSON document')
-  .action(async (files, options) => (await import('./decrypt.ts')).decryptCommand(files, options));
+  .action(async (files, options) => (await import('./commands/decrypt.ts')).decryptCommand(files, options));
 
 program
   .command('restore')
@@ -75,7 +75,7 @@ program
   .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
   .option('--dry-run', 'say what would be restored; opens nothing unless --identity is given and lines have to be read')
   .option('--json', 'print the summary as one JSON document: on stderr where the events go to stdout')
-  .action(async (options) => (await import('./restore.ts')).restoreCommand(options));
+  .action(async (options) => (await import('./commands/restore.ts')).restoreCommand(options));
 
 program
   .command('prune')
@@ -84,12 +84,12 @@ program
   .option('--event-days <n>', 'events of days older than this, 31 at least (COMPACTOR_EVENT_DAYS)')
   .option('--apply', 'write the manifest that says so, then delete')
   .option('--json', 'print one JSON document')
-  .action(async (options) => (await import('./prune.ts')).pruneCommand(options));
+  .action(async (options) => (await import('./commands/prune.ts')).pruneCommand(options));
 
 program
   .command('serve')
   .description('the nightly schedule, job endpoints and metrics, until a signal comes')
-  .action(async () => (await import('./serve.ts')).serveCommand());
+  .action(async () => (await import('./serve/serve.ts')).serveCommand());
 
 program
   .command('link')
@@ -99,7 +99,7 @@ program
   .option('--day <day>', 'the UTC day')
   .option('--expires <duration>', 'how long they work: 90s, 15m, 12h, at most 7d', '1h')
   .option('--json', 'print one JSON document')
-  .action(async (keys, options) => (await import('./link.ts')).linkCommand(keys, options));
+  .action(async (keys, options) => (await import('./commands/link.ts')).linkCommand(keys, options));
 
 program
   .command('doctor')

@@ -2,12 +2,12 @@ import type { Clock, Day } from '../shared/clock.ts';
 import type { Recipient } from '../shared/crypto/recipients.ts';
 import type { Signer, VerifyingKeys } from '../shared/crypto/signing.ts';
 import type { ErrorCode } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
+import type { Logger } from '../shared/program/log.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
 import type { EventStreamReader } from '../shared/stream/stream.ts';
-import type { ListingSource } from './list-days.ts';
-import type { DayCounts, Verdict } from './manifest.ts';
-import type { RecoveredStream } from './publish-recovered.ts';
+import type { RecoveredStream } from './day/publish-recovered.ts';
+import type { DayCounts, Verdict } from './ledger/manifest.ts';
+import type { ListingSource } from './stripe/list-days.ts';
 
 /** All that one run works with: a simulation passes its own clock, stream, store and Stripe. */
 export interface Night {

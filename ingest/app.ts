@@ -2,12 +2,12 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express, { type Request, type Response } from 'express';
 import { DaybookError } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
-import { type Answer, jsonAnswer, problemAnswer, reasonsOf, send } from '../shared/problem.ts';
-import { noObserver, type Observer } from './observer.ts';
-import type { Protocol } from './protocol.ts';
-import { discardRest } from './read-body.ts';
+import { type Answer, jsonAnswer, problemAnswer, reasonsOf, send } from '../shared/http/problem.ts';
+import type { Logger } from '../shared/program/log.ts';
+import { noObserver, type Observer } from './publish/observer.ts';
+import { discardRest } from './receive/read-body.ts';
 import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
+import type { Protocol } from './schemes/protocol.ts';
 
 export interface Doors {
   /** The protocol of each source that has a route of its own, by its name. */

@@ -2,7 +2,7 @@
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { secretFilesOf } from '../shared/doctor/secret-files.ts';
-import { resolveSecrets } from '../shared/secrets.ts';
+import { resolveSecrets } from '../shared/schemes/secrets.ts';
 import type { ResolvedSource } from './serve.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** daybook-ingest: receives, verifies, and puts on the stream. */
 import { Command } from 'commander';
-import { notAvailable, runProgram } from '../shared/program.ts';
+import { notAvailable, runProgram } from '../shared/program/program.ts';
 
 const program = new Command('daybook-ingest').description('Receives signed events and puts them on the stream.');
 program

@@ -1,18 +1,18 @@
 /** Where a request's records go: to the stream while it answers, to the spool while it does not. */
 import type { Clock } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
+import type { Logger } from '../shared/program/log.ts';
+import { within } from '../shared/program/within.ts';
 import type { AppendRecord, EventStreamWriter } from '../shared/stream/stream.ts';
-import { within } from '../shared/within.ts';
-import { startDrain } from './drain-spool.ts';
+import { startDrain } from './publish/drain-spool.ts';
 import {
   defaultLimits,
   type GroupCommit,
   type GroupCommitLimits,
   openGroupCommit,
   type Target,
-} from './group-commit.ts';
-import type { CircuitState, Observer } from './observer.ts';
+} from './publish/group-commit.ts';
+import type { CircuitState, Observer } from './publish/observer.ts';
 import type { BackingStore } from './spool/backing-store.ts';
 
 /** `deadlineMs` is how long a request waits for the stream; then the spool has as long again. */

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
-import type { Answer } from '../shared/problem.ts';
+import type { Answer } from '../shared/http/problem.ts';
 import type { AppendRecord } from '../shared/stream/stream.ts';
-import { checkMediaType } from './media-type.ts';
-import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 import { type Publishing, publishOrSpool } from './publish-or-spool.ts';
-import { type BodyBudget, readBody } from './read-body.ts';
+import { checkMediaType } from './receive/content-type.ts';
+import { type BodyBudget, readBody } from './receive/read-body.ts';
+import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './schemes/protocol.ts';
 
 /** What receiving needs; the clock comes in so that tests can pass their own. */
 export interface Reception {

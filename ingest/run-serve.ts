@@ -1,13 +1,13 @@
 /** `daybook-ingest serve`: composes the running ingest. Only this file and its configuration know the process. */
 import { systemClock } from '../shared/clock.ts';
 import type { DaybookError } from '../shared/errors.ts';
-import { openLog } from '../shared/log.ts';
-import { keepYoungGenerationAsItIs } from '../shared/memory.ts';
-import { openMetricsListener } from '../shared/metrics.ts';
+import { openMetricsListener } from '../shared/metrics/metrics.ts';
+import { openLog } from '../shared/program/log.ts';
+import { keepYoungGenerationAsItIs } from '../shared/program/memory.ts';
 import { openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
-import { openLateWriter } from './late-writer.ts';
 import { openIngestMetrics } from './metrics.ts';
+import { openLateWriter } from './publish/late-writer.ts';
 import { serve } from './serve.ts';
 import { openSpool } from './spool/open-spool.ts';
 

@@ -2,21 +2,21 @@
 import { createServer } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import { messageOf } from '../shared/errors.ts';
-import { listen } from '../shared/listen.ts';
-import type { Logger } from '../shared/log.ts';
-import type { Secret } from '../shared/secrets.ts';
-import type { Source } from '../shared/sources.ts';
+import { listen } from '../shared/http/listen.ts';
+import type { Logger } from '../shared/program/log.ts';
+import { within } from '../shared/program/within.ts';
+import type { Secret } from '../shared/schemes/secrets.ts';
+import type { Source } from '../shared/schemes/sources.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
-import { within } from '../shared/within.ts';
 import { createApp, type Doors } from './app.ts';
-import { eventsProtocol } from './events-protocol.ts';
-import type { Observer } from './observer.ts';
-import type { Protocol } from './protocol.ts';
+import type { Observer } from './publish/observer.ts';
 import { type OpenPublishing, openPublishing } from './publish-or-spool.ts';
-import { openBodyBudget } from './read-body.ts';
+import { openBodyBudget } from './receive/read-body.ts';
 import type { Reception } from './receive-event.ts';
+import { eventsProtocol } from './schemes/panda.ts';
+import type { Protocol } from './schemes/protocol.ts';
+import { stripeProtocol } from './schemes/stripe.ts';
 import type { BackingStore } from './spool/backing-store.ts';
-import { stripeProtocol } from './stripe-protocol.ts';
 
 /** A source with the secrets that its references stand for. */
 export interface ResolvedSource {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { DaybookError } from './errors.ts';
-import { sourcesSchema } from './sources.ts';
+import { sourcesSchema } from './schemes/sources.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

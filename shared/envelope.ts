@@ -12,7 +12,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { parseInstant } from './clock.ts';
-import { isSourceName } from './sources.ts';
+import { isSourceName } from './schemes/sources.ts';
 
 export type Via = 'webhook' | 'events' | 'list' | 'restore';
 

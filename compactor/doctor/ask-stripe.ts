@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatedAnswer } from '../../shared/doctor/check-clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
-import { judge, malformed } from '../stripe-answer.ts';
-import { openStripeRequests, type StripeAnswer } from '../stripe-api.ts';
+import { judge, malformed } from '../stripe/answer.ts';
+import { openStripeRequests, type StripeAnswer } from '../stripe/requests.ts';
 
 const timeoutMs = 10_000;
 const pauseMs = 1_000;

@@ -4,7 +4,7 @@
  * event_payload, snapshot_api_version, events_from, livemode), which alone send thin events.
  */
 import { counted, type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
-import type { StripeSource } from '../../shared/sources.ts';
+import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { dataOf, type StripeObject, type StripeQuestions, textOf } from './ask-stripe.ts';
 
 interface Endpoint {

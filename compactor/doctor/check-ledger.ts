@@ -2,10 +2,10 @@
 import { addDays, type Day, dayMs, dayOf } from '../../shared/clock.ts';
 import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
-import { newestClosedDay } from '../close-source.ts';
-import type { DayState, Ledger } from '../ledger.ts';
-import { manifestKey } from '../manifest.ts';
-import { daysNearRetention } from '../retention.ts';
+import { newestClosedDay } from '../day/close-source.ts';
+import { daysNearRetention } from '../day/retention.ts';
+import type { DayState, Ledger } from '../ledger/ledger.ts';
+import { manifestKey } from '../ledger/manifest.ts';
 
 /** A night on D+4 settles a day: one that is provisional for longer has no listing that succeeds. */
 const settledByNight = 5;

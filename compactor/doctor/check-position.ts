@@ -3,10 +3,10 @@ import { dayMs } from '../../shared/clock.ts';
 import { counted, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
 import type { Cursor, EventStreamReader, StreamSnapshot } from '../../shared/stream/stream.ts';
-import { without } from '../cursor-ranges.ts';
-import { type Ledger, refuseLedgerBehind } from '../ledger.ts';
-import type { PartitionPosition } from '../manifest.ts';
-import { isRecreated } from '../read-stream.ts';
+import { without } from '../ledger/cursor-ranges.ts';
+import { type Ledger, refuseLedgerBehind } from '../ledger/ledger.ts';
+import type { PartitionPosition } from '../ledger/manifest.ts';
+import { isRecreated } from '../stream/read-stream.ts';
 
 /** A record waits until its day is closed, and no longer than to the night after. */
 const longWaitMs = 2 * dayMs;

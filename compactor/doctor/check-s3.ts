@@ -1,6 +1,6 @@
 /**
  * A bucket as a night uses it, one permission after the other. Writes what every night writes as it begins and nothing
- * else: the object `<prefix>.create-only` (shared/store/s3-probe.ts).
+ * else: the object `<prefix>.create-only` (shared/store/s3/probe.ts).
  */
 import { AbortMultipartUploadCommand, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type { S3Params } from '../../shared/config.ts';
@@ -8,9 +8,9 @@ import { checkClock } from '../../shared/doctor/check-clock.ts';
 import { type Found, ok, problem, problemOf } from '../../shared/doctor/finding.ts';
 import { noteDate } from '../../shared/doctor/note-date.ts';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
-import { bucketOf, probeKeyOf } from '../../shared/store/s3.ts';
-import { s3ErrorOf, statusOf } from '../../shared/store/s3-errors.ts';
-import { proveCreateOnly } from '../../shared/store/s3-probe.ts';
+import { s3ErrorOf, statusOf } from '../../shared/store/s3/errors.ts';
+import { proveCreateOnly } from '../../shared/store/s3/probe.ts';
+import { bucketOf, probeKeyOf } from '../../shared/store/s3/store.ts';
 
 const timeouts = { connectMs: 3_000, idleMs: 10_000 };
 

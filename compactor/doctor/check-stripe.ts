@@ -3,8 +3,8 @@ import { checkClock } from '../../shared/doctor/check-clock.ts';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { keyidOf } from '../../shared/secrets.ts';
-import type { StripeSource } from '../../shared/sources.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
+import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { dataOf, openStripeQuestions, type Reply, type StripeQuestions, textOf } from './ask-stripe.ts';
 import { checkEndpoints } from './check-endpoints.ts';
 

@@ -8,7 +8,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import type { StoreConfiguration } from '../../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
 import { consumerOf } from '../configuration.ts';
-import type { Ledger } from '../ledger.ts';
+import type { Ledger } from '../ledger/ledger.ts';
 import { checkPosition } from './check-position.ts';
 import { withStore } from './with-store.ts';
 

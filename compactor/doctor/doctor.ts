@@ -15,8 +15,8 @@ import {
   warning,
 } from '../../shared/doctor/finding.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
-import { type Ledger, loadLedger } from '../ledger.ts';
-import { serveSettings } from '../serve.ts';
+import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { serveSettings } from '../serve/serve.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';

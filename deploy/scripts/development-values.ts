@@ -15,7 +15,7 @@ import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { DaybookError } from '../../shared/errors.ts';
-import { makeFolder, syncFolder } from '../../shared/folder.ts';
+import { makeFolder, syncFolder } from '../../shared/files/folder.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
-import { exitCodeOf } from '../../shared/program.ts';
+import { exitCodeOf } from '../../shared/program/program.ts';
 import { developmentValues, unsetSettings } from './development-values.ts';
 
 /** Both end within 9 s of their signal. */

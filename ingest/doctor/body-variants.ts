@@ -3,7 +3,7 @@
  * where one of these verifies, its `change` is what happened.
  */
 import { isUtf8 } from 'node:buffer';
-import { maxNesting, nestingOf } from '../../shared/json-text.ts';
+import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 
 export interface BodyVariant {
   /** What was done to the body on the way, to stand after "the body was …". */

@@ -2,7 +2,7 @@
 import { dayMs } from '../../shared/clock.ts';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
-import { isActive, type Secret } from '../../shared/secrets.ts';
+import { isActive, type Secret } from '../../shared/schemes/secrets.ts';
 import type { ResolvedSource } from '../serve.ts';
 import { secretName } from './signing-keys.ts';
 

@@ -7,8 +7,8 @@ import {
   parseFixdate,
   verifyPandaDelivery,
   verifyPandaToken,
-} from '../../shared/verify/panda.ts';
-import { equalInConstantTime } from '../../shared/verify/secret-match.ts';
+} from '../../shared/schemes/panda.ts';
+import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
 import type { ResolvedSource } from '../serve.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import type { Explanation } from './explain-stripe.ts';

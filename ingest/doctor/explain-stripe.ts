@@ -2,8 +2,8 @@
 import { createHmac } from 'node:crypto';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { equalInConstantTime } from '../../shared/verify/secret-match.ts';
-import { stripeToleranceSeconds, verifyStripeDelivery, verifyStripeSignature } from '../../shared/verify/stripe.ts';
+import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
+import { stripeToleranceSeconds, verifyStripeDelivery, verifyStripeSignature } from '../../shared/schemes/stripe.ts';
 import type { ResolvedSource } from '../serve.ts';
 import { bodyVariants } from './body-variants.ts';
 import type { CapturedRequest } from './captured-request.ts';

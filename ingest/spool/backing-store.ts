@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import type { SpoolSettings } from '../../shared/config.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/program/log.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 
 /** A record that waits. `sequence` names it and never comes back; the order of sequences is the order of appends. */

@@ -6,7 +6,7 @@
  */
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fillFile } from '../../shared/fill-file.ts';
+import { fillFile } from '../../shared/files/fill-file.ts';
 
 /**
  * By what the file grows at most when the log is brought into it (4 MiB, and the append that made it so long), and a

@@ -8,9 +8,9 @@ import { basename, join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../shared/clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
-import { makeFolder, syncFolder } from '../../shared/folder.ts';
-import { takeLock } from '../../shared/lock.ts';
-import type { Logger } from '../../shared/log.ts';
+import { makeFolder, syncFolder } from '../../shared/files/folder.ts';
+import { takeLock } from '../../shared/files/lock.ts';
+import type { Logger } from '../../shared/program/log.ts';
 import { readTail, restoreTail, salvage, type Tail } from './salvage.ts';
 import {
   checkSpoolFile,

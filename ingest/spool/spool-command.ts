@@ -1,8 +1,8 @@
 /** `daybook-ingest spool inspect|export|requeue`: looks into the spool, also while ingest runs. */
 import { systemClock } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { openLog } from '../../shared/log.ts';
-import { openStandardOutput } from '../../shared/standard-output.ts';
+import { openLog } from '../../shared/program/log.ts';
+import { openStandardOutput } from '../../shared/program/standard-output.ts';
 import { readSpoolConfiguration } from '../configuration.ts';
 import type { BackingStore, DeadLetter, SpoolSize } from './backing-store.ts';
 import { openSpool } from './open-spool.ts';

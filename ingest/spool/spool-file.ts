@@ -29,7 +29,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
-import { syncFolder } from '../../shared/folder.ts';
+import { syncFolder } from '../../shared/files/folder.ts';
 import { frameKinds, markerBytes, openFrameWriter, readData, readHeader } from './spool-frame.ts';
 
 const applicationId = 0x64617973;

@@ -4,7 +4,7 @@
  */
 import type { StatementSync } from 'node:sqlite';
 import { DaybookError } from '../../shared/errors.ts';
-import { inTransaction } from '../../shared/stream/embedded-file.ts';
+import { inTransaction } from '../../shared/stream/embedded/file.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import type { DeadLetter, PeekLimit, SpooledRecord } from './backing-store.ts';
 import { damage, encodeState, readState, type SpoolFile, type SpoolState } from './spool-file.ts';

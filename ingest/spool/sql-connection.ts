@@ -5,7 +5,7 @@
 import pg from 'pg';
 import type { SpoolSettings } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/program/log.ts';
 import { sqlErrorOf } from './sql-error.ts';
 import { addressOf, type SqlAddress, type SqlParams } from './sql-params.ts';
 

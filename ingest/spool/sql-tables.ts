@@ -6,7 +6,7 @@ import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DaybookError } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/program/log.ts';
 import type { Query, SqlConnections } from './sql-connection.ts';
 import type { SqlParams } from './sql-params.ts';
 

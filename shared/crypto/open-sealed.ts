@@ -1,4 +1,4 @@
-/** Reads sealed objects back, streamed: age, then gzip, then lines. The inverse of compactor/seal-object.ts. */
+/** Reads sealed objects back, streamed: age, then gzip, then lines. The inverse of compactor/objects/seal-object.ts. */
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Decrypter } from 'age-encryption';

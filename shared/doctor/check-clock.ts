@@ -1,5 +1,5 @@
 /** This machine's clock against the one of a server that dates its answers. */
-import { stripeToleranceSeconds } from '../verify/stripe.ts';
+import { stripeToleranceSeconds } from '../schemes/stripe.ts';
 import { type Found, ok, problem, warning } from './finding.ts';
 
 /** An HTTP date has whole seconds, and an answer takes its time. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KafkaParams, KinesisParams } from '../config.ts';
 import { DaybookError } from '../errors.ts';
-import { openEmbeddedWriter } from '../stream/embedded.ts';
+import { openEmbeddedWriter } from '../stream/embedded/embedded.ts';
 import type { StreamConfiguration } from '../stream/open.ts';
 import { checkClock } from './check-clock.ts';
 import { checkSecretFiles, inUnits } from './check-files.ts';
@@ -55,9 +55,9 @@ async function checkEmbedded(directory: string): Promise<StreamFindings> {
 
 async function checkKafka({ create, ...params }: KafkaParams): Promise<StreamFindings> {
   const [{ openKafka }, { checkTopic, probeTopic }, { maxValueBytesOf }] = await Promise.all([
-    import('../stream/kafka-client.ts'),
-    import('../stream/kafka-topic.ts'),
-    import('../stream/kafka-append.ts'),
+    import('../stream/kafka/client.ts'),
+    import('../stream/kafka/topic.ts'),
+    import('../stream/kafka/append.ts'),
   ]);
   const { log, found } = openWarningCollector();
   const kafka = openKafka(params, log);
@@ -79,7 +79,7 @@ async function checkKafka({ create, ...params }: KafkaParams): Promise<StreamFin
 }
 
 async function checkKinesis(params: KinesisParams): Promise<StreamFindings> {
-  const client = await import('../stream/kinesis-client.ts');
+  const client = await import('../stream/kinesis/client.ts');
   const { log, found } = openWarningCollector();
   const kinesis = client.openKinesisClient(params, client.writerTimeouts);
   const dated = noteDate(kinesis);

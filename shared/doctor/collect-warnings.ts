@@ -1,6 +1,6 @@
 /** A log that is read instead of written: drivers warn of what weakens them as they open, and doctor repeats it. */
 import { pino } from 'pino';
-import type { Logger } from '../log.ts';
+import type { Logger } from '../program/log.ts';
 import { type Found, warning } from './finding.ts';
 
 export interface WarningCollector {

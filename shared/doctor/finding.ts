@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, type ErrorCode } from '../errors.ts';
-import { reasonsOf } from '../problem.ts';
+import { reasonsOf } from '../http/problem.ts';
 
 export type Status = 'ok' | 'warning' | 'problem';
 

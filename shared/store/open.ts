@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { z } from 'zod';
 import type { storeSchema } from '../config.ts';
-import { openDirectoryStore } from './directory.ts';
-import { openDirectoryRemover } from './directory-remove.ts';
+import { openDirectoryRemover } from './directory/remove.ts';
+import { openDirectoryStore } from './directory/store.ts';
 import type { ObjectRemover, ObjectStore } from './store.ts';
 
 export type StoreConfiguration = z.infer<typeof storeSchema>;
@@ -22,7 +22,7 @@ export async function openStore(
     return { store: openDirectoryStore(directoryOf(store, dataDirectory)), prefix };
   }
   // The SDK takes a while to load: programs that do not use it need not wait.
-  const { openS3Store } = await import('./s3.ts');
+  const { openS3Store } = await import('./s3/store.ts');
   const opened = openS3Store(store.params, prefix);
   if (willCreate) await opened.probe();
   return { store: opened, prefix };
@@ -31,7 +31,7 @@ export async function openStore(
 /** Deletes from the store of DAYBOOK_STORE: for prune alone. */
 export async function openRemover(store: StoreConfiguration, dataDirectory: string): Promise<ObjectRemover> {
   if (store.type === 'directory') return openDirectoryRemover(directoryOf(store, dataDirectory));
-  const { openS3Remover } = await import('./s3-remove.ts');
+  const { openS3Remover } = await import('./s3/remove.ts');
   return openS3Remover(store.params, prefixOf(store));
 }
 

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { streamSchema } from '../config.ts';
-import type { Logger } from '../log.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
+import type { Logger } from '../program/log.ts';
+import { openEmbeddedReader, openEmbeddedWriter } from './embedded/embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
 
 // A driver with a client library is loaded only where it is configured.
@@ -19,11 +19,11 @@ export async function openWriter(
     case 'embedded':
       return openEmbeddedWriter({ directory: dataDirectory });
     case 'kafka': {
-      const { openKafkaWriter } = await import('./kafka-writer.ts');
+      const { openKafkaWriter } = await import('./kafka/writer.ts');
       return openKafkaWriter({ params: stream.params, log });
     }
     case 'kinesis': {
-      const { openKinesisWriter } = await import('./kinesis-writer.ts');
+      const { openKinesisWriter } = await import('./kinesis/writer.ts');
       return openKinesisWriter({ params: stream.params, log });
     }
   }
@@ -45,11 +45,11 @@ export async function openReader(
     case 'embedded':
       return openEmbeddedReader({ directory: dataDirectory, ...options });
     case 'kafka': {
-      const { openKafkaReader } = await import('./kafka-reader.ts');
+      const { openKafkaReader } = await import('./kafka/reader.ts');
       return openKafkaReader({ params: stream.params, consumer, log });
     }
     case 'kinesis': {
-      const { openKinesisReader } = await import('./kinesis-reader.ts');
+      const { openKinesisReader } = await import('./kinesis/reader.ts');
       return openKinesisReader({ params: stream.params, clock: options.clock, log });
     }
   }

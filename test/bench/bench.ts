@@ -3,11 +3,11 @@
  * each with the limit that it is held to. All of it takes about a quarter of an hour. Servers that are not installed are
  * said by name, and what needs them is skipped.
  */
-import { tableOf } from '../../compactor/table.ts';
+import { tableOf } from '../../compactor/commands/table.ts';
 import type { PostgresFacts } from '../ingest/spool/sql-under-test.ts';
 import { createBucket } from '../services/s3-buckets.ts';
 import { openService } from '../services/service.ts';
-import { newTopicName } from '../shared/stream/kafka-under-test.ts';
+import { newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { benchCompact, benchRoute, type CompactRow } from './compact.ts';
 import { benchIngest, type IngestBenchRow } from './ingest.ts';
 import { benchLedger } from './ledger.ts';

@@ -7,10 +7,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type DayEntry, encodeManifest, type Manifest, manifestKey } from '../../compactor/manifest.ts';
+import { type DayEntry, encodeManifest, type Manifest, manifestKey } from '../../compactor/ledger/manifest.ts';
 import { addDays, type Day, systemClock } from '../../shared/clock.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded.ts';
+import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded/embedded.ts';
 import type { CompactRow } from './compact.ts';
 import { measureCompactor, newKeys } from './compactor-program.ts';
 

@@ -13,7 +13,7 @@ import type { SpoolSettings } from '../../shared/config.ts';
 import type { StreamConfiguration } from '../../shared/stream/open.ts';
 import { stripeRecord } from '../compactor/books.ts';
 import { freePorts } from '../services/service.ts';
-import { newTopicName } from '../shared/stream/kafka-under-test.ts';
+import { newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { eachStripeEvent } from '../stripe/events.ts';
 import {
   assertStored,

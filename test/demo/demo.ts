@@ -5,10 +5,10 @@
  */
 import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { newestClosedDay } from '../../compactor/close-source.ts';
-import type { ArchiveList } from '../../compactor/list-archive.ts';
+import type { ArchiveList } from '../../compactor/commands/list.ts';
+import { newestClosedDay } from '../../compactor/day/close-source.ts';
 import type { NightReport } from '../../compactor/night.ts';
-import type { ArchiveReport } from '../../compactor/verify-archive.ts';
+import type { ArchiveReport } from '../../compactor/verify/verify-archive.ts';
 import { developmentValues, makeDevelopmentFiles } from '../../deploy/scripts/development-values.ts';
 import { defaultOf } from '../../shared/config.ts';
 import { parseIdentities } from '../../shared/crypto/identities.ts';

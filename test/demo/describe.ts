@@ -1,10 +1,10 @@
 /** What the demo prints: for reading, not a log. */
 import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import type { ListedDay } from '../../compactor/list-archive.ts';
+import type { ListedDay } from '../../compactor/commands/list.ts';
+import { tableOf } from '../../compactor/commands/table.ts';
 import type { NightReport } from '../../compactor/night.ts';
-import { tableOf } from '../../compactor/table.ts';
-import type { ArchiveReport } from '../../compactor/verify-archive.ts';
+import type { ArchiveReport } from '../../compactor/verify/verify-archive.ts';
 import type { ByHand } from './by-hand.ts';
 
 const width = process.stdout.columns ?? 100;

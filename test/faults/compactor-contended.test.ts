@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { DaybookError } from '../../shared/errors.ts';
-import { exitCodeOf } from '../../shared/program.ts';
+import { exitCodeOf } from '../../shared/program/program.ts';
 import type { ObjectBody, ObjectStore } from '../../shared/store/store.ts';
 import { assertBooks, assertUnchanged, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
 import { oldDay, openScenario, type Scenario, sources } from './night-scenario.ts';

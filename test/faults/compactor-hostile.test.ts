@@ -1,10 +1,10 @@
 /** Records on the stream that no ingest of ours would write: kept as they came, in the way of nothing else. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import type { ListedEvent } from '../../compactor/list-events.ts';
-import { compareCodePoints } from '../../shared/canonical-json.ts';
+import type { ListedEvent } from '../../compactor/stripe/list-events.ts';
 import { type EnvelopeHeader, writeEnvelope } from '../../shared/envelope.ts';
-import { maxNesting } from '../../shared/json-text.ts';
+import { compareCodePoints } from '../../shared/json/canonical-json.ts';
+import { maxNesting } from '../../shared/json/json-text.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type Books, openBooks, stripeRecord } from '../compactor/books.ts';
 import { assertBooks, billingRecord, copiesOf, eventsOfDay } from './night-books.ts';

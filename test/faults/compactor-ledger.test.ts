@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
-import { exitCodeOf } from '../../shared/program.ts';
+import { exitCodeOf } from '../../shared/program/program.ts';
 import type { NightChange } from '../compactor/books.ts';
 import { assertBooks, assertUnchanged, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
 import { oldDay, openScenario, type Scenario, sources } from './night-scenario.ts';

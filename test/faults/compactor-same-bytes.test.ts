@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import type { Manifest } from '../../compactor/manifest.ts';
+import type { Manifest } from '../../compactor/ledger/manifest.ts';
 import { type EnvelopeHeader, type Via, writeEnvelope } from '../../shared/envelope.ts';
 import { readWhole } from '../../shared/store/store.ts';
 import { type Books, openBooks } from '../compactor/books.ts';

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { openEmbeddedWriter } from '../../shared/stream/embedded.ts';
+import { openEmbeddedWriter } from '../../shared/stream/embedded/embedded.ts';
 import { readRecords, startIngestProcess } from '../ingest/ingest-process.ts';
 import { post, startIngest, stripeEvent, stripeHeaders, stripeSecret } from '../ingest/ingest-under-test.ts';
 import { type Fault, faultyWriter } from './faulty.ts';

@@ -3,20 +3,20 @@
  * SIGKILL as in a crash and by SIGTERM as in a rolling restart. KAFKA_ROUNDS: how often (1 if not given; 10 for a
  * release).
  *
- * Taking the guard of shared/stream/kafka-append.ts out makes these tests fail: kafkajs then has records acknowledged
+ * Taking the guard of shared/stream/kafka/append.ts out makes these tests fail: kafkajs then has records acknowledged
  * that it never wrote.
  */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppendError } from '../../shared/stream/append-error.ts';
-import { openKafkaReader } from '../../shared/stream/kafka-reader.ts';
-import { openKafkaWriter } from '../../shared/stream/kafka-writer.ts';
+import { openKafkaReader } from '../../shared/stream/kafka/reader.ts';
+import { openKafkaWriter } from '../../shared/stream/kafka/writer.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { eventStreamContract, readAll, record, valuesOf } from '../contract/event-stream.ts';
 import { post, startIngest, stripeEvent, stripeHeaders } from '../ingest/ingest-under-test.ts';
 import { type KafkaCluster, startKafkaCluster } from '../services/kafka-cluster.ts';
-import { kafkaUnderTest, logLines, newTopicName, withTestAdmin } from '../shared/stream/kafka-under-test.ts';
+import { kafkaUnderTest, logLines, newTopicName, withTestAdmin } from '../shared/stream/kafka/kafka-under-test.ts';
 
 type Signal = 'SIGTERM' | 'SIGKILL';
 

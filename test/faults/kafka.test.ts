@@ -8,12 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaParams } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
-import { openKafkaReader } from '../../shared/stream/kafka-reader.ts';
-import { openKafkaWriter } from '../../shared/stream/kafka-writer.ts';
+import { openKafkaReader } from '../../shared/stream/kafka/reader.ts';
+import { openKafkaWriter } from '../../shared/stream/kafka/writer.ts';
 import { numbered, readAll, record, textOf, valuesOf } from '../contract/event-stream.ts';
 import { post, startIngest, stripeEvent, stripeHeaders } from '../ingest/ingest-under-test.ts';
 import { freePorts, type Service, startService } from '../services/service.ts';
-import { createTopic, logLines, newTopicName } from '../shared/stream/kafka-under-test.ts';
+import { createTopic, logLines, newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
 interface Facts {

@@ -1,8 +1,8 @@
 /** A stream in memory for tests of the night, and where the records of the books' own stream stand. */
-import type { Ledger } from '../../compactor/ledger.ts';
+import type { Ledger } from '../../compactor/ledger/ledger.ts';
 import { type Day, dayOf } from '../../shared/clock.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
-import { openEmbeddedReader } from '../../shared/stream/embedded.ts';
+import { openEmbeddedReader } from '../../shared/stream/embedded/embedded.ts';
 import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
 import type { Books } from '../compactor/books.ts';
 

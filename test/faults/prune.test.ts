@@ -5,11 +5,11 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { manifestKey } from '../../compactor/manifest.ts';
-import type { PruneReport } from '../../compactor/prune-archive.ts';
+import { manifestKey } from '../../compactor/ledger/manifest.ts';
+import type { PruneReport } from '../../compactor/ledger/prune-archive.ts';
 import { openArchive, verify } from '../compactor/archive-under-test.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
-import { prune, pruneTime } from '../compactor/prune-under-test.ts';
+import { prune, pruneTime } from '../compactor/ledger/prune-under-test.ts';
 import { type Fault, faultyRemover, faultyStore } from './faulty.ts';
 import { assertUnchanged, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
 

@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { inspect } from 'node:util';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
-import { openS3Store } from '../../shared/store/s3.ts';
+import { openS3Store } from '../../shared/store/s3/store.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import { keysOf } from '../contract/object-store.ts';
 import { startService } from '../services/service.ts';

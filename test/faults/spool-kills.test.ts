@@ -16,7 +16,7 @@ import { spawnIngest } from '../ingest/ingest-process.ts';
 import type { PostgresFacts } from '../ingest/spool/sql-under-test.ts';
 import { requireCommand } from '../require-service.ts';
 import { freePorts, openService, type Service, startService } from '../services/service.ts';
-import { withTestAdmin } from '../shared/stream/kafka-under-test.ts';
+import { withTestAdmin } from '../shared/stream/kafka/kafka-under-test.ts';
 import { faultTable, openScene, type Scene, type SceneOptions } from './spool-scene.ts';
 import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as rest } from 'node:timers/promises';
 import { pino } from 'pino';
-import { tableOf } from '../../compactor/table.ts';
+import { tableOf } from '../../compactor/commands/table.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { openReader } from '../../shared/stream/open.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
@@ -14,7 +14,7 @@ import { until } from '../compactor/until.ts';
 import { readAll, valuesOf } from '../contract/event-stream.ts';
 import { type IngestProcess, type ProcessOptions, startIngestProcess } from '../ingest/ingest-process.ts';
 import { freePorts } from '../services/service.ts';
-import { createTopic, newTopicName } from '../shared/stream/kafka-under-test.ts';
+import { createTopic, newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { eachStripeEvent } from '../stripe/events.ts';
 import { sendWebhook } from '../stripe/webhook-sender.ts';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mock, test } from 'node:test';
 import { DaybookError } from '../../shared/errors.ts';
-import { openDirectoryStore } from '../../shared/store/directory.ts';
+import { openDirectoryStore } from '../../shared/store/directory/store.ts';
 import { bodyOf, readWhole } from '../../shared/store/store.ts';
 import { keysOf } from '../contract/object-store.ts';
 import { type Fault, faultyStore } from './faulty.ts';

@@ -10,7 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { dayMs } from '../../shared/clock.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded.ts';
+import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded/embedded.ts';
 import { numbered, readAll, textOf, valuesOf } from '../contract/event-stream.ts';
 import { faultyReader, faultyWriter } from './faulty.ts';
 
@@ -101,7 +101,7 @@ test('a disk that takes no more bytes refuses appends, and every acknowledged re
   const { directory, writer, reader } = await embedded(t);
   await writer.append([{ key: 'z', value: Buffer.from('z 0 ') }]);
   // The limit on the size of a file, in blocks of 512 or 1024 bytes, stands for a full disk: write(2) fails.
-  const appender = join(import.meta.dirname, '../shared/stream/appender.ts');
+  const appender = join(import.meta.dirname, '../shared/stream/embedded/appender.ts');
   const child = spawn('sh', ['-c', 'ulimit -f 8000 && exec "$0" "$@"', process.execPath, appender, directory], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

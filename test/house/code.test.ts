@@ -50,7 +50,7 @@ test('product code imports no package that is there for development alone', () =
 
 test('only programs and configuration.ts know the environment and the working directory', () => {
   // verify resolves the references in the file of --secrets, which are no settings.
-  const others = ['compactor/verify.ts'];
+  const others = ['compactor/commands/verify.ts'];
   const wrong = productFiles()
     .filter((path) => !isProgram(path) && !path.endsWith('/configuration.ts') && !others.includes(path))
     .filter((path) => /process\s*\.\s*(?:env|cwd)\b/.test(readText(path)));
@@ -107,7 +107,7 @@ test('every error code that is thrown or named is declared, and every declared o
   );
   // program.ts sorts codes into exit codes: that is no use.
   const used = productFiles()
-    .filter((path) => path !== 'shared/errors.ts' && path !== 'shared/program.ts')
+    .filter((path) => path !== 'shared/errors.ts' && path !== 'shared/program/program.ts')
     .map(readText)
     .join('\n');
   assert.deepEqual(

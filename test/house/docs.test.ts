@@ -6,12 +6,12 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { compactorMetrics } from '../../compactor/metrics.ts';
+import { compactorMetrics } from '../../compactor/serve/metrics.ts';
 import { ingestMetrics } from '../../ingest/metrics.ts';
 import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
-import type { MetricTable } from '../../shared/metrics.ts';
-import { processMetrics } from '../../shared/process-metrics.ts';
+import type { MetricTable } from '../../shared/metrics/metrics.ts';
+import { processMetrics } from '../../shared/metrics/process-metrics.ts';
 import { productFiles, projectFiles, readText, root } from './source-files.ts';
 
 const isUpdate = process.env.UPDATE_DOCS === '1';
@@ -84,33 +84,6 @@ test('the tables of metrics in the README are those of the code, and a unit of s
     }
   }
 });
-
-test('the layout in the README has each file of the product, with a word on it, and no other', () => {
-  const said = new Map(
-    blockOf('layout')
-      .split('\n')
-      .flatMap((line) => {
-        const [, path, words] = /^(\S+\.ts) +(\S.*)$/.exec(line) ?? [];
-        return path === undefined ? [] : [[path, words!] as const];
-      }),
-  );
-  const files = productFiles();
-  const width = Math.max(...files.map((path) => path.length));
-  const folderOf = (path: string) => path.slice(0, path.lastIndexOf('/'));
-  const lines = files.map((path, index) => {
-    const gap = index > 0 && folderOf(files[index - 1]!) !== folderOf(path) ? '\n' : '';
-    return `${gap}${path.padEnd(width)}  ${said.get(path) ?? firstSentence(path)}\n`;
-  });
-  holdBlock('layout', `\`\`\`\n${lines.join('')}\`\`\`\n`);
-});
-
-/** The first sentence of a file's first documentation comment. */
-function firstSentence(path: string): string {
-  const [, comment] = /^\/\*\*([\s\S]*?)\*\//m.exec(readText(path)) ?? [];
-  assert.ok(comment !== undefined, `${path} has no documentation comment`);
-  const text = comment.replaceAll(/\s*\n\s*\*\s?/g, ' ').trim();
-  return text.split(/(?<=\w)[.:;](?:\s|$)/)[0]!;
-}
 
 test('each of the eight promises names tests that are there, by their exact names', () => {
   const rows = rowsOf(blockOf('promises'));

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
-import { keyidOf } from '../../shared/secrets.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { promtoolFindings } from '../promtool.ts';
 import { spawnIngest, startIngestProcess } from './ingest-process.ts';
 import {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, beforeEach, test } from 'node:test';
-import { canonicalJson } from '../../shared/canonical-json.ts';
-import { keyidOf } from '../../shared/secrets.ts';
+import { canonicalJson } from '../../shared/json/canonical-json.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
 import {
   cloudEvent,
   envelopes,

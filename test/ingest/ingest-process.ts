@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../shared/clock.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
-import { openEmbeddedReader } from '../../shared/stream/embedded.ts';
+import { openEmbeddedReader } from '../../shared/stream/embedded/embedded.ts';
 
 const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
 

@@ -1,16 +1,16 @@
 /** Ingest on a free port of this machine with a writer of the test's own, and senders that sign. */
 import { createHmac } from 'node:crypto';
 import { pino } from 'pino';
-import type { Target } from '../../ingest/group-commit.ts';
-import { noObserver, type Observer } from '../../ingest/observer.ts';
+import type { Target } from '../../ingest/publish/group-commit.ts';
+import { noObserver, type Observer } from '../../ingest/publish/observer.ts';
 import { defaultTimeouts, type Ingest, serve, type Timeouts } from '../../ingest/serve.ts';
 import type { BackingStore } from '../../ingest/spool/backing-store.ts';
 import { openMemoryStore } from '../../ingest/spool/memory-store.ts';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type EnvelopeHeader, readEnvelope } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { keyidOf } from '../../shared/secrets.ts';
-import { type Source, sourcesSchema } from '../../shared/sources.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
+import { type Source, sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
 

@@ -7,7 +7,7 @@ import {
   ingestMetrics,
   openIngestMetrics,
 } from '../../ingest/metrics.ts';
-import type { AnsweredRequest } from '../../ingest/observer.ts';
+import type { AnsweredRequest } from '../../ingest/publish/observer.ts';
 import type { SpoolSize } from '../../ingest/spool/backing-store.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
 import { promtoolFindings } from '../promtool.ts';

@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { createApp } from '../../ingest/app.ts';
-import { eventsProtocol } from '../../ingest/events-protocol.ts';
-import { openGroupCommit } from '../../ingest/group-commit.ts';
-import { openBodyBudget } from '../../ingest/read-body.ts';
+import { openGroupCommit } from '../../ingest/publish/group-commit.ts';
+import { openBodyBudget } from '../../ingest/receive/read-body.ts';
+import { eventsProtocol } from '../../ingest/schemes/panda.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { keyidOf } from '../../shared/secrets.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { memoryWriter, pandaHeaders, pandaSecret, post, serverEvent, targetOf } from './ingest-under-test.ts';
 
 test('whether a body is taken or refused, and why, its bytes go back to the budget of all', async () => {

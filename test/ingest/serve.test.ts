@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import { noObserver } from '../../ingest/observer.ts';
+import { noObserver } from '../../ingest/publish/observer.ts';
 import { memorySpool, memoryWriter, post, startIngest, stripeEvent, stripeHeaders } from './ingest-under-test.ts';
 
 const quick = { headersMs: 200, requestMs: 400, checkMs: 20, keepAliveMs: 1000 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, test } from 'node:test';
-import { keyidOf } from '../../shared/secrets.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { stripeEvents } from '../stripe/events.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
 import {

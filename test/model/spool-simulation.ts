@@ -1,8 +1,8 @@
 /** Ingest's path to stream and spool in simulated time: a stream and a spool that fail as told, a process that can die. */
 import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
-import { defaultLimits } from '../../ingest/group-commit.ts';
-import { noObserver } from '../../ingest/observer.ts';
+import { defaultLimits } from '../../ingest/publish/group-commit.ts';
+import { noObserver } from '../../ingest/publish/observer.ts';
 import { type OpenPublishing, openPublishing, publishOrSpool } from '../../ingest/publish-or-spool.ts';
 import type { BackingStore, SpoolSize } from '../../ingest/spool/backing-store.ts';
 import { DaybookError } from '../../shared/errors.ts';

@@ -3,7 +3,7 @@ import { cpSync, existsSync, rmSync } from 'node:fs';
 import { pino } from 'pino';
 import { compact } from '../../compactor/compact.ts';
 import type { Night, NightReport } from '../../compactor/night.ts';
-import { openStaging } from '../../compactor/staging.ts';
+import { openStaging } from '../../compactor/staging/staging.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import type { ObjectBody, ObjectStore } from '../../shared/store/store.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';

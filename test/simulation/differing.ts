@@ -1,5 +1,5 @@
 /** Whether copies of one event tell the same, by rules of the model's own (interface.md, `differing`). */
-import { canonicalJson } from '../../shared/canonical-json.ts';
+import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { Sent } from './sent.ts';
 import type { ListedEvent } from './traffic.ts';
 

@@ -3,12 +3,12 @@
  * held against each manifest as it appears. Nothing here asks the compactor.
  */
 import assert from 'node:assert/strict';
-import type { DayCounts, DayEntry, Hole, Manifest, StreamPosition, Verdict } from '../../compactor/manifest.ts';
+import type { DayCounts, DayEntry, Hole, Manifest, StreamPosition, Verdict } from '../../compactor/ledger/manifest.ts';
 import type { NightReport } from '../../compactor/night.ts';
-import { canonicalJson, compareCodePoints } from '../../shared/canonical-json.ts';
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import type { Identities } from '../../shared/crypto/identities.ts';
 import type { Verify } from '../../shared/crypto/signing.ts';
+import { canonicalJson, compareCodePoints } from '../../shared/json/canonical-json.ts';
 import { differing } from './differing.ts';
 import { openNamedObjects, sha256Of } from './named-objects.ts';
 import { ageOf, isDueByRules, isNearRetention, verdictByRules } from './rules.ts';

@@ -1,7 +1,7 @@
 /** Objects as manifests name them: each once, whole, with the hashes that are said. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { Part } from '../../compactor/manifest.ts';
+import type { Part } from '../../compactor/ledger/manifest.ts';
 import type { Identities } from '../../shared/crypto/identities.ts';
 import { linesOf, openPlaintext, unpack } from '../../shared/crypto/open-sealed.ts';
 

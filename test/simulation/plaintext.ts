@@ -1,6 +1,6 @@
 /** What an archive says in plaintext: two of the same events are equal in it, whoever sealed them when. */
 import { createHash } from 'node:crypto';
-import type { Manifest } from '../../compactor/manifest.ts';
+import type { Manifest } from '../../compactor/ledger/manifest.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 
 /** What a manifest says of days, as far as the events alone decide it. */

@@ -1,5 +1,5 @@
 /** The rules of interface.md, "A night", written a second time: what the simulation holds the compactor to. */
-import type { Verdict } from '../../compactor/manifest.ts';
+import type { Verdict } from '../../compactor/ledger/manifest.ts';
 import { type Day, startOfDayMs } from '../../shared/clock.ts';
 
 export function ageOf(day: Day, today: Day): number {

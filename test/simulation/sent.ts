@@ -1,6 +1,7 @@
 /** What was put on the stream, as the model of the simulation knows it: read by rules of its own, not by the product's. */
-import { canonicalJson } from '../../shared/canonical-json.ts';
+
 import { type Day, dayOf } from '../../shared/clock.ts';
+import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 
 export interface Sent {

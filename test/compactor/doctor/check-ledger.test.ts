@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkDays } from '../../../compactor/doctor/check-ledger.ts';
 import { checkSchedule, type ScheduleSettings } from '../../../compactor/doctor/check-schedule.ts';
-import { type Ledger, startLedger } from '../../../compactor/ledger.ts';
-import type { Verdict } from '../../../compactor/manifest.ts';
+import { type Ledger, startLedger } from '../../../compactor/ledger/ledger.ts';
+import type { Verdict } from '../../../compactor/ledger/manifest.ts';
 import type { Found } from '../../../shared/doctor/finding.ts';
 
 const now = '2026-11-20T12:00:00.000Z';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { consumerOf } from '../../../compactor/configuration.ts';
 import { checkPosition } from '../../../compactor/doctor/check-position.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from '../../../shared/stream/embedded.ts';
+import { openEmbeddedReader, openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
 import { stripeRecord } from '../books.ts';
 import { complaints, openPatient, type Patient } from './doctor-under-test.ts';
 

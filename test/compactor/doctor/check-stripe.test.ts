@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { checkStripe, type StripeSourceToCheck } from '../../../compactor/doctor/check-stripe.ts';
 import type { Found } from '../../../shared/doctor/finding.ts';
-import { type StripeSource, sourcesSchema } from '../../../shared/sources.ts';
+import { type StripeSource, sourcesSchema } from '../../../shared/schemes/sources.ts';
 import {
   eventDestination,
   type FakeStripe,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startService } from '../../services/service.ts';
-import { createTopic, newTopicName, withTestAdmin } from '../../shared/stream/kafka-under-test.ts';
+import { createTopic, newTopicName, withTestAdmin } from '../../shared/stream/kafka/kafka-under-test.ts';
 import { complaints, openPatient, type Patient } from './doctor-under-test.ts';
 
 const kafka = await startService<{ readonly broker: string }>('kafka.sh');

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkSecrets } from '../../../ingest/doctor/check-secrets.ts';
 import { checkSize } from '../../../ingest/doctor/check-spool.ts';
-import { keyidOf } from '../../../shared/secrets.ts';
-import { type Source, sourcesSchema } from '../../../shared/sources.ts';
+import { keyidOf } from '../../../shared/schemes/secrets.ts';
+import { type Source, sourcesSchema } from '../../../shared/schemes/sources.ts';
 
 const nowMs = Date.UTC(2026, 10, 20, 12);
 const hourMs = 3_600_000;

@@ -13,7 +13,7 @@ import { openWarningCollector } from '../../../shared/doctor/collect-warnings.ts
 import { ok } from '../../../shared/doctor/finding.ts';
 import { secretFilesOf } from '../../../shared/doctor/secret-files.ts';
 import { secretKind, unquoted } from '../../../shared/doctor/secret-kind.ts';
-import { openEmbeddedWriter } from '../../../shared/stream/embedded.ts';
+import { openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'daybook-doctor-'));
 after(() => rm(directory, { recursive: true }));

@@ -1,0 +1,224 @@
+/** `daybook-compactor restore`: brings events back out of the archive, to a file, to stdout, or to the stream. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../shared/clock.ts';
+import type { Configuration } from '../../shared/config.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { createNewFile, type NewFile } from '../../shared/files/new-file.ts';
+import { type Logger, openLog } from '../../shared/program/log.ts';
+import { exitCodeOf } from '../../shared/program/program.ts';
+import { openProgress } from '../../shared/program/progress.ts';
+import { openStandardOutput } from '../../shared/program/standard-output.ts';
+import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { openStore } from '../../shared/store/open.ts';
+import { openWriter } from '../../shared/stream/open.ts';
+import { readArchiveConfiguration } from '../configuration.ts';
+import { loadLedger } from '../ledger/ledger.ts';
+import { type RestoreOutput, type RestoreReport, restoreArchive } from '../restore/restore-archive.ts';
+import { checkSelection, looksAtLines, type Selection } from '../restore/restore-selection.ts';
+import { openStreamOutput } from '../restore/restore-stream.ts';
+import { openSortBudget } from '../staging/external-sort.ts';
+import { readIdentityFiles } from './identity-files.ts';
+import { tableOf } from './table.ts';
+
+export interface RestoreOptions {
+  readonly source: readonly string[];
+  readonly day: readonly string[];
+  readonly from?: string;
+  readonly to?: string;
+  readonly type: readonly string[];
+  readonly id: readonly string[];
+  readonly object: readonly string[];
+  readonly except: readonly string[];
+  readonly identity: readonly string[];
+  readonly output?: string;
+  readonly toStream?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+type Target = 'dry run' | 'stdout' | 'stream' | 'file';
+
+/** `restore --json`. */
+type RestoreSummary = RestoreReport & {
+  readonly dryRun: boolean;
+  /** The file written, `-` for stdout, `stream`; null in a dry run, and where no file was made. */
+  readonly output: string | null;
+  /** Events that the stream will never take: the first hundred ids, and how many there are. */
+  readonly refused: { readonly count: number; readonly ids: readonly string[] };
+};
+
+/** For ids in memory; what is beyond goes to a temporary folder. */
+const sortBytes = 32 * 1024 * 1024;
+const maxShown = 20;
+
+/**
+ * Prints a summary: on stdout, or on stderr where stdout has the lines. Sets the exit code: 3 where a part is damaged or
+ * missing or an event was archived twice, else 2 where a part does not open or the stream refused an event.
+ */
+export async function restoreCommand(options: RestoreOptions): Promise<void> {
+  const target = targetOf(options);
+  const selection: Selection = {
+    sources: options.source,
+    days: options.day,
+    from: options.from,
+    to: options.to,
+    types: options.type,
+    ids: options.id,
+    objects: options.object,
+    except: options.except,
+  };
+  checkSelection(selection);
+  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
+  if (options.identity.length === 0 && target !== 'dry run') {
+    throw new DaybookError('usage', {
+      detail: '--identity is needed to open the archive; without it there is --dry-run',
+    });
+  }
+  const identities = await readIdentityFiles(options.identity, askOnTerminal);
+  const log = openLog('compactor', settings.LOG_LEVEL);
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const { progress, done } = openProgress(log);
+  // Ids alone are sorted here; not under the data directory, which this command leaves as it is.
+  const temporaryDirectory = mkdtempSync(join(tmpdir(), 'daybook-restore-'));
+  let file: NewFile | undefined;
+  const clear = () => {
+    file?.abandon();
+    rmSync(temporaryDirectory, { recursive: true, force: true });
+  };
+  const stop = () => {
+    clear();
+    process.exit(2);
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  try {
+    if (target === 'file') file = await createNewFile(options.output!);
+    const ledger = await loadLedger(store, prefix, verifyingKeys);
+    const restoreTo = (output: RestoreOutput | undefined) =>
+      restoreArchive({
+        store,
+        ledger,
+        selection,
+        identities: identities.length === 0 ? undefined : identities,
+        output,
+        budget: openSortBudget({ directory: temporaryDirectory, maxBytes: sortBytes }),
+        progress,
+      });
+    const summary =
+      target === 'dry run'
+        ? { ...(await restoreTo(undefined)), dryRun: true, output: null, refused: none }
+        : target === 'stream'
+          ? await toStream(restoreTo, settings, log)
+          : file === undefined
+            ? await toStdout(restoreTo)
+            : await toFile(restoreTo, file);
+    done();
+    const text = options.json === true ? `${JSON.stringify(summary)}\n` : describe(summary, selection);
+    (target === 'stdout' ? process.stderr : process.stdout).write(text);
+    setExitCode(summary);
+  } finally {
+    done();
+    clear();
+    process.off('SIGTERM', stop).off('SIGINT', stop);
+    await store.close();
+  }
+}
+
+type RestoreTo = (output: RestoreOutput) => Promise<RestoreReport>;
+
+const none: RestoreSummary['refused'] = { count: 0, ids: [] };
+
+/** No file is made where nothing could be had. */
+async function toFile(restoreTo: RestoreTo, file: NewFile): Promise<RestoreSummary> {
+  const report = await restoreTo(file);
+  const isVoid = report.events === 0 && report.failures.length > 0;
+  if (!isVoid) await file.finish();
+  return { ...report, dryRun: false, output: isVoid ? null : file.path, refused: none };
+}
+
+async function toStdout(restoreTo: RestoreTo): Promise<RestoreSummary> {
+  const stdout = openStandardOutput(process.stdout);
+  const report = await restoreTo(stdout);
+  await stdout.finish();
+  return { ...report, dryRun: false, output: '-', refused: none };
+}
+
+async function toStream(
+  restoreTo: RestoreTo,
+  settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_DATA_DIR'>,
+  log: Logger,
+): Promise<RestoreSummary> {
+  const writer = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
+  try {
+    const output = openStreamOutput({ writer, log, receivedAt: systemClock.now().toISOString() });
+    const report = await restoreTo(output);
+    await output.finish();
+    return { ...report, dryRun: false, output: 'stream', refused: output.refused() };
+  } finally {
+    await writer.close();
+  }
+}
+
+function targetOf({ output, toStream, dryRun }: RestoreOptions): Target {
+  if (toStream === true && output !== undefined) {
+    throw new DaybookError('usage', { detail: '--to-stream and --output exclude each other' });
+  }
+  if (dryRun === true) return 'dry run';
+  if (toStream === true) return 'stream';
+  return output === undefined || output === '-' ? 'stdout' : 'file';
+}
+
+function setExitCode({ failures, repeated, refused }: RestoreSummary): void {
+  const codes = failures.map(({ code }) => exitCodeOf(new DaybookError(code)));
+  if (repeated > 0 || codes.includes(3)) process.exitCode = 3;
+  else if (codes.length > 0 || refused.count > 0) process.exitCode = 2;
+}
+
+function describe(summary: RestoreSummary, selection: Selection): string {
+  const { events, exact, parts, skipped, repeated, pruned, notFound, failures, refused, dryRun, output } = summary;
+  const rows = parts
+    .filter((part) => part.events > 0)
+    .map((part) => [part.day, part.source, part.events, part.bytes.plaintext, part.bytes.ciphertext, part.key]);
+  const head = ['day', 'source', exact ? 'events' : 'at most', 'bytes', 'sealed', 'part'];
+  const of = `${parts.length} ${parts.length === 1 ? 'part' : 'parts'}`;
+  const ruledOut = skipped === 0 ? '' : `, ${skipped} more ruled out by their ids`;
+  const count = events.toLocaleString('en');
+  const how = exact
+    ? ''
+    : looksAtLines(selection)
+      ? ' Which of them fit, only their lines tell: with --identity they are opened and counted.'
+      : ' Not all could be looked at.';
+  const where = output === null ? 'nowhere' : output === '-' ? 'stdout' : output === 'stream' ? 'the stream' : output;
+  return [
+    rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
+    dryRun
+      ? `Would restore ${exact ? '' : 'at most '}${count} events of ${of}${ruledOut}.${how}\n`
+      : `Restored ${count} events of ${of}${ruledOut} to ${where}.\n`,
+    repeated > 0 ? `Left out ${repeated} lines whose event is archived twice (id_twice): run verify.\n` : '',
+    ...describePruned(pruned),
+    ...named('Not in the archive', notFound, notFound.length),
+    ...named('Refused by the stream', refused.ids, refused.count),
+    ...failures.slice(0, maxShown).map(({ source, day, key, code, message }) => {
+      const name = message.includes(key) ? '' : ` ${key}:`;
+      return `FAILED ${source} ${day}:${name} ${message} (${code})\n`;
+    }),
+    failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
+  ].join('');
+}
+
+function describePruned(pruned: RestoreSummary['pruned']): string[] {
+  const lines = pruned.map(
+    ({ source, day, events, rule, prunedBy }) =>
+      `PRUNED ${source} ${day}: ${events} events are gone (${rule}, manifest ${prunedBy})\n`,
+  );
+  return lines.length <= maxShown
+    ? lines
+    : [...lines.slice(0, maxShown), `and ${lines.length - maxShown} more pruned\n`];
+}
+
+function named(what: string, ids: readonly string[], count: number): string[] {
+  if (count === 0) return [];
+  const more = count > maxShown ? ` and ${count - maxShown} more` : '';
+  return [`${what}: ${ids.slice(0, maxShown).join(', ')}${more}\n`];
+}

@@ -1,0 +1,175 @@
+/** `daybook-compactor run`: one night, now. */
+import { type Clock, type Day, dayOf, parseInstant, startOfDayMs, systemClock } from '../../shared/clock.ts';
+import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { exitCodeOf } from '../../shared/program/program.ts';
+import { openProgress } from '../../shared/program/progress.ts';
+import { openStore } from '../../shared/store/open.ts';
+import { openReader, openWriter } from '../../shared/stream/open.ts';
+import type { EventStreamWriter } from '../../shared/stream/stream.ts';
+import { compact } from '../compact.ts';
+import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
+import { newestClosedDay } from '../day/close-source.ts';
+import { loadLedger } from '../ledger/ledger.ts';
+import type { NightReport, Problem } from '../night.ts';
+import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
+import { tableOf } from './table.ts';
+
+export interface RunOptions {
+  readonly day?: readonly string[];
+  readonly force?: boolean;
+  readonly now?: string;
+  readonly json?: boolean;
+}
+
+/** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
+export async function runCommand(options: RunOptions): Promise<void> {
+  const configuration = readNightConfiguration();
+  const clock = clockOf(options.now, configuration);
+  const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);
+  let report: NightReport;
+  let incomplete = 0;
+  try {
+    ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true));
+  } catch (error) {
+    if (options.json !== true) throw error;
+    process.stdout.write(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
+    process.exitCode = exitCodeOf(error);
+    return;
+  } finally {
+    configuration.close();
+  }
+  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
+  if (report.errors.length > 0) process.exitCode = 2;
+  else if (incomplete > 0) process.exitCode = 3;
+}
+
+function problemOf(error: unknown): Problem {
+  const code = error instanceof DaybookError ? error.code : 'day_failed';
+  return { code, source: null, day: null, message: messageOf(error) };
+}
+
+async function runNight(
+  configuration: NightConfiguration,
+  clock: Clock,
+  days: ReadonlySet<Day> | undefined,
+  force: boolean,
+): Promise<{ report: NightReport; incomplete: number }> {
+  const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
+  const consumer = consumerOf(store.location, prefix);
+  const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
+  let recoveredTo: EventStreamWriter | undefined;
+  let staging: Staging | undefined;
+  const { progress, done } = openProgress(log);
+  const stop = () => {
+    staging?.remove();
+    process.exit(2);
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  try {
+    staging = openStaging(settings.DAYBOOK_DATA_DIR);
+    if (settings.COMPACTOR_PUBLISH_RECOVERED) {
+      recoveredTo = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
+    }
+    const report = await compact({
+      clock,
+      stream,
+      store,
+      prefix,
+      dayPath: settings.DAYBOOK_DAY_PATH,
+      lagSeconds: settings.COMPACTOR_LAG_SECONDS,
+      sources,
+      recipients,
+      signer,
+      verifyingKeys,
+      stagingDirectory: staging.directory,
+      ...(days === undefined ? {} : { days }),
+      force,
+      ...(recoveredTo === undefined ? {} : { recoveredTo }),
+      log,
+      progress,
+    });
+    try {
+      const ledger = await loadLedger(store, prefix, verifyingKeys);
+      const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
+      return { report, incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length };
+    } catch (error) {
+      // The night is over and told all the same.
+      return { report: { ...report, errors: [...report.errors, problemOf(error)] }, incomplete: 0 };
+    }
+  } catch (error) {
+    throw stagingErrorOf(error);
+  } finally {
+    done();
+    staging?.remove();
+    process.off('SIGTERM', stop).off('SIGINT', stop);
+    await recoveredTo?.close();
+    await stream.close();
+    await store.close();
+  }
+}
+
+/** With `--now` the time stands still at that instant: for drills and tests, so with local stream and store alone. */
+function clockOf(now: string | undefined, { settings }: NightConfiguration): Clock {
+  if (now === undefined) return systemClock;
+  if (settings.DAYBOOK_STREAM.type !== 'embedded' || settings.DAYBOOK_STORE.type !== 'directory') {
+    throw new DaybookError('usage', { detail: '--now needs the embedded stream and a directory store' });
+  }
+  const instant = parseInstant(now);
+  if (instant === undefined) throw new DaybookError('usage', { detail: '--now takes an RFC 3339 date-time' });
+  return { now: () => new Date(instant) };
+}
+
+/** The days named; undefined where none is, which means all. Throws `usage` and `day_open`. */
+export function closedDays(
+  texts: readonly string[] | undefined,
+  clock: Clock,
+  lagSeconds: number,
+): ReadonlySet<Day> | undefined {
+  if (texts === undefined || texts.length === 0) return undefined;
+  const newest = newestClosedDay(clock.now(), lagSeconds);
+  for (const text of texts) {
+    if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(startOfDayMs(text)) || dayOf(startOfDayMs(text)) !== text) {
+      throw new DaybookError('usage', { detail: `a day is a UTC date such as 2026-11-20, not ${text}` });
+    }
+    if (text > newest)
+      throw new DaybookError('day_open', { detail: `${text} is not closed; ${newest} is the newest that is` });
+  }
+  return new Set(texts);
+}
+
+function describe({ manifest, days, errors, warnings }: NightReport): string {
+  const head = [
+    'source',
+    'day',
+    'verdict',
+    'delivered',
+    'recovered',
+    'listed',
+    'not listed',
+    'differing',
+    'duplicates',
+  ];
+  const rows = days.map(({ source, day, verdict, counts }) => [
+    source,
+    day,
+    verdict,
+    counts.delivered,
+    counts.recovered,
+    counts.listed,
+    counts.notListed,
+    counts.differing,
+    counts.duplicates,
+  ]);
+  const problems = [
+    ...errors.map((problem) => ({ kind: 'error', ...problem })),
+    ...warnings.map((problem) => ({ kind: 'warning', ...problem })),
+  ].map(({ kind, code, source, day, message }) => `${kind} ${code}${where(source, day)}: ${message}\n`);
+  const written = manifest === null ? 'Nothing to say: no manifest written.\n' : `Manifest ${manifest} written.\n`;
+  return `${rows.length > 0 ? tableOf(head, rows) : ''}${problems.join('')}${written}`;
+}
+
+function where(source: string | null, day: Day | null): string {
+  const place = [source, day].filter((part) => part !== null).join(' ');
+  return place === '' ? '' : ` (${place})`;
+}

@@ -1,0 +1,127 @@
+/** `daybook-compactor verify`: is the archive what its manifests say? Exit 3 with a break. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readEnvironment } from '../../shared/config.ts';
+import { DaybookError, errorKind } from '../../shared/errors.ts';
+import { openLog } from '../../shared/program/log.ts';
+import { openProgress } from '../../shared/program/progress.ts';
+import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { openStore } from '../../shared/store/open.ts';
+import { readArchiveConfiguration } from '../configuration.ts';
+import type { Break } from '../verify/breaks.ts';
+import { readSecretsFile, type SecretsOfSources } from '../verify/check-delivery.ts';
+import { type ArchiveReport, verifyArchive } from '../verify/verify-archive.ts';
+import { depthOf, openResume } from '../verify/verify-resume.ts';
+import { readIdentityFiles } from './identity-files.ts';
+import { tableOf } from './table.ts';
+
+export interface VerifyOptions {
+  readonly identity?: string;
+  readonly secrets?: string;
+  readonly source: readonly string[];
+  readonly day: readonly string[];
+  readonly resume?: string;
+  readonly strict?: boolean;
+  readonly json?: boolean;
+}
+
+const maxBreaksShown = 20;
+
+/** Prints what was found. Sets the exit code: 3 with a break, or, when strict, with an incomplete day. */
+export async function verifyCommand(options: VerifyOptions): Promise<void> {
+  const { settings, verifyingKeys } = readArchiveConfiguration();
+  if (options.secrets !== undefined && options.identity === undefined) {
+    throw new DaybookError('usage', { detail: '--secrets needs --identity: the deliveries are sealed' });
+  }
+  const identities =
+    options.identity === undefined ? undefined : await readIdentityFiles([options.identity], askOnTerminal);
+  const secrets =
+    options.secrets === undefined
+      ? undefined
+      : readSecretsFile(options.secrets, readEnvironment(process.env, process.cwd()));
+  const only =
+    options.source.length + options.day.length === 0 ? undefined : { sources: options.source, days: options.day };
+  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const resume =
+    options.resume === undefined
+      ? undefined
+      : openResume(options.resume, `${store.location} ${prefix}`.trim(), depthOf(identities !== undefined, secrets));
+  const { progress, done } = openProgress(openLog('compactor', settings.LOG_LEVEL));
+  // Ids alone are sorted here; not under the data directory, which this command leaves as it is.
+  const temporaryDirectory = mkdtempSync(join(tmpdir(), 'daybook-verify-'));
+  const remove = () => rmSync(temporaryDirectory, { recursive: true, force: true });
+  const keep = () => {
+    try {
+      resume?.save();
+    } catch {
+      // What ends this run is to be told, not this; what was saved before counts.
+    }
+  };
+  const stop = () => {
+    keep();
+    remove();
+    process.exit(2);
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  let report: ArchiveReport;
+  try {
+    report = await verifyArchive({
+      store,
+      prefix,
+      verifyingKeys,
+      identities,
+      secrets,
+      only,
+      resume,
+      temporaryDirectory,
+      progress,
+    });
+    resume?.remove();
+    // Dies here: it is done, and nothing was said: the next one begins anew.
+  } catch (error) {
+    keep();
+    throw error;
+  } finally {
+    done();
+    remove();
+    process.off('SIGTERM', stop).off('SIGINT', stop);
+    await store.close();
+  }
+  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
+  const isIncomplete = report.days.some(({ verdict }) => verdict === 'incomplete');
+  if (!report.ok || (options.strict === true && isIncomplete)) process.exitCode = 3;
+}
+
+function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {
+  const { ok, manifests, objects, days, breaks, breaksOmitted, information, deliveries } = report;
+  const rows = days.map(({ source, day, verdict, events, breaks, pruned }) => [
+    source,
+    day,
+    verdict,
+    events,
+    `${breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`}${pruned === 0 ? '' : `, ${pruned} pruned`}`,
+  ]);
+  const table = rows.length === 0 ? '' : `${tableOf(['source', 'day', 'verdict', 'events', 'check'], rows)}\n`;
+  const said = information.map(({ key, message }) => `  ${key === null ? '' : `${key}: `}${message}\n`).join('');
+  const counts = `${manifests} manifests, ${objects} objects`;
+  const events = days.reduce((total, day) => total + day.events, 0);
+  const signed = secrets === undefined ? '' : `, ${deliveries.checked} deliveries with a signature that holds`;
+  const verdict = ok ? `OK: ${counts}, ${events} events${signed}.\n` : describeBreaks(breaks, breaksOmitted, counts);
+  return `${table}${verdict}${said === '' ? '' : `\nFor information:\n${said}`}`;
+}
+
+function describeBreaks([first, ...others]: readonly Break[], omitted: number, counts: string): string {
+  const text = ({ manifest, key, message, code }: Break) => `manifest ${manifest}, ${key}: ${message} (${code})\n`;
+  const more = others.length + omitted - Math.min(others.length, maxBreaksShown);
+  return [
+    `BROKEN (${counts} looked at). The first break:\n  ${text(first!)}  ${errorKind(first!.code).hint}\n`,
+    others.length === 0
+      ? ''
+      : `The others:\n${others
+          .slice(0, maxBreaksShown)
+          .map((found) => `  ${text(found)}`)
+          .join('')}`,
+    more === 0 ? '' : `  and ${more} more\n`,
+  ].join('');
+}

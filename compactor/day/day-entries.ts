@@ -1,0 +1,103 @@
+/** What a run says of each day of a source: its facts, verdict and counts. */
+import type { Day } from '../../shared/clock.ts';
+import type { DayCounts, DayEntry, Verdict } from '../ledger/manifest.ts';
+import type { GenerationFailure } from '../stripe/thin-events.ts';
+import type { Closing, SourceListing } from './close-source.ts';
+import type { DayOutput } from './day-output.ts';
+import { verdictOf } from './verdict.ts';
+
+export interface ListCounts {
+  /** Per day the ids in its list, and those of them whose line lies in that day. */
+  readonly listed: ReadonlyMap<Day, number>;
+  readonly own: ReadonlyMap<Day, number>;
+}
+
+const noCounts: DayCounts = { delivered: 0, recovered: 0, listed: null, notListed: null, differing: 0, duplicates: 0 };
+
+/** The entries that this run has something to say with. */
+export function entriesOf(
+  closing: Closing,
+  days: ReadonlySet<Day>,
+  outputs: ReadonlyMap<Day, DayOutput>,
+  sealed: ReadonlyMap<Day, Awaited<ReturnType<DayOutput['seal']>>>,
+  { listing, accounts: listedAccounts }: SourceListing,
+  counted: ListCounts,
+): Map<Day, DayEntry> {
+  const { source, states, today, failed, found } = closing;
+  const entries = new Map<Day, DayEntry>();
+  for (const day of [...new Set([...days, ...sealed.keys()])].sort()) {
+    if (failed.has(day)) continue;
+    const before = states.get(day);
+    const output = outputs.get(day);
+    const objects = sealed.get(day);
+    const listedAt = listing?.listedAt.get(day);
+    const isNew = before === undefined && (source !== undefined || objects !== undefined);
+    const accounts = [...new Set([...(before?.accounts ?? []), ...(output?.accounts ?? [])])].sort();
+    const wasUnreconciled = before?.verdict === 'unreconciled';
+    // Where the accounts could not be asked for, what was said of the day's stays.
+    const listed = listedAccounts === 'unknown' ? new Set(wasUnreconciled ? [] : accounts) : listedAccounts;
+    const isListedNow = listed !== undefined && accounts.every((account) => listed.has(account));
+    const lackingNow = listing?.missing.get(day) ?? [];
+    const facts = {
+      // A listing from before an account of the day was listed is no proof of what that account sent.
+      listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
+      accounts,
+      // Once known it stays known until it is archived, also where a later list names it no more.
+      missing: [...new Set([...(before?.missing ?? []), ...lackingNow])].filter((id) => !found.has(id)).sort(),
+      generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
+    };
+    // Once the key is gone nobody can tell whose lists were asked: of a day with accounts what was said of them stays.
+    const isDoubtful =
+      listed === undefined &&
+      accounts.length > 0 &&
+      (before?.verdict !== 'complete' || accounts.length > before.accounts.length);
+    const proof = isDoubtful ? { ...facts, listedAt: null } : facts;
+    // The days of a source that is no longer configured stay as they are, but for what still comes.
+    const verdict: Verdict | undefined =
+      source === undefined && objects === undefined ? before?.verdict : verdictOf(day, proof, listed, today);
+    if (verdict === undefined) continue;
+    const isShorter = facts.missing.length < (before?.missing.length ?? 0);
+    if (!isNew && !isShorter && objects === undefined && listedAt === undefined && verdict === before?.verdict)
+      continue;
+    entries.set(day, {
+      parts: objects?.parts ?? [],
+      lateDeliveries: objects?.lateDeliveries ?? [],
+      verdict,
+      ...facts,
+      counts: countsOf(before?.counts ?? noCounts, output, {
+        isListed: listedAt !== undefined,
+        // What could not be had is in Stripe's list all the same.
+        listed: (counted.listed.get(day) ?? 0) + new Set(lackingNow).size,
+        own: counted.own.get(day) ?? 0,
+      }),
+    });
+  }
+  return entries;
+}
+
+/** Each once, by its notice; a notice that tells more takes the place of one that tells less. */
+function failuresOf(before: readonly GenerationFailure[], now: readonly GenerationFailure[]): GenerationFailure[] {
+  const known = new Map(before.map((failure) => [failure.notice, failure]));
+  for (const failure of now) {
+    if (known.get(failure.notice)?.eventType == null) known.set(failure.notice, failure);
+  }
+  return [...known.values()].sort((a, b) => (a.notice < b.notice ? -1 : 1));
+}
+
+function countsOf(
+  before: DayCounts,
+  output: DayOutput | undefined,
+  { isListed, listed, own }: { readonly isListed: boolean; readonly listed: number; readonly own: number },
+): DayCounts {
+  const delivered = before.delivered + (output?.delivered ?? 0);
+  const recovered = before.recovered + (output?.recovered ?? 0);
+  const notListed = before.notListed === null ? null : before.notListed + (output?.notListed ?? 0);
+  return {
+    delivered,
+    recovered,
+    listed: isListed ? listed : before.listed,
+    notListed: isListed ? delivered + recovered - own : notListed,
+    differing: before.differing + (output?.differing ?? 0),
+    duplicates: before.duplicates + (output?.deliveryLines ?? 0) - (output?.delivered ?? 0),
+  };
+}

@@ -1,0 +1,178 @@
+/**
+ * What one night adds to one day: lines, ids, deliveries and late deliveries, gathered in the staging folder while the
+ * events are decided, then written to the store.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Day } from '../../shared/clock.ts';
+import type { Recipient } from '../../shared/crypto/recipients.ts';
+import { maxQuotedBytesPerByte, writeQuoted } from '../../shared/json/quote-json.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
+import type { DeliveriesObject, Part } from '../ledger/manifest.ts';
+import { openSealed, type SealedObject, type Sealing } from '../objects/seal-object.ts';
+import { storeObject } from '../objects/store-object.ts';
+import type { SortBudget, Sorter } from '../staging/external-sort.ts';
+import type { StagedCopy } from '../staging/staged-copy.ts';
+import type { GenerationFailure } from '../stripe/thin-events.ts';
+import type { DecidedEvent } from './copies.ts';
+
+export interface DayOutput {
+  readonly day: Day;
+  /** New lines that a delivery brought, and all other new lines. */
+  delivered: number;
+  recovered: number;
+  /** New lines that are not in the list of their day. */
+  notListed: number;
+  /** Delivery lines, late ones included. */
+  deliveryLines: number;
+  differing: number;
+  readonly accounts: Set<string>;
+  readonly generationFailures: GenerationFailure[];
+  add(event: DecidedEvent): Promise<void>;
+  /** Writes the objects. May be called once. */
+  seal(
+    store: ObjectStore,
+    folder: string,
+    isPruned: (key: string) => boolean,
+  ): Promise<{ parts: Part[]; lateDeliveries: DeliveriesObject[] }>;
+  /** Removes what lies in the staging folder. */
+  discard(): Promise<void>;
+}
+
+/** Instants before 1970 are quarantined, so sixteen digits order them all. */
+const instantDigits = 16;
+
+export function openDayOutput(
+  day: Day,
+  options: { directory: string; budget: SortBudget; recipients: readonly Recipient[] },
+): DayOutput {
+  const { directory, budget, recipients } = options;
+  let lines: Sorter | undefined;
+  const open: Partial<Record<'ids' | 'deliveries' | 'late', Sealing>> = {};
+
+  const sealing = (what: keyof typeof open): Sealing => {
+    const known = open[what];
+    if (known !== undefined) return known;
+    const path = join(directory, `${day}-${what}-${randomBytes(6).toString('hex')}`);
+    const opened = openSealed({ path, recipients: what === 'ids' ? 'plain' : recipients });
+    open[what] = opened;
+    return opened;
+  };
+
+  const output: DayOutput = {
+    day,
+    delivered: 0,
+    recovered: 0,
+    notListed: 0,
+    deliveryLines: 0,
+    differing: 0,
+    accounts: new Set(),
+    generationFailures: [],
+
+    async add(event) {
+      const { line } = event;
+      if (line !== undefined) {
+        lines ??= budget.sorter();
+        lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, [line.bytes]);
+        await sealing('ids').write(event.id);
+        if (line.delivered) output.delivered += 1;
+        else output.recovered += 1;
+        if (!event.listedIn.has(day)) output.notListed += 1;
+      }
+      if (event.differs) output.differing += 1;
+      for (const copy of event.deliveries()) {
+        await sealing(line === undefined ? 'late' : 'deliveries').write(deliveryLine(copy));
+        output.deliveryLines += 1;
+        if (copy.account !== undefined) output.accounts.add(copy.account);
+      }
+    },
+
+    async seal(store, folder, isPruned) {
+      const stem = `${folder}/${day}-`;
+      const finish = async (what: keyof typeof open): Promise<SealedObject | undefined> => {
+        const sealed = await open[what]?.finish();
+        delete open[what];
+        return sealed;
+      };
+      const sealDeliveries = async (what: 'deliveries' | 'late'): Promise<DeliveriesObject | null> => {
+        const sealed = await finish(what);
+        if (sealed === undefined) return null;
+        const key = await storeObject(store, stem, '.deliveries.jsonl.gz.age', sealed, isPruned);
+        return { key, sha256: sealed.sha256, count: sealed.lines };
+      };
+      const parts: Part[] = [];
+      if (lines !== undefined) {
+        const path = join(directory, `${day}-part-${randomBytes(6).toString('hex')}`);
+        const { sealed, first, last } = await sealLines(lines, path, recipients);
+        lines = undefined;
+        const key = await storeObject(store, stem, '.jsonl.gz.age', sealed, isPruned);
+        const ids = (await finish('ids'))!;
+        const idsKey = await storeObject(store, stem, '.ids.gz', ids, isPruned);
+        parts.push({
+          key,
+          events: sealed.lines,
+          firstCreated: first,
+          lastCreated: last,
+          bytes: sealed.bytes,
+          sha256: sealed.sha256,
+          ids: { key: idsKey, sha256: ids.sha256.ciphertext },
+          deliveries: await sealDeliveries('deliveries'),
+        });
+      }
+      const late = await sealDeliveries('late');
+      return { parts, lateDeliveries: late === null ? [] : [late] };
+    },
+
+    async discard() {
+      lines?.close();
+      lines = undefined;
+      for (const sealed of Object.values(open)) await sealed?.abort();
+    },
+  };
+  return output;
+}
+
+async function sealLines(
+  lines: Sorter,
+  path: string,
+  recipients: readonly Recipient[],
+): Promise<{ sealed: SealedObject; first: string; last: string }> {
+  const part = openSealed({ path, recipients });
+  let firstKey: string | undefined;
+  let lastKey = '';
+  try {
+    for (const { key, payload } of lines.sorted()) {
+      firstKey ??= key;
+      lastKey = key;
+      await part.write(payload);
+    }
+  } catch (error) {
+    await part.abort();
+    throw error;
+  } finally {
+    lines.close();
+  }
+  const instant = (key: string) => new Date(Number(key.slice(0, instantDigits))).toISOString();
+  return { sealed: await part.finish(), first: instant(firstKey!), last: instant(lastKey) };
+}
+
+/** Bodies up to here are quoted byte by byte, in room that all lines share. */
+const maxQuickBodyBytes = 64 * 1024;
+const endOfLine = Buffer.from('"}');
+let room: Buffer | undefined;
+
+/**
+ * One line of evidence: who holds the secret can check the signature again (interface.md, Archive objects). Bytes handed
+ * out are overwritten by the next call.
+ */
+function deliveryLine(copy: StagedCopy): Buffer | string {
+  const { id, receivedat, via, scheme, keyid, signedheaders, path } = copy.header();
+  const members = { id, receivedat, via, scheme, keyid, signedheaders, path };
+  if (copy.body.length > maxQuickBodyBytes) return JSON.stringify({ ...members, body: copy.body.toString() });
+  const start = `${JSON.stringify(members).slice(0, -1)},"body":"`;
+  const most = Buffer.byteLength(start) + copy.body.length * maxQuotedBytesPerByte + endOfLine.length;
+  if (room === undefined || room.length < most) room = Buffer.allocUnsafeSlow(2 * most);
+  const end = writeQuoted(copy.body, room, room.write(start));
+  return room.subarray(0, end + endOfLine.copy(room, end));
+}

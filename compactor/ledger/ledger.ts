@@ -1,0 +1,210 @@
+/**
+ * The ledger: all manifests, read in order. It is the only state of the compactor: what is archived, up to where the
+ * stream is done, what is known of each day.
+ */
+
+import type { Day } from '../../shared/clock.ts';
+import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { mapAhead } from '../../shared/parallel.ts';
+import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { Cursor } from '../../shared/stream/stream.ts';
+import type { ListsKnown } from '../stripe/list-days.ts';
+import type { GenerationFailure } from '../stripe/thin-events.ts';
+import {
+  type DayCounts,
+  type DayEntry,
+  type DeliveriesObject,
+  type Hole,
+  type Manifest,
+  manifestKey,
+  type Part,
+  type StreamPosition,
+  sha256Hex,
+  type Verdict,
+} from './manifest.ts';
+
+/** All that the manifests so far say of one source's day. */
+export interface DayState {
+  readonly parts: readonly (Part & { readonly manifest: number })[];
+  readonly lateDeliveries: readonly (DeliveriesObject & { readonly manifest: number })[];
+  readonly verdict: Verdict;
+  readonly listedAt: string | null;
+  readonly accounts: readonly string[];
+  readonly counts: DayCounts;
+  readonly missing: readonly string[];
+  readonly generationFailures: readonly GenerationFailure[];
+  /** When the first manifest that has an entry of the day was made. */
+  readonly archivedAt: string;
+  /** The newest that has one. */
+  readonly manifest: NumberedManifest;
+}
+
+export interface NumberedManifest {
+  readonly number: number;
+  /** Of the whole object, in hex. */
+  readonly sha256: string;
+  readonly createdAt: string;
+}
+
+/** What a manifest says of an object before it is deleted. */
+export interface Pruned {
+  readonly manifest: number;
+  readonly rule: string;
+}
+
+export interface Ledger {
+  /** The newest manifest; undefined while there is none. */
+  readonly head: NumberedManifest | undefined;
+  /** The newest that a night wrote. */
+  readonly newestNight: NumberedManifest | undefined;
+  readonly stream: StreamPosition | undefined;
+  readonly holes: readonly Hole[];
+  readonly firstDays: Readonly<Record<string, Day>>;
+  readonly lists: Readonly<Record<string, ListsKnown>>;
+  readonly sources: ReadonlyMap<string, ReadonlyMap<Day, DayState>>;
+  /** By their keys, the objects that are pruned: gone, or about to be. */
+  readonly pruned: ReadonlyMap<string, Pruned>;
+}
+
+/** Manifests that are read at once. */
+export const readAhead = 16;
+
+/**
+ * Reads and checks the whole chain. Throws `ledger_broken` at the first manifest that is missing, changed or out of its
+ * place, `signer_unknown` where the key that signed is none of ours.
+ */
+export async function loadLedger(store: ObjectStore, prefix: string, keys: VerifyingKeys): Promise<Ledger> {
+  const loading = startLedger();
+  for await (const { number, bytes } of readManifests(store, prefix)) {
+    addManifest(loading, checkManifest(number, bytes, loading.head, keys), sha256Hex(bytes));
+  }
+  return loading;
+}
+
+/** The manifests' bytes in order of their numbers, read some ahead. */
+export async function* readManifests(
+  store: ObjectStore,
+  prefix: string,
+): AsyncGenerator<{ number: number; key: string; bytes: Buffer }, void, void> {
+  const read = ({ key }: { readonly key: string }) => readWhole(store, key);
+  for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, read)) {
+    yield { ...item, bytes: result };
+  }
+}
+
+async function* manifestKeys(
+  store: ObjectStore,
+  prefix: string,
+): AsyncGenerator<{ readonly number: number; readonly key: string }, void, void> {
+  let number = 0;
+  for await (const key of store.list(`${prefix}manifests/`)) {
+    number += 1;
+    if (key !== manifestKey(prefix, number)) {
+      throw new DaybookError('ledger_broken', { detail: `expected ${manifestKey(prefix, number)}, found ${key}` });
+    }
+    yield { number, key };
+  }
+}
+
+/** The manifest in an object's bytes, if signature, number and chain hold; else throws. */
+export function checkManifest(number: number, bytes: Buffer, head: Ledger['head'], keys: VerifyingKeys): Manifest {
+  const broken = (why: string) => new DaybookError('ledger_broken', { detail: `manifest ${number}: ${why}` });
+  const end = bytes.indexOf(0x0a);
+  const line = bytes.subarray(0, end);
+  let manifest: Manifest;
+  let signed: { key?: unknown; signature?: unknown };
+  try {
+    manifest = JSON.parse(line.toString());
+    signed = JSON.parse(bytes.subarray(end + 1).toString());
+  } catch {
+    throw broken('is not two lines of JSON');
+  }
+  if (end < 0 || bytes.at(-1) !== 0x0a || bytes.indexOf(0x0a, end + 1) !== bytes.length - 1) {
+    throw broken('is not two lines');
+  }
+  if (typeof signed.key !== 'string' || typeof signed.signature !== 'string') throw broken('line 2 is no signature');
+  const verify = keys.get(signed.key);
+  if (verify === undefined) {
+    throw new DaybookError('signer_unknown', { detail: `manifest ${number} is signed by the key ${signed.key}` });
+  }
+  if (!verify(line, signed.signature)) throw broken('its signature does not hold');
+  if (manifest.format !== 'daybook-manifest/1') throw broken(`has the format ${String(manifest.format)}`);
+  if (manifest.number !== number) throw broken(`says that it is number ${manifest.number}`);
+  const { previous } = manifest;
+  if (previous?.number !== head?.number || previous?.sha256 !== head?.sha256) {
+    throw broken('does not follow the manifest before it');
+  }
+  return manifest;
+}
+
+/**
+ * A ledger that knows less than the stream's committed positions is not the ledger that was written (design.md). The
+ * positions are to be read before the ledger is loaded. @throws DaybookError `ledger_behind`
+ */
+export function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {
+  if (ledger.stream !== undefined && ledger.stream.id !== streamId) return;
+  for (const [partition, cursor] of committed) {
+    const next = BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
+    if (cursor > next) {
+      const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${next} by the ledger`;
+      throw new DaybookError('ledger_behind', { detail });
+    }
+  }
+}
+
+export interface LedgerInLoading extends Ledger {
+  head: Ledger['head'];
+  stream: Ledger['stream'];
+  holes: Ledger['holes'];
+  firstDays: Ledger['firstDays'];
+  lists: Ledger['lists'];
+  newestNight: Ledger['newestNight'];
+  readonly sources: Map<string, Map<Day, DayState>>;
+  readonly pruned: Map<string, Pruned>;
+}
+
+export function startLedger(): LedgerInLoading {
+  return {
+    head: undefined,
+    newestNight: undefined,
+    stream: undefined,
+    holes: [],
+    firstDays: {},
+    lists: {},
+    sources: new Map(),
+    pruned: new Map(),
+  };
+}
+
+/** What the ledger says once this manifest is part of it. */
+export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256: string): void {
+  const { number, createdAt } = manifest;
+  const head: NumberedManifest = { number, sha256, createdAt };
+  ledger.head = head;
+  if (manifest.pruned === undefined) ledger.newestNight = head;
+  ledger.stream = manifest.stream;
+  ledger.holes = manifest.holes;
+  ledger.firstDays = manifest.firstDays ?? {};
+  // Manifests from before there was more than one list have none.
+  ledger.lists = manifest.lists ?? {};
+  for (const [source, days] of Object.entries(manifest.sources)) {
+    const states = ledger.sources.get(source) ?? new Map<Day, DayState>();
+    ledger.sources.set(source, states);
+    for (const [day, entry] of Object.entries(days)) states.set(day, addEntry(states.get(day), entry, head));
+  }
+  for (const { key, rule } of manifest.pruned ?? []) ledger.pruned.set(key, { manifest: number, rule });
+}
+
+function addEntry(before: DayState | undefined, entry: DayEntry, said: NumberedManifest): DayState {
+  const { parts, lateDeliveries, ...whole } = entry;
+  const { number: manifest, createdAt } = said;
+  return {
+    ...whole,
+    archivedAt: before?.archivedAt ?? createdAt,
+    manifest: said,
+    generationFailures: whole.generationFailures ?? [],
+    parts: [...(before?.parts ?? []), ...parts.map((part) => ({ ...part, manifest }))],
+    lateDeliveries: [...(before?.lateDeliveries ?? []), ...lateDeliveries.map((late) => ({ ...late, manifest }))],
+  };
+}

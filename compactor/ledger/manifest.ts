@@ -1,0 +1,155 @@
+/**
+ * The manifest: what one run archived, said once and for ever (interface.md, Archive objects).
+ *
+ * An object `<prefix>manifests/<n, eight digits>.jsonl` of two lines, each ended by LF:
+ *   line 1  the manifest as canonical JSON;
+ *   line 2  {"key":<key id>,"signature":<base64 of Ed25519 over line 1's bytes, its LF left out>}.
+ * Numbers have no gaps; `previous.sha256` is that of the whole object before it. It is created, never overwritten:
+ * whoever writes number n won.
+ */
+import { createHash } from 'node:crypto';
+import type { Day } from '../../shared/clock.ts';
+import type { Signer } from '../../shared/crypto/signing.ts';
+import { canonicalJson } from '../../shared/json/canonical-json.ts';
+import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { ListsKnown } from '../stripe/list-days.ts';
+import type { GenerationFailure } from '../stripe/thin-events.ts';
+
+export type Verdict = 'provisional' | 'complete' | 'incomplete' | 'unverifiable' | 'unreconciled';
+
+export interface Hashes {
+  readonly plaintext: string;
+  readonly ciphertext: string;
+}
+
+export interface Part {
+  readonly key: string;
+  readonly events: number;
+  /** RFC 3339 UTC with milliseconds: the instants of the first and the last line. */
+  readonly firstCreated: string;
+  readonly lastCreated: string;
+  readonly bytes: { readonly plaintext: number; readonly ciphertext: number };
+  readonly sha256: Hashes;
+  /** `sha256` is of the object's own bytes. */
+  readonly ids: { readonly key: string; readonly sha256: string };
+  readonly deliveries: DeliveriesObject | null;
+}
+
+export interface DeliveriesObject {
+  readonly key: string;
+  readonly sha256: Hashes;
+  /** Lines in it. */
+  readonly count: number;
+}
+
+export interface DayCounts {
+  /** Lines that a delivery brought. */
+  readonly delivered: number;
+  /** All other lines. */
+  readonly recovered: number;
+  /** Ids in Stripe's list; null where nothing was listed. */
+  readonly listed: number | null;
+  /** Events of the day that are not in the list; null where nothing was listed. */
+  readonly notListed: number | null;
+  /** Ids whose copies in hand at a run differ, summed over runs. */
+  readonly differing: number;
+  /** Lines in all deliveries and late deliveries, less `delivered`. */
+  readonly duplicates: number;
+}
+
+export interface DayEntry {
+  readonly parts: readonly Part[];
+  readonly lateDeliveries: readonly DeliveriesObject[];
+  readonly verdict: Verdict;
+  /** The start of the last listing that succeeded. */
+  readonly listedAt: string | null;
+  /** The `account`s that delivered events name. */
+  readonly accounts: readonly string[];
+  readonly counts: DayCounts;
+  /** Ids known that could not be had. */
+  readonly missing: readonly string[];
+  /** Events that Stripe says it never generated, with the day on which it said so: when they would have been is not told. */
+  readonly generationFailures: readonly GenerationFailure[];
+}
+
+export interface PartitionPosition {
+  /** The cursor up to which everything is archived. */
+  readonly next: string;
+  /** First 16 hex of the SHA-256 of the value of the record before `next`. */
+  readonly last: string | null;
+  /** Ranges above `next` that are archived or quarantined already. */
+  readonly done: readonly (readonly [string, string])[];
+}
+
+export interface StreamPosition {
+  readonly id: string;
+  readonly partitions: Readonly<Record<string, PartitionPosition>>;
+}
+
+export interface Hole {
+  readonly partition: string;
+  readonly from: string;
+  readonly to: string;
+  readonly seenAt: string;
+}
+
+export interface QuarantineObject {
+  readonly key: string;
+  readonly records: number;
+  readonly sha256: Hashes;
+}
+
+/** An object that is deleted once its manifest is there. */
+export interface PrunedObject {
+  readonly key: string;
+  /** Why: `evidenceDays=400`, `eventDays=3650`. */
+  readonly rule: string;
+}
+
+export interface Manifest {
+  readonly format: 'daybook-manifest/1';
+  readonly number: number;
+  readonly previous: { readonly number: number; readonly sha256: string } | null;
+  readonly createdAt: string;
+  readonly stream: StreamPosition;
+  readonly holes: readonly Hole[];
+  readonly quarantine: readonly QuarantineObject[];
+  /** Per source the day from which on every closed day has an entry. Cumulative. */
+  readonly firstDays: Readonly<Record<string, Day>>;
+  /** Per source Stripe's lists that are asked for it. Cumulative. */
+  readonly lists: Readonly<Record<string, ListsKnown>>;
+  readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
+  /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
+  readonly pruned?: readonly PrunedObject[];
+}
+
+export function manifestKey(prefix: string, number: number): string {
+  return `${prefix}manifests/${String(number).padStart(8, '0')}.jsonl`;
+}
+
+export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
+  const line = canonicalJson(JSON.stringify(manifest));
+  const signature = { key: signer.keyId, signature: signer.sign(Buffer.from(line)) };
+  return Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
+}
+
+export function sha256Hex(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/**
+ * Creates the manifest's object: the commit point of a run. `lost` means that another run wrote this number first.
+ * A rejection means that it is not known whether the object is there; the next run finds out by loading the ledger.
+ */
+export async function appendManifest(store: ObjectStore, key: string, bytes: Buffer): Promise<'won' | 'lost'> {
+  let failure: unknown;
+  try {
+    if ((await store.create(key, bodyOf(bytes))) === 'created') return 'won';
+  } catch (error) {
+    failure = error;
+  }
+  // Dies here: the manifest is there or it is not. If it is, the next run reads it as its own past.
+  if (failure !== undefined && (await store.head(key)) === undefined) throw failure;
+  // It exists: with exactly our bytes it is ours, created by a call that reported failure after the effect.
+  return (await readWhole(store, key)).equals(bytes) ? 'won' : 'lost';
+}

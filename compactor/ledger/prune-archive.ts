@@ -1,0 +1,240 @@
+/**
+ * THE PATH of a prune: what has reached its age, said by a manifest first, deleted second. Ids are kept for ever, so that
+ * an event is not archived once more; manifests and the quarantine are kept too.
+ */
+import { addDays, type Clock, type Day, dayOf } from '../../shared/clock.ts';
+import { minPruneDays } from '../../shared/config.ts';
+import type { Signer, VerifyingKeys } from '../../shared/crypto/signing.ts';
+import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import { inParallel } from '../../shared/parallel.ts';
+import type { Logger } from '../../shared/program/log.ts';
+import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
+import type { EventStreamReader } from '../../shared/stream/stream.ts';
+import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
+import { appendManifest, encodeManifest, type Manifest, manifestKey } from './manifest.ts';
+
+/** A day's age is the number of days since it; what belongs to an older one than this is pruned. Undefined: nothing is. */
+export interface PruneAges {
+  /** Deliveries and late deliveries. */
+  readonly evidenceDays?: number | undefined;
+  /** Parts. */
+  readonly eventDays?: number | undefined;
+}
+
+export interface Prune {
+  readonly clock: Clock;
+  readonly store: ObjectStore;
+  /** '' or folders that end in a slash. */
+  readonly prefix: string;
+  readonly verifyingKeys: VerifyingKeys;
+  readonly ages: PruneAges;
+  /** Undefined: a dry run. */
+  readonly apply: PruneMeans | undefined;
+  readonly log: Logger;
+  progress(step: string, count: number, total?: number): void;
+}
+
+export interface PruneMeans {
+  readonly remover: ObjectRemover;
+  readonly signer: Signer;
+  /** Whether the ledger is behind it is asked of this; undefined where there is no stream yet. */
+  readonly stream: Pick<EventStreamReader, 'committed' | 'snapshot'> | undefined;
+}
+
+export interface ObjectToPrune {
+  readonly key: string;
+  readonly source: string;
+  readonly day: Day;
+  readonly kind: 'part' | 'deliveries' | 'lateDeliveries';
+  /** Lines in it: events, or deliveries. */
+  readonly lines: number;
+  readonly rule: string;
+}
+
+export interface PruneFailure {
+  readonly code: ErrorCode;
+  readonly key: string;
+  readonly message: string;
+}
+
+/** `prune --json`. */
+export interface PruneReport {
+  readonly dryRun: boolean;
+  readonly evidenceDays: number | null;
+  readonly eventDays: number | null;
+  /** The manifest that says so; null in a dry run, and where there was nothing new to say. */
+  readonly manifest: number | null;
+  /** Pruned by this run, or to be. */
+  readonly objects: readonly ObjectToPrune[];
+  /** Pruned by an earlier run that did not come to their deletion: keys. */
+  readonly unfinished: readonly string[];
+  /** Objects deleted. */
+  readonly removed: number;
+  /** Those of them whose bytes the store keeps as an older version. */
+  readonly hidden: number;
+  /** Objects pruned that are still there: the next run deletes them. */
+  readonly left: number;
+  /** Objects that were not pruned, or pruned and not deleted. */
+  readonly failures: readonly PruneFailure[];
+}
+
+const maxAttempts = 5;
+const removalsAtOnce = 4;
+
+/**
+ * Safe to run at any time beside anything, and to kill at any moment. Rejects as a night does where the ledger is broken,
+ * behind, or contended, and where the manifest could not be written: nothing is deleted then.
+ */
+export async function pruneArchive(prune: Prune): Promise<PruneReport> {
+  for (const days of Object.values(prune.ages) as (number | undefined)[]) {
+    // Stripe's list reaches back 30 days: what is older is settled, or never will be.
+    if (days === undefined || days >= minPruneDays) continue;
+    throw new DaybookError('usage', { detail: `nothing younger than ${minPruneDays} days is pruned, so not ${days}` });
+  }
+  for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
+    const report = await pruneOnce(prune);
+    if (report !== 'lost') return report;
+    prune.log.warn({ attempt }, 'another run wrote this manifest first; starting over from the ledger');
+  }
+  throw new DaybookError('manifest_contended', { detail: `lost ${maxAttempts} times to another run` });
+}
+
+async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, progress }: Prune) {
+  const committed = await apply?.stream?.committed();
+  const ledger = await loadLedger(store, prefix, verifyingKeys);
+  const snapshot = await apply?.stream?.snapshot();
+  // An archive that has lost its newest manifests must not grow others in their place, least of all such as delete.
+  if (committed !== undefined && snapshot !== undefined) refuseLedgerBehind(committed, ledger, snapshot.id);
+
+  const plan = await planOf(store, prefix, ledger, dayOf(clock.now()), ages);
+  const said = {
+    dryRun: apply === undefined,
+    evidenceDays: ages.evidenceDays ?? null,
+    eventDays: ages.eventDays ?? null,
+    ...plan,
+  };
+  const still = plan.objects.length + plan.unfinished.length;
+  if (apply === undefined) return { ...said, manifest: null, removed: 0, hidden: 0, left: still };
+
+  let number: number | null = null;
+  if (plan.objects.length > 0) {
+    const manifest = manifestOf(ledger, plan.objects, clock);
+    const key = manifestKey(prefix, manifest.number);
+    if ((await appendManifest(store, key, encodeManifest(manifest, apply.signer))) === 'lost') return 'lost';
+    number = manifest.number;
+  }
+  // Dies here: the ledger says what is pruned, and it is still there. Both verify; the next prune deletes it.
+
+  const removals = await removeAll(
+    apply.remover,
+    [...plan.unfinished, ...plan.objects.map(({ key }) => key)],
+    progress,
+  );
+  // Dies in between: some are gone, the others are deleted by the next prune.
+
+  const { removed, hidden } = removals;
+  const failures = [...plan.failures, ...removals.failures];
+  return { ...said, manifest: number, removed, hidden, left: still - removed, failures };
+}
+
+interface Plan {
+  readonly objects: readonly ObjectToPrune[];
+  readonly unfinished: readonly string[];
+  readonly failures: readonly PruneFailure[];
+}
+
+/** What is due and there. What is due and not there is a fault of the archive, which no manifest must cover up. */
+async function planOf(store: ObjectStore, prefix: string, ledger: Ledger, today: Day, ages: PruneAges): Promise<Plan> {
+  const due = [...objectsDue(ledger, today, ages)];
+  const wanted = new Set([
+    ...ledger.pruned.keys(),
+    ...due.flatMap(({ object, ids }) => [object.key, ids ?? []].flat()),
+  ]);
+  const there = new Set<string>();
+  if (wanted.size > 0) for await (const key of store.list(prefix)) if (wanted.has(key)) there.add(key);
+  const objects: ObjectToPrune[] = [];
+  const failures: PruneFailure[] = [];
+  for (const { object, ids } of due) {
+    const { key } = object;
+    const missing = [key, ids ?? []].flat().find((each) => !there.has(each));
+    if (missing === undefined) objects.push(object);
+    else {
+      const message = `not pruned, for ${missing === key ? 'it' : missing} is not there, and no manifest says why`;
+      failures.push({ code: 'object_missing', key, message });
+    }
+  }
+  return { objects, unfinished: [...ledger.pruned.keys()].filter((key) => there.has(key)).sort(), failures };
+}
+
+/** `ids`: without them, nothing would tell that the part's events are archived. */
+function* objectsDue(
+  { sources, pruned }: Ledger,
+  today: Day,
+  { evidenceDays, eventDays }: PruneAges,
+): Generator<{ readonly object: ObjectToPrune; readonly ids?: string }, void, void> {
+  const isOlder = (day: Day, days: number | undefined) => days !== undefined && day < addDays(today, -days);
+  for (const [source, days] of [...sources].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const [day, { parts, lateDeliveries }] of [...days].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const place = { source, day };
+      if (isOlder(day, evidenceDays)) {
+        const rule = `evidenceDays=${evidenceDays}`;
+        for (const { deliveries } of parts) {
+          if (deliveries === null || pruned.has(deliveries.key)) continue;
+          const { key, count: lines } = deliveries;
+          yield { object: { key, ...place, kind: 'deliveries', lines, rule } };
+        }
+        for (const { key, count: lines } of lateDeliveries) {
+          if (!pruned.has(key)) yield { object: { key, ...place, kind: 'lateDeliveries', lines, rule } };
+        }
+      }
+      if (!isOlder(day, eventDays)) continue;
+      const rule = `eventDays=${eventDays}`;
+      for (const { key, events: lines, ids } of parts) {
+        if (!pruned.has(key)) yield { object: { key, ...place, kind: 'part', lines, rule }, ids: ids.key };
+      }
+    }
+  }
+}
+
+/** Says what is pruned, and nothing else: all that is cumulative stays as it is. */
+function manifestOf(
+  { head, stream, holes, firstDays, lists }: Ledger,
+  objects: readonly ObjectToPrune[],
+  clock: Clock,
+) {
+  const manifest: Manifest = {
+    format: 'daybook-manifest/1',
+    number: head!.number + 1,
+    previous: { number: head!.number, sha256: head!.sha256 },
+    createdAt: clock.now().toISOString(),
+    stream: stream!,
+    holes,
+    quarantine: [],
+    firstDays,
+    lists,
+    sources: {},
+    pruned: objects.map(({ key, rule }) => ({ key, rule })),
+  };
+  return manifest;
+}
+
+/** Goes on after an object that the store refuses to delete; any other failure ends it, and the rest is left. */
+async function removeAll(remover: ObjectRemover, keys: readonly string[], progress: Prune['progress']) {
+  const failures: PruneFailure[] = [];
+  let removed = 0;
+  let hidden = 0;
+  let isEnded = false;
+  await inParallel(keys, removalsAtOnce, async (key) => {
+    if (isEnded) return;
+    try {
+      if ((await remover.remove(key)) === 'hidden') hidden += 1;
+      removed += 1;
+      progress('objects deleted', removed, keys.length);
+    } catch (error) {
+      const code = error instanceof DaybookError ? error.code : 'internal_error';
+      isEnded ||= code !== 'removal_refused';
+      failures.push({ code, key, message: messageOf(error) });
+    }
+  });
+  return { removed, hidden, failures };
+}

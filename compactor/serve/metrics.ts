@@ -1,0 +1,199 @@
+/** The metrics of `daybook-compactor serve`: the one table that declares them, and what fills them. */
+import { Registry } from 'prom-client';
+import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
+import { declareMetrics, type MetricTable } from '../../shared/metrics/metrics.ts';
+import { openProcessMetrics } from '../../shared/metrics/process-metrics.ts';
+import { daysNearRetention } from '../day/retention.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { Verdict } from '../ledger/manifest.ts';
+import { type EndedJob, type JobName, jobNames, type Outcome } from './jobs.ts';
+
+const verdicts: readonly Verdict[] = ['provisional', 'complete', 'incomplete', 'unverifiable', 'unreconciled'];
+const outcomes: readonly Outcome[] = ['done', 'fault', 'failed', 'stopped'];
+
+export const compactorMetrics = {
+  daybook_compactor_job_running: {
+    type: 'gauge',
+    unit: '1 or 0',
+    labels: { job: jobNames },
+    meaning: 'Whether the job is running.',
+  },
+  daybook_compactor_jobs_total: {
+    type: 'counter',
+    unit: 'jobs',
+    labels: { job: jobNames, outcome: outcomes },
+    meaning:
+      'Jobs that ended. fault: exit code 3, in the archive or a day known to be incomplete; stopped: serve itself was ended.',
+  },
+  daybook_compactor_last_run_start_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning: 'When the last run began, Unix time; NaN before the first since the start.',
+  },
+  daybook_compactor_last_run_end_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning: 'When the last run ended, Unix time; NaN before the first since the start.',
+  },
+  daybook_compactor_last_run_duration_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning: 'How long the last run took; NaN before the first since the start.',
+  },
+  daybook_compactor_last_run_exit_code: {
+    type: 'gauge',
+    unit: 'exit code',
+    meaning: 'Of the last run; -1 where a signal ended it, NaN before the first since the start.',
+  },
+  daybook_compactor_last_success_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning:
+      'When the last run without an error ended, Unix time (a day known to be incomplete is none); before the first since the start, when the newest manifest was made.',
+  },
+  daybook_compactor_archive_up: {
+    type: 'gauge',
+    unit: '1 or 0',
+    meaning:
+      'Whether the ledger could be read at the start or after the last run; where 0 what follows is the last that is known.',
+  },
+  daybook_compactor_newest_manifest_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning: 'When the newest manifest was made, Unix time; NaN where there is none.',
+  },
+  daybook_compactor_day_verdicts: {
+    type: 'gauge',
+    unit: 'days',
+    labels: { source: 'configured', verdict: verdicts },
+    meaning: 'Archived days, by their verdict.',
+  },
+  daybook_compactor_day_verdicts_near_retention: {
+    type: 'gauge',
+    unit: 'days',
+    labels: { source: 'configured' },
+    meaning: 'Provisional or incomplete days of 24 days or more that Stripe still lists: the warning retention_near.',
+  },
+  daybook_compactor_newest_archived_day_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: { source: 'configured' },
+    meaning: 'Beginning of the newest archived day, Unix time; NaN where there is none.',
+  },
+  daybook_compactor_oldest_unarchived_day_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: { source: 'configured' },
+    meaning:
+      "Beginning of the oldest day since the source's first that is not archived, Unix time: today or yesterday, unless days are late. NaN before the first.",
+  },
+} as const satisfies MetricTable;
+
+export interface CompactorMetricsOptions {
+  /** Names of the configured sources. */
+  readonly sources: readonly string[];
+  readonly running: () => JobName | undefined;
+  readonly clock: Clock;
+}
+
+export interface CompactorMetrics {
+  ended(job: EndedJob): void;
+  /** What the ledger says; undefined where it could not be read. */
+  archive(ledger: Ledger | undefined): void;
+  scrape(): Promise<string>;
+  close(): void;
+}
+
+type Days = ReadonlyMap<string, ReadonlyMap<Day, { readonly verdict: Verdict }>>;
+
+export function openCompactorMetrics({ sources, running, clock }: CompactorMetricsOptions): CompactorMetrics {
+  const registry = new Registry();
+  const metrics = declareMetrics(registry, compactorMetrics, { source: sources });
+  const ofProcess = openProcessMetrics(registry);
+  let unsettled: Days = new Map();
+  let hasRun = false;
+
+  metrics.daybook_compactor_last_run_start_timestamp_seconds.set(Number.NaN);
+  metrics.daybook_compactor_last_run_end_timestamp_seconds.set(Number.NaN);
+  metrics.daybook_compactor_last_run_duration_seconds.set(Number.NaN);
+  metrics.daybook_compactor_last_run_exit_code.set(Number.NaN);
+  metrics.daybook_compactor_last_success_timestamp_seconds.set(Number.NaN);
+  metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(Number.NaN);
+  for (const source of sources) {
+    metrics.daybook_compactor_newest_archived_day_timestamp_seconds.set({ source }, Number.NaN);
+    metrics.daybook_compactor_oldest_unarchived_day_timestamp_seconds.set({ source }, Number.NaN);
+  }
+
+  function ended({ job, outcome, startedAt, endedAt, exitCode, report }: EndedJob): void {
+    metrics.daybook_compactor_jobs_total.inc({ job, outcome });
+    if (job !== 'run') return;
+    const [startSeconds, endSeconds] = [Date.parse(startedAt) / 1000, Date.parse(endedAt) / 1000];
+    metrics.daybook_compactor_last_run_start_timestamp_seconds.set(startSeconds);
+    metrics.daybook_compactor_last_run_end_timestamp_seconds.set(endSeconds);
+    metrics.daybook_compactor_last_run_duration_seconds.set(endSeconds - startSeconds);
+    metrics.daybook_compactor_last_run_exit_code.set(exitCode ?? -1);
+    if (!Array.isArray(report?.errors) || report.errors.length > 0) return;
+    hasRun = true;
+    metrics.daybook_compactor_last_success_timestamp_seconds.set(endSeconds);
+  }
+
+  function archive(ledger: Ledger | undefined): void {
+    metrics.daybook_compactor_archive_up.set(ledger === undefined ? 0 : 1);
+    if (ledger === undefined) return;
+    const madeAt = (manifest: Ledger['head']) =>
+      manifest === undefined ? Number.NaN : Date.parse(manifest.createdAt) / 1000;
+    metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(madeAt(ledger.head));
+    if (!hasRun) metrics.daybook_compactor_last_success_timestamp_seconds.set(madeAt(ledger.newestNight));
+    for (const source of new Set([...sources, ...ledger.sources.keys()])) {
+      const days = ledger.sources.get(source) ?? new Map<Day, { verdict: Verdict }>();
+      for (const verdict of verdicts) {
+        const count = [...days.values()].filter((state) => state.verdict === verdict).length;
+        metrics.daybook_compactor_day_verdicts.set({ source, verdict }, count);
+      }
+      const newest = [...days.keys()].reduce((found, day) => (day > found ? day : found), '');
+      metrics.daybook_compactor_newest_archived_day_timestamp_seconds.set({ source }, secondsOf(newest));
+    }
+    for (const source of sources) {
+      const oldest = oldestUnarchived(ledger, source);
+      metrics.daybook_compactor_oldest_unarchived_day_timestamp_seconds.set({ source }, secondsOf(oldest));
+    }
+    unsettled = unsettledDays(ledger.sources);
+  }
+
+  return {
+    ended,
+    archive,
+    scrape() {
+      ofProcess.refresh();
+      for (const job of jobNames) metrics.daybook_compactor_job_running.set({ job }, running() === job ? 1 : 0);
+      const near = daysNearRetention(unsettled, dayOf(clock.now()));
+      for (const source of new Set([...sources, ...unsettled.keys()])) {
+        const count = near.filter((day) => day.source === source).length;
+        metrics.daybook_compactor_day_verdicts_near_retention.set({ source }, count);
+      }
+      return registry.metrics();
+    },
+    close: () => ofProcess.close(),
+  };
+}
+
+/** NaN for '' and undefined: no day. */
+function secondsOf(day: Day | undefined): number {
+  return startOfDayMs(day ?? '') / 1000;
+}
+
+/** The first day without an entry; undefined where the source has no first day yet. */
+function oldestUnarchived({ firstDays, sources }: Ledger, source: string): Day | undefined {
+  let day = firstDays[source];
+  while (day !== undefined && sources.get(source)?.has(day)) day = addDays(day, 1);
+  return day;
+}
+
+/** What is kept of the ledger from one run to the next: the days that can come near the end of the list. */
+function unsettledDays(sources: Days): Days {
+  const kept = [...sources].map(([source, days]) => {
+    const open = [...days].filter(([, { verdict }]) => verdict === 'provisional' || verdict === 'incomplete');
+    return [source, new Map(open.map(([day, { verdict }]) => [day, { verdict }]))] as const;
+  });
+  return new Map(kept);
+}

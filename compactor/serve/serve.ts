@@ -1,0 +1,193 @@
+/** `daybook-compactor serve`: the nightly schedule, jobs by request, metrics. The work itself is done by jobs. */
+import { createServer, type Server } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { type Clock, systemClock } from '../../shared/clock.ts';
+import type { SettingName } from '../../shared/config.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { listen } from '../../shared/http/listen.ts';
+import { openMetricsListener } from '../../shared/metrics/metrics.ts';
+import type { Logger } from '../../shared/program/log.ts';
+import { openStore } from '../../shared/store/open.ts';
+import { readNightConfiguration } from '../configuration.ts';
+import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { createApp } from './app.ts';
+import { type EndedJob, openJobs } from './jobs.ts';
+import { openCompactorMetrics } from './metrics.ts';
+import { openSchedule, type Schedule } from './schedule.ts';
+
+export const serveSettings = [
+  'COMPACTOR_RUN_HOUR_UTC',
+  'COMPACTOR_ENABLED',
+  'COMPACTOR_JOB_SECRET',
+  'COMPACTOR_HOST',
+  'COMPACTOR_PORT',
+  'COMPACTOR_ADMIN_HOST',
+  'COMPACTOR_ADMIN_PORT',
+  'COMPACTOR_EVIDENCE_DAYS',
+  'COMPACTOR_EVENT_DAYS',
+] as const satisfies readonly SettingName[];
+
+/** Connections are cut, then the process ends whatever still hangs: after the signal, in milliseconds. */
+const cutMs = 6_000;
+const abandonMs = 9_000;
+
+/** Runs until SIGTERM or SIGINT, then ends with exit 0 within 10 s. Rejects where it cannot begin. */
+export async function serveCommand(): Promise<void> {
+  // All that its jobs use is checked here too: what is wrong with it is to be known before they come.
+  const { settings, verifyingKeys, log, close } = readNightConfiguration(serveSettings);
+  close();
+  const starting = serve({
+    host: settings.COMPACTOR_HOST,
+    port: settings.COMPACTOR_PORT,
+    adminHost: settings.COMPACTOR_ADMIN_HOST,
+    adminPort: settings.COMPACTOR_ADMIN_PORT,
+    jobSecret: settings.COMPACTOR_JOB_SECRET,
+    runHour: settings.COMPACTOR_ENABLED ? settings.COMPACTOR_RUN_HOUR_UTC : undefined,
+    lagSeconds: settings.COMPACTOR_LAG_SECONDS,
+    sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
+    program: fileURLToPath(new URL('../main.ts', import.meta.url)),
+    async loadLedger() {
+      const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+      try {
+        return await loadLedger(store, prefix, verifyingKeys);
+      } finally {
+        await store.close();
+      }
+    },
+    clock: systemClock,
+    log,
+  });
+  const stop = async (signal: string): Promise<void> => {
+    log.info({ signal }, 'stopping');
+    setTimeout(() => process.exit(0), abandonMs).unref();
+    await (await starting).close();
+    process.exit(0);
+  };
+  // In place before a port is open: who sees it open may send a signal.
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  await starting;
+}
+
+export interface ServeOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  readonly jobSecret: string | undefined;
+  /** undefined: no nights but those asked for. */
+  readonly runHour: number | undefined;
+  readonly lagSeconds: number;
+  /** Names of the configured sources. */
+  readonly sources: readonly string[];
+  /** Whose commands the jobs are. */
+  readonly program: string;
+  loadLedger(): Promise<Ledger>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface CompactorServer {
+  /** The real ones, also where 0 was asked for. */
+  readonly port: number;
+  readonly adminPort: number;
+  /** Stops accepting and ends a running job, which is safe at any moment. */
+  close(): Promise<void>;
+}
+
+/** Resolves when both ports are open; rejects with `listener_unavailable`. */
+export async function serve(options: ServeOptions): Promise<CompactorServer> {
+  const { clock, log, runHour } = options;
+  let isClosing = false;
+  let schedule: Schedule | undefined;
+  const jobs = openJobs({ program: options.program, clock, log, ended: (job) => void afterJob(job) });
+  const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
+
+  /** The newest manifest of a night; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */
+  async function lookAtArchive(): Promise<Ledger['newestNight']> {
+    try {
+      const ledger = await options.loadLedger();
+      metrics.archive(ledger);
+      return ledger.newestNight;
+    } catch (error) {
+      metrics.archive(undefined);
+      throw error;
+    }
+  }
+
+  async function afterJob(job: EndedJob): Promise<void> {
+    metrics.ended(job);
+    if (isClosing) return;
+    const night = wholeNightOf(job);
+    if (night !== undefined) schedule?.ended(night);
+    if (job.job !== 'verify') await lookAtArchive().catch(say(log));
+    await schedule?.check();
+  }
+
+  const server = createServer(
+    { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 65_000 },
+    createApp({ ...options, jobs, closing: () => isClosing }),
+  );
+  const admin = await openMetricsListener({
+    host: options.adminHost,
+    port: options.adminPort,
+    scrape: metrics.scrape,
+    log,
+  });
+  const { address, port } = await listen(server, options.host, options.port).catch(async (error) => {
+    metrics.close();
+    await admin.close();
+    throw error;
+  });
+  log.info({ host: address, port, adminPort: admin.port, runHour: runHour ?? null }, 'listening');
+
+  if (runHour !== undefined) {
+    const run = () => jobs.start({ job: 'run', by: 'schedule', arguments: [] });
+    schedule = openSchedule({ hour: runHour, clock, log, newestManifest: lookAtArchive, run });
+  }
+  // The metrics are to say what is archived also where no night is due.
+  void lookAtArchive()
+    .catch(say(log))
+    .then(() => schedule?.check());
+
+  let closing: Promise<void> | undefined;
+  async function close(): Promise<void> {
+    isClosing = true;
+    schedule?.stop();
+    await Promise.all([jobs.stop(), closeServer(server), admin.close()]);
+    metrics.close();
+    log.info('stopped');
+  }
+  return {
+    port,
+    adminPort: admin.port,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** The night that counts for the schedule: of all days, and where it was asked for and failed, none. */
+function wholeNightOf({ job, by, arguments: given, outcome, exitCode, startedAt, report }: EndedJob) {
+  if (job !== 'run' || given.includes('--day')) return undefined;
+  if (by === 'request' && outcome === 'failed') return undefined;
+  const manifest = typeof report?.manifest === 'number' ? report.manifest : null;
+  // Exit code 1 is the configuration, which this process's life does not change.
+  return { startedMs: Date.parse(startedAt), manifest, mayRetry: outcome === 'failed' && exitCode !== 1 };
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), cutMs);
+    // Resolves when the last connection is closed: idle ones at once, busy ones with their answer.
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+  });
+}
+
+function say(log: Logger): (error: unknown) => void {
+  return (error) => log.warn({ reason: messageOf(error) }, 'the ledger cannot be read; the metrics are as before');
+}

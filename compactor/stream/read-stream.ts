@@ -1,0 +1,294 @@
+/**
+ * Reads the stream from where the ledger stands to its end as of now, and sorts every record into one of three:
+ * staged (its own day is closed and touched by this run), quarantined (no envelope), waiting (all others: they stay
+ * above `next`, outside `done`, and are read again by a later run).
+ */
+import { createHash } from 'node:crypto';
+import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
+import { type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts';
+import { quickReader } from '../../shared/json/json-bytes.ts';
+import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
+import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
+import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
+import type { Hole, StreamPosition } from '../ledger/manifest.ts';
+import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
+import { type ThinFacts, thinFacts } from '../stripe/thin-events.ts';
+
+/** What becomes of the records: given by the run. */
+export interface Stager {
+  isTouched(day: Day): boolean;
+  /** `thin` is given of a thin event. */
+  stage(
+    source: string,
+    key: string,
+    payload: readonly Buffer[],
+    id: string,
+    facts: CopyFacts,
+    thin: ThinFacts | undefined,
+  ): void;
+  quarantine(line: string, partition: string, range: CursorRange): Promise<void>;
+  progress(records: number): void;
+}
+
+/** Where each partition stands after reading; turned into the manifest's positions once it is known what failed. */
+export interface PartitionReading {
+  /** Archived by earlier runs, all below the first cursor read: `next` of the ledger, or undefined at a first reading. */
+  readonly from: Cursor | undefined;
+  readonly doneBefore: readonly CursorRange[];
+  /** Every record seen, skipped ones included. */
+  readonly seen: [Cursor, Cursor][];
+  /** Records that wait. */
+  readonly waiting: [Cursor, Cursor][];
+  /** Records that have aged out unread. */
+  readonly lost: [Cursor, Cursor][];
+}
+
+export interface StreamReading {
+  readonly id: string;
+  readonly partitions: ReadonlyMap<string, PartitionReading>;
+  readonly holes: readonly Hole[];
+  readonly recreated: readonly string[];
+}
+
+export function hash16(value: Uint8Array): string {
+  return createHash('sha256').update(value).digest('hex').slice(0, 16);
+}
+
+export async function readStream(
+  stream: EventStreamReader,
+  snapshot: StreamSnapshot,
+  ledger: StreamPosition | undefined,
+  today: Day,
+  stager: Stager,
+  seenAt: string,
+): Promise<StreamReading> {
+  const known = ledger?.id === snapshot.id ? ledger.partitions : {};
+  const partitions = new Map<string, PartitionReading>();
+  const holes: Hole[] = [];
+  const recreated = await partitionsMadeAnew(stream, snapshot, known);
+  const latestDay = addDays(today, 1);
+  let records = 0;
+
+  for (const partition of snapshot.partitions.keys()) {
+    const position = recreated.has(partition) ? undefined : known[partition];
+    const reading: PartitionReading = {
+      from: position === undefined ? undefined : BigInt(position.next),
+      doneBefore: (position?.done ?? []).map(([from, to]) => [BigInt(from), BigInt(to)] as const),
+      seen: [],
+      waiting: [],
+      lost: [],
+    };
+    partitions.set(partition, reading);
+    const isDone = skipper(reading.doneBefore);
+    for await (const { hole, entries } of stream.read(partition, reading.from, snapshot)) {
+      if (hole !== undefined) {
+        pushCursors(reading.seen, hole.from, hole.to);
+        // What earlier runs archived before it aged out is no loss.
+        for (const [from, to] of without([[hole.from, hole.to]], reading.doneBefore)) {
+          reading.lost.push([from, to]);
+          holes.push({ partition, from: String(from), to: String(to), seenAt });
+        }
+      }
+      for (const entry of entries) {
+        pushCursors(reading.seen, entry.before, entry.after);
+        records += 1;
+        if (isDone(entry)) continue;
+        if (!(await sortOut(partition, entry, latestDay, stager))) {
+          pushCursors(reading.waiting, entry.before, entry.after);
+        }
+      }
+      stager.progress(records);
+    }
+  }
+  return { id: snapshot.id, partitions, holes, recreated: [...recreated] };
+}
+
+/** Stages or quarantines a record and says true, or false where it waits. */
+async function sortOut(partition: string, entry: StreamEntry, latestDay: Day, stager: Stager): Promise<boolean> {
+  const record = readRecord(entry.value, latestDay);
+  if ('reason' in record) {
+    const raw = Buffer.from(entry.value).toString('base64');
+    const position = String(entry.position);
+    const line = JSON.stringify({ partition, position, reason: record.reason, raw });
+    await stager.quarantine(line, partition, [entry.before, entry.after]);
+    return true;
+  }
+  if (!stager.isTouched(record.day)) return false;
+  const { header, headerBytes, data } = record.envelope;
+  const facts: CopyFacts = {
+    origin: header.via === 'list' || header.via === 'restore' ? 'republished' : 'delivered',
+    kind: record.kind,
+    day: record.day,
+    instantMs: record.instantMs,
+    ...(record.account === undefined ? {} : { account: record.account }),
+    partition,
+    before: String(entry.before),
+    after: String(entry.after),
+  };
+  const key = copyKey(header.id, header.receivedat);
+  stager.stage(record.name, key, encodeCopy(data, headerBytes, facts), header.id, facts, record.thin);
+  return true;
+}
+
+interface ReadRecord {
+  readonly envelope: Envelope;
+  readonly name: string;
+  readonly kind: 'stripe' | 'events';
+  readonly day: Day;
+  readonly instantMs: number;
+  readonly account?: string;
+  readonly thin?: ThinFacts;
+}
+
+/** What a stream record is, or why it goes to the quarantine. */
+function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly reason: string } {
+  const envelope = readEnvelope(value);
+  if ('reason' in envelope) return envelope;
+  const { header, data, instantMs } = envelope;
+  const event = readClaims(data);
+  if ('reason' in event) return event;
+  const { kind, name } = sourceOf(header)!;
+  let account: string | undefined;
+  let thin: ThinFacts | undefined;
+  if (kind === 'stripe') {
+    const claimed = stripeFacts(event);
+    if (claimed.id !== header.id) return { reason: 'data has another id than the envelope' };
+    if (claimed.instantMs !== instantMs) return { reason: 'data has another time than the envelope' };
+    // Of all Stripe events thin ones alone have a date-time: the others are not looked into.
+    if (typeof event.created === 'string') thin = thinFacts(JSON.parse(data.toString()));
+    account = thin === undefined ? claimed.account : thin.account;
+  }
+  if (instantMs < 0) return { reason: 'time is before 1970' };
+  const day = dayOf(instantMs);
+  if (day > latestDay) return { reason: 'time is in the future' };
+  return {
+    envelope,
+    name,
+    kind,
+    day,
+    instantMs,
+    ...(account === undefined ? {} : { account }),
+    ...(thin === undefined ? {} : { thin }),
+  };
+}
+
+/** What `stripeFacts` looks at. */
+interface Claims {
+  readonly id?: unknown;
+  readonly created?: unknown;
+  readonly account?: unknown;
+}
+
+const readQuickly = quickReader({ id: true, created: true, account: true });
+
+/** What the data of a record claims, or why it is no event. */
+function readClaims(data: Buffer): Claims | { readonly reason: string } {
+  const quick = readQuickly(data);
+  if (quick !== undefined) return quick;
+  if (nestingOf(data) > maxNesting) return { reason: 'data is nested too deeply' };
+  let event: unknown;
+  try {
+    event = JSON.parse(data.toString());
+  } catch {
+    return { reason: 'data is not JSON' };
+  }
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
+  const { id, created, account } = event as Claims;
+  return { id, created, account };
+}
+
+/** The members of a Stripe event that the night works with. `created` is whole seconds, or RFC 3339 in v2 events. */
+export function stripeFacts(event: Claims): { id: unknown; instantMs: number | undefined; account?: string } {
+  const { id, created, account } = event;
+  const instantMs =
+    typeof created === 'number' && Number.isSafeInteger(created)
+      ? created * 1000
+      : typeof created === 'string'
+        ? parseInstant(created)
+        : undefined;
+  return { id, instantMs, ...(typeof account === 'string' ? { account } : {}) };
+}
+
+/** Tells of records in reading order whether an earlier run is done with them. */
+function skipper(done: readonly CursorRange[]): (entry: StreamEntry) => boolean {
+  let at = 0;
+  return ({ before, after }) => {
+    while (at < done.length && done[at]![1] <= before) at += 1;
+    const range = done[at];
+    return range !== undefined && range[0] <= before && after <= range[1];
+  };
+}
+
+/**
+ * The partitions that are not those which the ledger knows. Of some nothing can be told. But a topic is made anew as a whole:
+ * where one of its partitions proves it, those are read from their beginning too, for ids dedupe.
+ */
+async function partitionsMadeAnew(
+  stream: EventStreamReader,
+  snapshot: StreamSnapshot,
+  known: StreamPosition['partitions'],
+): Promise<Set<string>> {
+  const anew: string[] = [];
+  const untold: string[] = [];
+  for (const partition of snapshot.partitions.keys()) {
+    const position = known[partition];
+    const isAnew = position === undefined ? false : await isRecreated(stream, snapshot, partition, position);
+    if (isAnew === true) anew.push(partition);
+    if (isAnew === undefined) untold.push(partition);
+  }
+  return new Set(anew.length === 0 ? [] : [...anew, ...untold]);
+}
+
+/**
+ * Kafka keeps a topic's name when it is deleted and made anew (design.md, Archive layout). Undefined where the record
+ * before `next` is gone, or was gone when the ledger was to keep its hash.
+ */
+export async function isRecreated(
+  stream: EventStreamReader,
+  snapshot: StreamSnapshot,
+  partition: string,
+  position: { next: string; last: string | null },
+): Promise<boolean | undefined> {
+  const next = BigInt(position.next);
+  const end = snapshot.partitions.get(partition)?.end;
+  if (end !== undefined && end < next) return true;
+  if (position.last === null) return undefined;
+  const value = await stream.recordBefore(partition, next);
+  return value === undefined ? undefined : hash16(value) !== position.last;
+}
+
+/**
+ * The stream's position once `pending` (records of days that failed) is known: everything seen is archived but for what
+ * waits or is pending.
+ */
+export async function positionAfter(
+  stream: EventStreamReader,
+  reading: StreamReading,
+  ledger: StreamPosition | undefined,
+  pending: ReadonlyMap<string, readonly CursorRange[]>,
+): Promise<StreamPosition> {
+  const before = ledger?.id === reading.id ? ledger.partitions : {};
+  const partitions: Record<string, StreamPosition['partitions'][string]> = { ...before };
+  for (const [partition, { from, seen, waiting, doneBefore }] of reading.partitions) {
+    const start = from ?? seen[0]?.[0];
+    if (start === undefined) {
+      // Nothing was ever read of it: also where it was created anew and is empty.
+      delete partitions[partition];
+      continue;
+    }
+    const open = unionOf([...waiting, ...(pending.get(partition) ?? [])]);
+    const end = seen.at(-1)?.[1] ?? start;
+    const next = open[0]?.[0] ?? end;
+    const known = before[partition];
+    // Offsets may have gaps between records: whatever lies between two cursors seen is done with as well.
+    const read: CursorRange[] = end > next ? [[next, end]] : [];
+    const done = without(unionOf([...read, ...doneBefore.filter(([, to]) => to > next)]), open).filter(
+      ([, to]) => to > next,
+    );
+    const unmoved = known !== undefined && BigInt(known.next) === next && from !== undefined;
+    const value = unmoved ? undefined : await stream.recordBefore(partition, next);
+    const last = unmoved ? known.last : value === undefined ? null : hash16(value);
+    partitions[partition] = { next: String(next), last, done: done.map(([a, b]) => [String(a), String(b)]) };
+  }
+  return { id: reading.id, partitions };
+}

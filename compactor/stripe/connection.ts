@@ -1,0 +1,96 @@
+/**
+ * The connection behind stripe-api.ts. Through the request layer of the `stripe` package (authentication, headers, pinned
+ * version) but with sockets of our own, because the package (23.x)
+ * - parses every answer, which loses 1.10, -0 and long integers: here the raw text comes out;
+ * - repeats a closed connection once by itself, whatever `maxNetworkRetries` says: here the caller alone repeats;
+ * - leaves the body of a repeated answer unread, and its socket holds the process: here every body is read to its end,
+ *   or its socket is gone, and `close` ends what is left.
+ */
+import { isUtf8 } from 'node:buffer';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Stripe } from 'stripe';
+import { messageOf } from '../../shared/errors.ts';
+import type { StripeAnswer, StripeConnection, StripeRequests } from './requests.ts';
+
+/** Far above any page of 100 events (50 KB have been seen of one), far below what would hurt. */
+const maxAnswerBytes = 64 * 1024 * 1024;
+
+export function connectStripe({ apiKey, base, timeoutMs }: StripeConnection): StripeRequests {
+  const secure = base.protocol === 'https:';
+  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const request = secure ? httpsRequest : httpRequest;
+
+  const connection: Stripe.HttpClient = {
+    getClientName: () => 'node',
+    makeRequest(host, port, path, method, headers, body, _protocol, timeout) {
+      return new Promise((resolve, reject) => {
+        const sent = request({ host, port, path, method, agent, headers: { ...headers } as NodeJS.Dict<string> });
+        let failure: Error | undefined;
+        // Without a `code`, by which the package would know a closed connection and repeat the request.
+        const fail = (cause: unknown) => reject(failure ?? new Error(messageOf(cause), { cause }));
+        // Of the whole exchange, not of a silence: a byte now and then would keep a request alive for ever.
+        const timer = setTimeout(() => {
+          failure = new Error(`no whole answer within ${timeout} ms`);
+          sent.destroy(failure);
+        }, timeout);
+        sent.once('close', () => clearTimeout(timer));
+        sent.on('error', fail);
+        sent.once('response', (response) => {
+          readWhole(response).then((answer) => resolve(new WholeAnswer(answer)), fail);
+        });
+        sent.end(body);
+      });
+    },
+  };
+  const stripe = new Stripe(apiKey, {
+    host: base.hostname.replace(/^\[|\]$/g, ''),
+    port: base.port === '' ? (secure ? 443 : 80) : base.port,
+    protocol: secure ? 'https' : 'http',
+    httpClient: connection,
+    timeout: timeoutMs,
+    maxNetworkRetries: 0,
+    telemetry: false,
+  });
+
+  return {
+    async get(path, account) {
+      // The v2 API knows an account by its context alone; v1 has known Stripe-Account for longer.
+      const scope = path.startsWith('/v2/') ? { stripeContext: account } : { stripeAccount: account };
+      const options = account === undefined ? {} : scope;
+      return (await stripe.rawRequest('GET', path, undefined, options)) as StripeAnswer;
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** What the package takes for a response: one whose "JSON" is the answer as it came, of whatever status. */
+class WholeAnswer extends Stripe.HttpClientResponse {
+  readonly #answer: StripeAnswer;
+
+  constructor(answer: StripeAnswer) {
+    super(answer.status, {}); // no headers: the package would print Stripe-Notice as a process warning
+    this.#answer = answer;
+  }
+
+  override toJSON(): Promise<StripeAnswer> {
+    return Promise.resolve(this.#answer);
+  }
+
+  override getRawResponse(): object {
+    return {};
+  }
+}
+
+async function readWhole(response: IncomingMessage): Promise<StripeAnswer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxAnswerBytes) break; // leaving the loop ends the connection
+    chunks.push(chunk);
+  }
+  const body = Buffer.concat(chunks);
+  const text = bytes <= maxAnswerBytes && isUtf8(body) ? body.toString('utf8') : undefined;
+  return { status: response.statusCode ?? 0, headers: response.headers, text };
+}

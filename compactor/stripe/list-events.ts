@@ -1,0 +1,219 @@
+/**
+ * What Stripe says happened: GET /v1/events, walked newest first by a pager of our own (the package's stops at 10,000
+ * and hands out parsed events; here the text of each stays as Stripe sent it). Thin events have a list of their own:
+ * list-thin-events.ts.
+ *
+ * A walk is complete if it ends without an error. One that ends with an error has handed out its newer part only.
+ */
+import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/program/log.ts';
+import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
+import { walkThinEvents } from './list-thin-events.ts';
+import { openStripeRequests, type StripeAnswer } from './requests.ts';
+import { type Attempt, retried, spaced } from './retry.ts';
+import type { GenerationFailure } from './thin-events.ts';
+
+export interface ListedEvent {
+  readonly id: string;
+  /** Milliseconds since the epoch; NaN where the event has no usable time (it has a `problem` then). */
+  readonly createdMs: number;
+  /** The event's JSON text, verbatim. */
+  readonly text: string;
+  /** Why the event cannot be used, though it is known: no usable `created`, or one outside of the window. */
+  readonly problem?: string;
+  /** Set where the event announces another one that Stripe failed to generate. */
+  readonly generationFailure?: GenerationFailure;
+}
+
+export interface ListWindow {
+  /** `created` from this second on … */
+  readonly fromSeconds: number;
+  /** … to before this one. */
+  readonly toSeconds: number;
+  /** A connected account (`acct_…`) instead of the key's own. */
+  readonly account?: string;
+  /** The list of thin events (GET /v2/core/events) instead of that of snapshot events. */
+  readonly thin?: boolean;
+}
+
+export interface StripeApi {
+  /**
+   * Every event that Stripe lists in the window, one batch a page: of snapshot events newest first, each id once, also
+   * where the walk had to be resumed; of thin events in any order. Holds one page. What passes Stripe's 30 days while
+   * the walk is on its way to it is not listed: the window's begin must lie inside them when the walk ends.
+   * Throws `stripe_unreachable` and `stripe_answer_malformed` after all tries, `stripe_key_refused`,
+   * `stripe_access_refused` (of the account, or of thin events alone) and `stripe_request_refused` at once.
+   */
+  list(window: ListWindow): AsyncIterable<ListedEvent[]>;
+  /** The ids of all connected accounts (GET /v1/accounts). Throws as `list` does. */
+  accounts(): Promise<string[]>;
+  /** Ends the connections, so that the process can exit. */
+  close(): void;
+}
+
+export interface StripeApiOptions {
+  readonly apiKey: string;
+  readonly base: URL;
+  random(): number;
+  sleep(ms: number): Promise<void>;
+  readonly log: Logger;
+  /** Tries of one request, the first among them. Default 8: about a minute and a half. */
+  readonly maxTries?: number;
+  /** Of one request, from its begin to the answer's last byte. Default 30 s. */
+  readonly timeoutMs?: number;
+  /** A clock that never goes back. Default: the process's own. */
+  monotonicMs?(): number;
+}
+
+const pageSize = 100;
+
+/** One GET, repeated where that can help: `read` says what an answer is. Rejects with a DaybookError. */
+export type Ask = <T>(
+  path: string,
+  account: string | undefined,
+  read: (answer: StripeAnswer) => Attempt<T>,
+) => Promise<T>;
+
+/** Opens nothing yet; connections come with the first request. All that is asked here shares one pace. */
+export function openStripeApi(options: StripeApiOptions): StripeApi {
+  const { apiKey, base, sleep, log, maxTries = 8, timeoutMs = 30_000 } = options;
+  const requests = openStripeRequests({ apiKey, base, timeoutMs });
+  const get = spaced(requests.get, { sleep, monotonicMs: options.monotonicMs ?? (() => performance.now()) });
+  let closed = false;
+
+  const ask: Ask = (path, account, read) =>
+    retried(
+      async () => {
+        // Closing breaks what is under way; without this the next try would open a connection anew.
+        if (closed) throw new DaybookError('stripe_unreachable', { detail: 'The connection to Stripe was closed' });
+        try {
+          return read(await get(path, account));
+        } catch (error) {
+          if (error instanceof DaybookError) throw error;
+          const cause = error instanceof Error && 'detail' in error ? error.detail : error;
+          return { failure: new DaybookError('stripe_unreachable', { detail: `Stripe: ${messageOf(cause)}`, cause }) };
+        }
+      },
+      { maxTries, random: options.random, sleep, log },
+    );
+
+  return {
+    list: (window) => (window.thin === true ? walkThinEvents(window, ask) : walk(window, ask, log)),
+    accounts: () => walkAccounts(ask),
+    close() {
+      closed = true;
+      requests.close();
+    },
+  };
+}
+
+interface ElementPage {
+  readonly elements: readonly ListElement[];
+  readonly hasMore: boolean;
+}
+
+interface Page {
+  readonly events: readonly ListedEvent[];
+  readonly hasMore: boolean;
+}
+
+/**
+ * The walk. A cursor (`starting_after`) may age out under our feet: then it goes on by `created`, from the oldest
+ * second seen. Any number of events may share that second, so its ids, and only its, are remembered and left out.
+ */
+async function* walk(window: ListWindow, ask: Ask, log: Logger): AsyncGenerator<ListedEvent[]> {
+  let oldestMs = Number.POSITIVE_INFINITY;
+  let idsOfOldest = new Set<string>();
+  let newSinceResume = true;
+  let query = queryOf(window);
+  for (;;) {
+    const cursor = query.get('starting_after');
+    const page = await ask(`/v1/events?${query}`, window.account, (answer) => readPage(answer, cursor, window));
+    if (page === 'cursor gone') {
+      if (!newSinceResume || oldestMs === Number.POSITIVE_INFINITY) {
+        throw new DaybookError('stripe_request_refused', { detail: 'Stripe refuses its own cursors again and again' });
+      }
+      newSinceResume = false;
+      const createdSeconds = oldestMs / 1000;
+      query = queryOf(window, createdSeconds);
+      log.warn({ createdSeconds, account: window.account }, "Stripe's cursor aged out; going on by time");
+      continue;
+    }
+    const batch: ListedEvent[] = [];
+    for (const event of page.events) {
+      if (idsOfOldest.has(event.id)) continue;
+      if (event.problem === undefined && event.createdMs < oldestMs) {
+        oldestMs = event.createdMs;
+        idsOfOldest = new Set();
+      }
+      // One without a usable second stays remembered with its neighbours, which a resumed listing repeats too.
+      if (event.problem !== undefined || event.createdMs === oldestMs) idsOfOldest.add(event.id);
+      batch.push(event);
+    }
+    if (batch.length > 0) {
+      newSinceResume = true;
+      yield batch;
+    }
+    const last = page.events.at(-1);
+    if (!page.hasMore || last === undefined) return;
+    query.set('starting_after', last.id);
+  }
+}
+
+function queryOf(window: ListWindow, throughSeconds?: number): URLSearchParams {
+  const query = new URLSearchParams({ limit: String(pageSize), 'created[gte]': String(window.fromSeconds) });
+  if (throughSeconds === undefined) query.set('created[lt]', String(window.toSeconds));
+  else query.set('created[lte]', String(throughSeconds));
+  return query;
+}
+
+/** The events of an answer. An answer that is no page of events may come right next time. */
+function readPage(answer: StripeAnswer, cursor: string | null, window: ListWindow): Attempt<Page | 'cursor gone'> {
+  if (cursor !== null && isCursorGone(answer)) return { value: 'cursor gone' };
+  const read = readElements(answer, cursor, window.account !== undefined);
+  if ('failure' in read) return read;
+  const { elements, hasMore } = read.value;
+  return {
+    value: { events: elements.map(({ id, value, text }) => eventOf(id, value.created, text, window)), hasMore },
+  };
+}
+
+/** The elements of one page of a v1 list. */
+function readElements(answer: StripeAnswer, cursor: string | null, scoped: boolean): Attempt<ElementPage> {
+  if (answer.status !== 200) return judge(answer, scoped);
+  const read = readList(answer);
+  if ('failure' in read) return read;
+  const { elements, list } = read.value;
+  if (typeof list.has_more !== 'boolean') return malformed(answer, 'is no list');
+  // A server, or a proxy, that does not heed the cursor would have us walk in a circle.
+  if (elements.some(({ id }) => id === cursor)) return malformed(answer, 'has the item after which it was to begin');
+  if (list.has_more && elements.length === 0) return malformed(answer, 'is empty, yet says that more follow');
+  return { value: { elements, hasMore: list.has_more } };
+}
+
+function eventOf(id: string, created: unknown, text: string, window: ListWindow): ListedEvent {
+  if (!Number.isSafeInteger(created)) {
+    return { id, createdMs: Number.NaN, text, problem: 'created is no whole number of seconds' };
+  }
+  const createdSeconds = created as number;
+  const createdMs = createdSeconds * 1000;
+  const inside = createdSeconds >= window.fromSeconds && createdSeconds < window.toSeconds;
+  return inside
+    ? { id, createdMs, text }
+    : { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
+}
+
+async function walkAccounts(ask: Ask): Promise<string[]> {
+  const accounts = new Set<string>();
+  let cursor: string | null = null;
+  for (;;) {
+    const query = new URLSearchParams({ limit: String(pageSize) });
+    if (cursor !== null) query.set('starting_after', cursor);
+    const read = (answer: StripeAnswer) => readElements(answer, query.get('starting_after'), false);
+    const page: ElementPage = await ask(`/v1/accounts?${query}`, undefined, read);
+    for (const { id } of page.elements) accounts.add(id);
+    const last = page.elements.at(-1)?.id;
+    if (!page.hasMore || last === undefined) return [...accounts];
+    cursor = last;
+  }
+}

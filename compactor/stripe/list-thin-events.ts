@@ -1,0 +1,67 @@
+/**
+ * The list of thin events: GET /v2/core/events, page after page by the `next_page_url` of each answer. The order is not
+ * relied on: a walk that breaks off has listed no day. Of a next page only path and query are followed, and only on
+ * this very list, so that no answer can send the key to another host.
+ */
+import { parseInstant } from '../../shared/clock.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { judge, type ListElement, malformed, readList } from './answer.ts';
+import type { Ask, ListedEvent, ListWindow } from './list-events.ts';
+import type { StripeAnswer } from './requests.ts';
+import type { Attempt } from './retry.ts';
+import { generationFailureOf } from './thin-events.ts';
+
+const listPath = '/v2/core/events';
+const pageSize = 100;
+
+interface Page {
+  readonly events: ListedEvent[];
+  readonly next: string | undefined;
+}
+
+export async function* walkThinEvents(window: ListWindow, ask: Ask): AsyncGenerator<ListedEvent[]> {
+  const query = new URLSearchParams({
+    limit: String(pageSize),
+    'created[gte]': new Date(window.fromSeconds * 1000).toISOString(),
+    'created[lt]': new Date(window.toSeconds * 1000).toISOString(),
+  });
+  const asked = new Set<string>();
+  let path: string | undefined = `${listPath}?${query}`;
+  while (path !== undefined) {
+    // A server, or a proxy, that answers with a page of before would have us walk in a circle.
+    if (asked.has(path)) throw new DaybookError('stripe_answer_malformed', { detail: 'Stripe names a page twice' });
+    asked.add(path);
+    const page: Page = await ask(path, window.account, (answer) => readPage(answer, window));
+    if (page.events.length > 0) yield page.events;
+    path = page.next;
+  }
+}
+
+function readPage(answer: StripeAnswer, window: ListWindow): Attempt<Page> {
+  if (answer.status !== 200) return judge(answer, true);
+  const read = readList(answer);
+  if ('failure' in read) return read;
+  const { elements, list } = read.value;
+  const events = elements.map((element) => eventOf(element, window));
+  const { next_page_url: url } = list;
+  if (url === undefined || url === null) return { value: { events, next: undefined } };
+  const next = nextPath(url);
+  return next === undefined
+    ? malformed(answer, 'names a next page that is none of the list')
+    : { value: { events, next } };
+}
+
+function nextPath(url: unknown): string | undefined {
+  // The base only completes a URL without a host; its own host is never asked.
+  const parsed = typeof url === 'string' ? URL.parse(url, 'https://api.stripe.com') : null;
+  return parsed?.pathname === listPath && parsed.search !== '' ? `${listPath}${parsed.search}` : undefined;
+}
+
+function eventOf({ id, value, text }: ListElement, window: ListWindow): ListedEvent {
+  const createdMs = typeof value.created === 'string' ? parseInstant(value.created) : undefined;
+  if (createdMs === undefined) return { id, createdMs: Number.NaN, text, problem: 'created is no date-time' };
+  const inside = createdMs >= window.fromSeconds * 1000 && createdMs < window.toSeconds * 1000;
+  if (!inside) return { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
+  const generationFailure = generationFailureOf(value);
+  return { id, createdMs, text, ...(generationFailure === undefined ? {} : { generationFailure }) };
+}

@@ -1,0 +1,84 @@
+/** Checks the signature of a delivery once more, years later if need be: without the clock, with the secrets of then. */
+import { readFileSync } from 'node:fs';
+import { refuseProblems } from '../../shared/config.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { verifyPandaToken } from '../../shared/schemes/panda.ts';
+import { resolveSecrets, type Secret } from '../../shared/schemes/secrets.ts';
+import { sourcesSchema } from '../../shared/schemes/sources.ts';
+import { verifyStripeSignature } from '../../shared/schemes/stripe.ts';
+import type { Delivery } from './verify-lines.ts';
+
+/** By source. */
+export type SecretsOfSources = ReadonlyMap<string, readonly Secret[]>;
+
+/**
+ * The secrets of a file with the shape of DAYBOOK_SOURCES.
+ * @throws DaybookError `usage` where the file is not that, `configuration_invalid` where a secret cannot be had
+ */
+export function readSecretsFile(
+  path: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): SecretsOfSources {
+  const problems: string[] = [];
+  const sources = parseSources(path);
+  const secrets = new Map(
+    sources.map(({ name, secrets }) => [name, resolveSecrets(secrets, `--secrets ${name}`, environment, problems)]),
+  );
+  refuseProblems(problems);
+  return secrets;
+}
+
+function parseSources(path: string) {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    // The parser's own message would quote the file.
+    const reason = (error as NodeJS.ErrnoException).code ?? 'it is not JSON';
+    throw new DaybookError('usage', { detail: `--secrets: the file cannot be read (${reason})` });
+  }
+  const parsed = sourcesSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `--secrets ${path.join('.')}: ${message}`);
+  throw new DaybookError('usage', { detail: problems.join('\n') });
+}
+
+/** `unknown_secret`: none of the secrets given has its `keyid`, or this version cannot check its scheme. */
+export function checkDelivery(
+  delivery: Delivery,
+  secrets: readonly Secret[] | undefined,
+): 'holds' | 'failed' | 'unknown_secret' {
+  const { scheme, keyid, signedheaders, path = '', body } = delivery;
+  const candidates = (secrets ?? []).filter((secret) => secret.keyid === keyid);
+  if (candidates.length === 0) return 'unknown_secret';
+  const headers = headersOf(signedheaders ?? '');
+  if (scheme === 'stripe') {
+    const result = verifyStripeSignature(headers.get('stripe-signature'), Buffer.from(body), candidates);
+    // The body's signature proves the event that the body is, and no other.
+    return 'secret' in result && idOf(body) === delivery.id ? 'holds' : 'failed';
+  }
+  if (scheme === 'panda') {
+    const token = headers.get('x-gu-tools-hmac-token');
+    const date = headers.get('x-gu-tools-hmac-date');
+    return 'secret' in verifyPandaToken({ token, date, path }, candidates) ? 'holds' : 'failed';
+  }
+  return 'unknown_secret';
+}
+
+/** `name: value` joined by `; `, which no value holds. */
+function headersOf(signedheaders: string): Map<string, string> {
+  return new Map(
+    signedheaders.split('; ').map((header) => {
+      const colon = header.indexOf(': ');
+      return [header.slice(0, colon), header.slice(colon + 2)] as const;
+    }),
+  );
+}
+
+function idOf(body: string): unknown {
+  try {
+    return (JSON.parse(body) as { id?: unknown } | null)?.id;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Whether an archive is what its manifests say: the chain, the objects, the ids and the counts with the public keys
+ * alone; with a private key also every line, and with the senders' secrets every delivery. Reads only.
+ */
+import type { Day } from '../../shared/clock.ts';
+import type { Identities } from '../../shared/crypto/identities.ts';
+import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
+import { DaybookError } from '../../shared/errors.ts';
+import { inParallel } from '../../shared/parallel.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
+import type { DayState } from '../ledger/ledger.ts';
+import type { Hashes, Verdict } from '../ledger/manifest.ts';
+import { openPrunedLookup } from '../ledger/pruned-objects.ts';
+import { openSortBudget } from '../staging/external-sort.ts';
+import { type Break, openBreaks } from './breaks.ts';
+import type { SecretsOfSources } from './check-delivery.ts';
+import { type Chain, walkChain } from './verify-chain.ts';
+import { type DeliveryCounts, named, readIds, type Verification, verifyDay } from './verify-day.ts';
+import { openIdRegister } from './verify-ids.ts';
+import { quarantineChecker } from './verify-lines.ts';
+import { bytesAlone, checkObject, sealedLines } from './verify-object.ts';
+import type { VerifyResume } from './verify-resume.ts';
+
+export interface ArchiveToVerify {
+  readonly store: ObjectStore;
+  /** '' or folders that end in a slash. */
+  readonly prefix: string;
+  readonly verifyingKeys: VerifyingKeys;
+  /** Opens what is sealed; undefined: it stays sealed. */
+  readonly identities?: Identities | undefined;
+  /** Checks the signatures of deliveries, which needs the identities; undefined: they are not looked at. */
+  readonly secrets?: SecretsOfSources | undefined;
+  /** What is looked into beside the chain of manifests, which always is; undefined: everything. */
+  readonly only?: { readonly sources: readonly string[]; readonly days: readonly Day[] } | undefined;
+  /** What an interrupted verification has proven already, and the memory of this one; undefined: none. */
+  readonly resume?: VerifyResume | undefined;
+  /** An empty folder for sorting ids, removed by the caller. */
+  readonly temporaryDirectory: string;
+  progress(step: string, count: number, total?: number): void;
+}
+
+/** `verify --json`. Lists are bounded; what they leave out is counted. */
+export interface ArchiveReport {
+  /** Whether there is no break. */
+  readonly ok: boolean;
+  /** Those whose signature and place hold. */
+  readonly manifests: number;
+  /** Those that the manifests name, of what was looked into. */
+  readonly objects: number;
+  readonly days: readonly VerifiedDay[];
+  /** In the order of the manifests: the first is the first break. */
+  readonly breaks: readonly Break[];
+  readonly breaksOmitted: number;
+  /** What is worth knowing and no fault. */
+  readonly information: readonly Information[];
+  readonly deliveries: DeliveryCounts;
+}
+
+export interface VerifiedDay {
+  readonly source: string;
+  readonly day: Day;
+  readonly verdict: Verdict;
+  readonly events: number;
+  readonly breaks: number;
+  /** How many of its objects are pruned by a manifest: gone, or about to be. */
+  readonly pruned: number;
+}
+
+export interface Information {
+  readonly code:
+    | 'newest_manifest'
+    | 'not_opened'
+    | 'orphan'
+    | 'other_file'
+    | 'secret_unknown'
+    | 'incomplete_day'
+    | 'pruned'
+    | 'limited'
+    | 'resumed'
+    | 'not_read';
+  readonly key: string | null;
+  readonly message: string;
+}
+
+/** For ids in memory; what is beyond goes to the temporary folder. */
+const sortBytes = 32 * 1024 * 1024;
+/** While one waits for the store another is hashed; more would want more memory and no less time. */
+const daysAtOnce = 4;
+const maxNamed = 100;
+
+/** Rejects where the store fails, which is no fault of the archive; with `usage` where `only` leaves nothing to look into. */
+export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveReport> {
+  const { store, prefix, verifyingKeys, identities, secrets, temporaryDirectory, resume, progress } = archive;
+  const breaks = openBreaks();
+  const chain = await walkChain(store, prefix, verifyingKeys, breaks);
+  const resumed = resume?.begin(chain.ledger.head, chain.hashes);
+
+  const budget = openSortBudget({ directory: temporaryDirectory, maxBytes: sortBytes });
+  const register = openIdRegister(budget);
+  const days = daysOf(chain, archive.only);
+  const quarantine = archive.only === undefined ? chain.quarantine : [];
+  const objects = [...days.flatMap(({ state }) => objectsOf(state)), ...quarantine.map(sealedObject)];
+  const keyOf = new Map(objects.map(({ key, sha256 }) => [sha256, key]));
+  let read = 0;
+  let events = 0;
+  const verification: Verification = {
+    store,
+    identities,
+    secrets,
+    budget,
+    breaks,
+    register,
+    otherKeyOf: (sha256) => keyOf.get(sha256),
+    isPruned: openPrunedLookup(store, prefix, verifyingKeys, chain.ledger),
+    read() {
+      read += 1;
+      progress('objects read', read, objects.length);
+    },
+    readEvent() {
+      events += 1;
+      if (events % 10_000 === 0) progress('events read', events);
+    },
+  };
+  const deliveries: DeliveryCounts = { checked: 0, failed: 0, unknownSecret: 0 };
+  await inParallel(days, daysAtOnce, async ({ source, day, state }) => {
+    const count = objectsOf(state).length;
+    const known = resume?.proofOf(source, day, count);
+    const proof = known ?? (await verifyDay(verification, source, day, state));
+    if (known !== undefined) await readIds(verification, source, day, state);
+    else if (breaks.countOf(source, day) === 0) resume?.proven(source, day, count, proof);
+    if (proof.hasCloudEvents) register.hasCloudEvents(source);
+    deliveries.checked += proof.deliveries.checked;
+    deliveries.failed += proof.deliveries.failed;
+    deliveries.unknownSecret += proof.deliveries.unknownSecret;
+  });
+  await inParallel(quarantine, daysAtOnce, (object) => verifyQuarantined(verification, object));
+  register.refuseRepeated(breaks);
+  register.close();
+
+  const found = breaks.list();
+  const named = new Set(objects.map(({ key }) => key));
+  return {
+    ok: found.length === 0,
+    manifests: chain.ledger.head?.number ?? 0,
+    objects: objects.length,
+    days: days.map(({ source, day, state }) => ({
+      source,
+      day,
+      verdict: state.verdict,
+      events: state.counts.delivered + state.counts.recovered,
+      breaks: breaks.countOf(source, day),
+      pruned: objectsOf(state).filter(({ key }) => chain.ledger.pruned.has(key)).length,
+    })),
+    breaks: found,
+    breaksOmitted: breaks.omitted(),
+    information: [
+      ...incompleteDays(days),
+      ...deliveriesUnknown(deliveries),
+      ...(archive.only === undefined ? await unnamedObjects(archive, chain, named) : [limitation]),
+      ...resumption(resumed),
+      ...limits(chain, identities),
+    ],
+    deliveries,
+  };
+}
+
+interface StatedDay {
+  readonly source: string;
+  readonly day: Day;
+  readonly state: DayState;
+}
+
+function daysOf({ ledger, isWhole }: Chain, only: ArchiveToVerify['only']): StatedDay[] {
+  const { sources = [], days = [] } = only ?? {};
+  const isWanted = ({ source, day }: StatedDay) =>
+    (sources.length === 0 || sources.includes(source)) && (days.length === 0 || days.includes(day));
+  const found = [...ledger.sources]
+    .flatMap(([source, states]) => [...states].map(([day, state]) => ({ source, day, state })))
+    .filter(isWanted);
+  // Of a chain that is broken nothing is known to be not there.
+  if (isWhole) {
+    const absent =
+      sources.find((source) => !ledger.sources.has(source)) ?? days.find((day) => !found.some((f) => f.day === day));
+    if (absent !== undefined) throw new DaybookError('usage', { detail: `the archive has no entry of ${absent}` });
+  }
+  const name = ({ source, day }: StatedDay) => `${source} ${day}`;
+  return found.sort((a, b) => (name(a) < name(b) ? -1 : 1));
+}
+
+function objectsOf({ parts, lateDeliveries }: DayState): { key: string; sha256: string }[] {
+  return [
+    ...parts.map(sealedObject),
+    ...parts.flatMap(({ deliveries }) => (deliveries === null ? [] : [sealedObject(deliveries)])),
+    ...lateDeliveries.map(sealedObject),
+    ...parts.map(({ ids }) => ids),
+  ];
+}
+
+function sealedObject({ key, sha256 }: { readonly key: string; readonly sha256: Hashes }) {
+  return { key, sha256: sha256.ciphertext };
+}
+
+async function verifyQuarantined(
+  { store, identities, breaks, otherKeyOf, read }: Verification,
+  { manifest, key, records, sha256 }: Chain['quarantine'][number],
+): Promise<void> {
+  const expected = { plaintext: sha256.plaintext, lines: records };
+  const readContent = identities === undefined ? bytesAlone : sealedLines(identities, expected, quarantineChecker);
+  const object = { manifest, key, sha256: sha256.ciphertext };
+  const found = await checkObject(store, object, otherKeyOf, named(key, sha256.plaintext, readContent));
+  for (const finding of found) breaks.add({ ...finding, manifest, key });
+  read();
+}
+
+function incompleteDays(days: readonly StatedDay[]): Information[] {
+  return days
+    .filter(({ state }) => state.verdict === 'incomplete')
+    .map(({ source, day, state: { missing, generationFailures } }) => {
+      // What Stripe never generated has no id: it is told by its type and object, or by the notice.
+      const failed = generationFailures.map(({ notice, eventType, object }) =>
+        eventType === null ? `the one of notice ${notice}` : `${eventType} of ${object ?? 'an unknown object'}`,
+      );
+      const lacking = [...missing, ...failed];
+      const named = `${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ' …' : ''}`;
+      const message = `${source} ${day} lacks ${lacking.length} events that are known of: ${named}`;
+      return { code: 'incomplete_day', key: null, message };
+    });
+}
+
+function deliveriesUnknown({ unknownSecret }: DeliveryCounts): Information[] {
+  if (unknownSecret === 0) return [];
+  const message = `${unknownSecret} deliveries are signed with secrets that were not given: not checked`;
+  return [{ code: 'secret_unknown', key: null, message }];
+}
+
+/** `<day>-<hash16>[-n].jsonl.gz.age` and its like: written by a run that died, or that lost its manifest to another. */
+const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.)?jsonl\.gz\.age|ids\.gz)$/;
+
+async function unnamedObjects(
+  { store, prefix }: ArchiveToVerify,
+  { ledger: { pruned }, isWhole }: Chain,
+  known: ReadonlySet<string>,
+): Promise<Information[]> {
+  const found = { orphan: openBounded(), other_file: openBounded() };
+  let left = 0;
+  for await (const key of store.list(prefix)) {
+    if (pruned.has(key)) left += 1;
+    if (known.has(key) || key.startsWith(`${prefix}manifests/`)) continue;
+    found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
+  }
+  const orphan = isWhole
+    ? 'no manifest names it: left by a run that died'
+    : 'no manifest that could be trusted names it';
+  return [
+    ...prunedObjects(pruned.size, left),
+    ...found.orphan.list().map((key) => ({ code: 'orphan' as const, key, message: orphan })),
+    ...found.orphan.omitted((count) => ({ code: 'orphan', key: null, message: `${count} more orphans` })),
+    ...found.other_file.list().map((key) => ({ code: 'other_file' as const, key, message: 'is not of daybook' })),
+    ...found.other_file.omitted((count) => ({ code: 'other_file', key: null, message: `${count} more other files` })),
+  ];
+}
+
+function prunedObjects(count: number, left: number): Information[] {
+  if (count === 0) return [];
+  const more = left === 0 ? '' : `; ${left} of them are still there: \`daybook-compactor prune --apply\` deletes them`;
+  return [{ code: 'pruned', key: null, message: `${count} objects are pruned, as manifests say${more}` }];
+}
+
+const limitation: Information = {
+  code: 'limited',
+  key: null,
+  message:
+    'of the days asked for alone: whether an event is archived twice was looked for among them, orphans were not',
+};
+
+function resumption(resumed: ReturnType<VerifyResume['begin']> | undefined): Information[] {
+  const say = (message: string): Information[] => [{ code: 'resumed', key: null, message }];
+  if (resumed?.refused !== undefined) return say(`begun anew, for what was to be resumed ${resumed.refused}`);
+  if (resumed === undefined || resumed.days === 0) return [];
+  return say(`${resumed.days} days were proven before the interruption; their ids alone were read again`);
+}
+
+function openBounded() {
+  const kept: string[] = [];
+  let more = 0;
+  return {
+    add(key: string): void {
+      if (kept.length < maxNamed) kept.push(key);
+      else more += 1;
+    },
+    list: () => kept,
+    omitted: (say: (count: number) => Information): Information[] => (more === 0 ? [] : [say(more)]),
+  };
+}
+
+/** What this verification could not see. */
+function limits({ ledger, isWhole }: Chain, identities: Identities | undefined): Information[] {
+  const number = ledger.head?.number ?? 0;
+  const found: Information[] = [];
+  if (!isWhole) {
+    found.push({ code: 'not_read', key: null, message: `the manifests after number ${number} were not relied on` });
+  } else {
+    const message = `manifest ${number} is the newest here${ledger.head === undefined ? ': there is none' : `, of ${ledger.head.createdAt}`}. Were newer ones deleted, the chain alone could not tell; \`daybook-compactor run\` would: the stream's committed positions are then ahead (ledger_behind, exit 3)`;
+    found.push({ code: 'newest_manifest', key: null, message });
+  }
+  if (identities === undefined && number > 0) {
+    found.push({ code: 'not_opened', key: null, message: 'without --identity what is sealed was hashed, not opened' });
+  }
+  return found;
+}

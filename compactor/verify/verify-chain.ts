@@ -1,0 +1,147 @@
+/** The first half of `verify`: the manifests from the first on, their signatures and their chain, and their counts. */
+import { addDays, type Day, dayOf } from '../../shared/clock.ts';
+import { minPruneDays } from '../../shared/config.ts';
+import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
+import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { mapAhead } from '../../shared/parallel.ts';
+import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import {
+  addManifest,
+  checkManifest,
+  type DayState,
+  type Ledger,
+  type LedgerInLoading,
+  readAhead,
+  startLedger,
+} from '../ledger/ledger.ts';
+import { type Manifest, manifestKey, type QuarantineObject, sha256Hex } from '../ledger/manifest.ts';
+import type { Breaks } from './breaks.ts';
+
+export interface Chain {
+  /** What the manifests say, up to the first that cannot be trusted. */
+  readonly ledger: Ledger;
+  readonly quarantine: readonly (QuarantineObject & { readonly manifest: number })[];
+  /** Their SHA-256 in the order of the manifests. */
+  readonly hashes: readonly string[];
+  /** Whether every manifest that is there was read. */
+  readonly isWhole: boolean;
+}
+
+/** Stops at the first manifest that is missing, changed or signed by an unknown key: nothing after it can be trusted. */
+export async function walkChain(
+  store: ObjectStore,
+  prefix: string,
+  keys: VerifyingKeys,
+  breaks: Breaks,
+): Promise<Chain> {
+  const ledger = startLedger();
+  const quarantine: (QuarantineObject & { manifest: number })[] = [];
+  const hashes: string[] = [];
+  const prunable = new Map<string, Day>();
+  const read = ({ key, isManifest }: ListedKey) =>
+    isManifest ? readWhole(store, key).catch((error: unknown) => ({ error })) : Promise.resolve(undefined);
+  for await (const { item, result } of mapAhead(listKeys(store, prefix), readAhead, read)) {
+    const { key } = item;
+    const number = (ledger.head?.number ?? 0) + 1;
+    if (!item.isManifest) {
+      const message = 'is no manifest, and none other belongs here';
+      breaks.add({ code: 'ledger_broken', manifest: number, key, message });
+      continue;
+    }
+    const expected = manifestKey(prefix, number);
+    if (key !== expected) {
+      breaks.add({ code: 'ledger_broken', manifest: number, key: expected, message: `is not there, but ${key} is` });
+      return { ledger, quarantine, hashes, isWhole: false };
+    }
+    try {
+      if (!Buffer.isBuffer(result)) throw result?.error;
+      const manifest = checkManifest(number, result, ledger.head, keys);
+      const sha256 = sha256Hex(result);
+      take(ledger, manifest, sha256);
+      hashes.push(sha256);
+      quarantine.push(...manifest.quarantine.map((object) => ({ ...object, manifest: number })));
+      checkCounts(ledger, manifest, key, breaks);
+      checkPruned(prunable, manifest, key, breaks);
+    } catch (error) {
+      const code = error instanceof DaybookError ? error.code : undefined;
+      if (code !== 'ledger_broken' && code !== 'signer_unknown' && code !== 'object_missing') throw error;
+      breaks.add({ code, manifest: number, key, message: messageOf(error) });
+      return { ledger, quarantine, hashes, isWhole: false };
+    }
+  }
+  return { ledger, quarantine, hashes, isWhole: true };
+}
+
+interface ListedKey {
+  readonly key: string;
+  readonly isManifest: boolean;
+}
+
+async function* listKeys(store: ObjectStore, prefix: string): AsyncGenerator<ListedKey, void, void> {
+  const folder = `${prefix}manifests/`;
+  for await (const key of store.list(folder))
+    yield { key, isManifest: /^\d{8}\.jsonl$/.test(key.slice(folder.length)) };
+}
+
+function take(ledger: LedgerInLoading, manifest: Manifest, sha256: string): void {
+  try {
+    addManifest(ledger, manifest, sha256);
+  } catch (cause) {
+    // Its signature holds, so its writer meant it.
+    const detail = `manifest ${manifest.number} lacks what a manifest has`;
+    throw new DaybookError('ledger_broken', { detail, cause });
+  }
+}
+
+/** The counts are of the whole day as known at that manifest, so they are checked at every one. */
+function checkCounts(ledger: Ledger, manifest: Manifest, key: string, breaks: Breaks): void {
+  for (const [source, days] of Object.entries(manifest.sources)) {
+    for (const day of Object.keys(days)) {
+      for (const message of wrongCounts(ledger.sources.get(source)!.get(day)!)) {
+        const found = { code: 'counts_wrong', manifest: manifest.number, key, message: `${source} ${day}: ${message}` };
+        breaks.add(found as typeof found & { code: 'counts_wrong' }, { source, day });
+      }
+    }
+  }
+}
+
+/**
+ * Parts and deliveries alone are pruned, and not before they are so old that their day is settled. `prunable`: by their
+ * keys, the days of those named so far.
+ */
+function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string, breaks: Breaks): void {
+  const youngest = addDays(dayOf(new Date(manifest.createdAt)), -minPruneDays);
+  for (const pruned of manifest.pruned ?? []) {
+    const day = prunable.get(pruned.key);
+    if (day !== undefined && day < youngest) continue;
+    const why =
+      day === undefined
+        ? 'is no part and no deliveries of a manifest before it'
+        : `is of ${day}, not yet ${minPruneDays} days old`;
+    const message = `prunes ${pruned.key}, which ${why}`;
+    breaks.add({ code: 'prune_wrong', manifest: manifest.number, key, message });
+  }
+  for (const days of Object.values(manifest.sources)) {
+    for (const [day, { parts, lateDeliveries }] of Object.entries(days)) {
+      for (const part of parts) prunable.set(part.key, day);
+      for (const { deliveries } of parts) if (deliveries !== null) prunable.set(deliveries.key, day);
+      for (const late of lateDeliveries) prunable.set(late.key, day);
+    }
+  }
+}
+
+function* wrongCounts({ counts, parts, lateDeliveries }: DayState): Generator<string, void, void> {
+  const { delivered, recovered, duplicates } = counts;
+  const events = sum(parts.map((part) => part.events));
+  if (delivered + recovered !== events) {
+    yield `delivered ${delivered} and recovered ${recovered} are not the ${events} events of its parts`;
+  }
+  const lines = sum([...parts.map(({ deliveries }) => deliveries?.count ?? 0), ...lateDeliveries.map((l) => l.count)]);
+  if (duplicates !== lines - delivered) {
+    yield `duplicates ${duplicates} are not its ${lines} delivery lines less delivered ${delivered}`;
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,24 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { DaybookError } from '../../shared/errors.ts';
+
+/** Throws unless the body is of one of the media types, in UTF-8, and as it is (no content encoding). */
+export function checkMediaType(headers: IncomingHttpHeaders, accepted: ReadonlySet<string>): void {
+  const header = headers['content-type'];
+  if (!accepted.has(mediaTypeOf(header)) || !isUtf8Charset(header!)) throw new DaybookError('unsupported_media_type');
+  const encoding = headers['content-encoding']?.trim().toLowerCase();
+  if (encoding !== undefined && encoding !== '' && encoding !== 'identity') {
+    throw new DaybookError('unsupported_content_encoding');
+  }
+}
+
+/** The media type of a Content-Type header in lower case, without its parameters. */
+export function mediaTypeOf(header: string | undefined): string {
+  return (header ?? '').split(';', 1)[0]!.trim().toLowerCase();
+}
+
+const charset = /;\s*charset\s*=\s*("?)([^";\s]*)\1/i;
+
+function isUtf8Charset(header: string): boolean {
+  const match = charset.exec(header);
+  return match === null || /^utf-?8$/i.test(match[2]!);
+}

@@ -1,0 +1,52 @@
+/** How a command ends: one sentence and a hint on stderr, and the exit code that interface.md gives it. */
+import type { Command } from 'commander';
+import { DaybookError, type ErrorCode, messageOf } from '../errors.ts';
+
+const usersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'configuration_invalid',
+  'usage',
+  'not_available',
+  'day_open',
+  'key_invalid',
+  'identity_invalid',
+  'identity_needs_passphrase',
+  'passphrase_wrong',
+  'output_exists',
+]);
+const archiveFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'ledger_broken',
+  'ledger_behind',
+  'signer_unknown',
+  'object_damaged',
+  'object_missing',
+  'output_untrusted',
+]);
+
+/** 1: configuration or usage. 3: a fault in the archive. 2: anything else that failed; nothing is lost, run again. */
+export function exitCodeOf(error: unknown): 1 | 2 | 3 {
+  if (!(error instanceof DaybookError)) return 2;
+  if (usersFault.has(error.code)) return 1;
+  return archiveFault.has(error.code) ? 3 : 2;
+}
+
+export async function runProgram(program: Command): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    const hint = error instanceof DaybookError ? `\n${error.code}: ${error.hint}` : '';
+    process.stderr.write(`${program.name()}: ${messageOf(error)}${hint}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+/** A command that this version does not have, as a clear answer. */
+export function notAvailable(program: Command, name: string, description: string): void {
+  program
+    .command(name)
+    .description(`${description} (not available in this version)`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      throw new DaybookError('not_available', { detail: `${name} is not available in this version of daybook` });
+    });
+}

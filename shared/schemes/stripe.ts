@@ -1,0 +1,89 @@
+/**
+ * Stripe's webhook signature: `Stripe-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…][,v0=…]`, where v1 is
+ * HMAC-SHA256 of `<t>.<raw body>` keyed with the whole `whsec_…` text (docs.stripe.com/webhooks/signature). While a
+ * secret is rolled the header has a v1 for each active secret. Other schemes are ignored: v0 is a fake.
+ *
+ * Stricter than the `stripe` package where that is lax: one `t` only, no time more than the tolerance ahead, and every
+ * v1 must look like one. What is accepted here is accepted there.
+ */
+import { createHmac } from 'node:crypto';
+import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
+import type { Secret } from './secrets.ts';
+
+export const stripeToleranceSeconds = 300;
+
+type StripeRefusal = Refusal<
+  | 'signature_missing'
+  | 'signature_malformed'
+  | 'signature_mismatch'
+  | 'signature_secret_expired'
+  | 'signature_stale'
+  | 'signature_in_future'
+>;
+
+/** The rules of delivery: an active secret, and a signing time within 300 s of now, past and future. Never throws. */
+export function verifyStripeDelivery(
+  header: string | undefined,
+  body: Uint8Array,
+  secrets: readonly Secret[],
+  nowMs: number,
+): Match | StripeRefusal {
+  const result = verifyWithActive(secrets, nowMs, 'signature_secret_expired' as StripeRefusal['code'], (candidates) =>
+    verifyStripeSignature(header, body, candidates),
+  );
+  if (!('secret' in result)) return result;
+  const ageSeconds = Math.floor(nowMs / 1000) - result.signedAtMs / 1000;
+  if (ageSeconds > stripeToleranceSeconds) return { code: 'signature_stale', detail: `Signed ${ageSeconds} s ago.` };
+  if (ageSeconds < -stripeToleranceSeconds) {
+    return { code: 'signature_in_future', detail: `Signed ${-ageSeconds} s ahead of this clock.` };
+  }
+  return result;
+}
+
+/** Whether one of the secrets made the signature, whenever that was: evidence is checked again years later. */
+export function verifyStripeSignature(
+  header: string | undefined,
+  body: Uint8Array,
+  secrets: readonly Secret[],
+): Match | StripeRefusal {
+  if (header === undefined || header === '') return { code: 'signature_missing' };
+  const parsed = parseStripeSignature(header);
+  if ('code' in parsed) return parsed;
+  for (const secret of secrets) {
+    const expected = createHmac('sha256', secret.text).update(`${parsed.timestamp}.`).update(body).digest('hex');
+    for (const signature of parsed.signatures) {
+      if (equalInConstantTime(expected, signature)) return { secret, signedAtMs: Number(parsed.timestamp) * 1000 };
+    }
+  }
+  return { code: 'signature_mismatch' };
+}
+
+/** No space, control character, quote, `;` or `\`: the header can stand in `signedheaders` as it is. */
+const item = /^([a-z0-9_]+)=([!#-:<-[\]-~]*)$/;
+const seconds = /^(?:0|[1-9]\d{0,11})$/;
+const hexDigest = /^[0-9a-f]{64}$/;
+
+function parseStripeSignature(header: string): { timestamp: string; signatures: string[] } | StripeRefusal {
+  let timestamp: string | undefined;
+  const signatures: string[] = [];
+  for (const text of header.split(',')) {
+    const match = item.exec(text);
+    if (match === null) return malformed('An item is no key=value.');
+    const [, key, value = ''] = match;
+    if (key === 't') {
+      if (timestamp !== undefined) return malformed('There is more than one t.');
+      if (!seconds.test(value)) return malformed('t is no time in whole seconds.');
+      timestamp = value;
+    } else if (key === 'v1') {
+      if (!hexDigest.test(value)) return malformed('A v1 is not 64 lower-case hex digits.');
+      signatures.push(value);
+    }
+  }
+  if (timestamp === undefined) return malformed('There is no t.');
+  if (signatures.length === 0) return malformed('There is no v1.');
+  return { timestamp, signatures };
+}
+
+function malformed(detail: string): StripeRefusal {
+  return { code: 'signature_malformed', detail };
+}

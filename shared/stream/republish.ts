@@ -1,0 +1,80 @@
+/** An event that is archived, or that Stripe listed, as a stream record again: one that nobody delivered. */
+import { parseInstant } from '../clock.ts';
+import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../envelope.ts';
+import { memberText } from '../json/json-text.ts';
+import type { AppendRecord } from './stream.ts';
+
+export interface Republishing {
+  /** The configured name of the source. */
+  readonly source: string;
+  /** Why the record is there: Stripe listed it, or it was restored from the archive. */
+  readonly via: Extract<Via, 'list' | 'restore'>;
+  /** RFC 3339 UTC with milliseconds. */
+  readonly receivedAt: string;
+}
+
+/**
+ * The record around a Stripe event as listed, or around a line of the archive (interface.md, Archive objects): id, type,
+ * subject, time and partition key are those that ingest gave the event when it was delivered. Without `signedheaders`,
+ * `path` and `keyid`, since nobody signed it; `scheme` is `stripe` for a Stripe event, else `none`. The compactor drops
+ * such a record where its id is archived. Undefined where the text is no event.
+ */
+export function republishedRecord(line: string, republishing: Republishing): AppendRecord | undefined {
+  const event: unknown = JSON.parse(line);
+  if (!isObject(event)) return undefined;
+  const { id, type } = event;
+  if (typeof id !== 'string' || !isEventId(id) || typeof type !== 'string' || type === '') return undefined;
+  return event.specversion === undefined
+    ? stripeRecord(event, id, type, line, republishing)
+    : cloudEventRecord(event, id, type, line, republishing);
+}
+
+function stripeRecord(
+  event: Record<string, unknown>,
+  id: string,
+  type: string,
+  line: string,
+  { source, via, receivedAt: receivedat }: Republishing,
+): AppendRecord | undefined {
+  const { created } = event;
+  const isThin = event.object === 'v2.core.event';
+  const instantMs = typeof created === 'string' ? parseInstant(created) : secondsMs(created);
+  if (instantMs === undefined) return undefined;
+  const time = typeof created === 'string' ? created : new Date(instantMs).toISOString();
+  const objectId = isThin ? idOf(event.related_object) : isObject(event.data) ? idOf(event.data.object) : undefined;
+  const subject = objectId === undefined || objectId.length > maxHeaderCharacters ? {} : { subject: objectId };
+  const header = { id, source: `/stripe/${source}`, type, ...subject, time, receivedat, via, scheme: 'stripe' };
+  return {
+    key: partitionKeyOf(id, isThin ? undefined : objectId),
+    value: writeEnvelope(header, Buffer.from(line)),
+  };
+}
+
+function cloudEventRecord(
+  event: Record<string, unknown>,
+  id: string,
+  type: string,
+  line: string,
+  { source, via, receivedAt: receivedat }: Republishing,
+): AppendRecord | undefined {
+  const { time, subject } = event;
+  const data = memberText(line, 'data');
+  if (data === undefined || typeof time !== 'string' || parseInstant(time) === undefined) return undefined;
+  const about = typeof subject === 'string' ? { subject } : {};
+  const header = { id, source: `/events/${source}`, type, ...about, time, receivedat, via, scheme: 'none' };
+  return { key: partitionKeyOf(id), value: writeEnvelope(header, Buffer.from(data)) };
+}
+
+function secondsMs(created: unknown): number | undefined {
+  return typeof created === 'number' && Number.isSafeInteger(created) && Math.abs(created) < 8.64e12
+    ? created * 1000
+    : undefined;
+}
+
+function idOf(object: unknown): string | undefined {
+  return isObject(object) && typeof object.id === 'string' ? object.id : undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

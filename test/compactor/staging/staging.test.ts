@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openStaging } from '../../../compactor/staging/staging.ts';
+import { copiesOf, eventsOfDay } from '../../faults/night-books.ts';
+import { startNight } from '../../faults/night-process.ts';
+import { openBooks } from '../books.ts';
+
+let data: string;
+before(() => {
+  data = mkdtempSync(join(tmpdir(), 'daybook-staging-'));
+});
+after(() => rmSync(data, { recursive: true, force: true }));
+
+const folders = () =>
+  readdirSync(join(data, 'staging'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+
+test('a run has a folder that others cannot read, and removes it', () => {
+  const staging = openStaging(data);
+  assert.equal(statSync(staging.directory).mode & 0o777, 0o700);
+  staging.remove();
+  assert.deepEqual(folders(), []);
+});
+
+test('what a dead run left is removed when the next one starts; what a living one has stays', async (t) => {
+  const living = openStaging(data);
+  const script = `const { openStaging } = await import(${JSON.stringify(new URL('../../../compactor/staging/staging.ts', import.meta.url).href)});
+    globalThis.staging = openStaging(${JSON.stringify(data)}); process.stdout.write(staging.directory); setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const [directory] = await once(child.stdout, 'data');
+  writeFileSync(join(String(directory), 'plaintext'), 'secret');
+  openStaging(data).remove();
+  assert.ok(existsSync(join(String(directory), 'plaintext')), 'it lives');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  openStaging(data).remove();
+  assert.ok(!existsSync(String(directory)));
+  assert.ok(existsSync(living.directory));
+  living.remove();
+});
+
+test('a run that cannot stage says so by its code: exit 2, and the next one does all', async (t) => {
+  const books = await openBooks();
+  t.after(() => books.close());
+  await books.deliver(...eventsOfDay('2026-11-20', 3, 'staged').flatMap((event) => copiesOf(event, 1)));
+  writeFileSync(join(books.directory, 'staging'), 'no folder');
+  const refused = await (await startNight(books)).ended;
+  assert.deepEqual([refused.code, refused.report.errors.map(({ code }) => code)], [2, ['staging_failed']]);
+  rmSync(join(books.directory, 'staging'));
+  assert.equal((await (await startNight(books)).ended).code, 0);
+});

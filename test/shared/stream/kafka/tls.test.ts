@@ -1,0 +1,185 @@
+/** The Kafka driver against a broker that wants TLS, a password, and permission for everything. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, type TestContext, test } from 'node:test';
+import kafkajs, { type AclEntry } from 'kafkajs';
+import { type KafkaParams, streamSchema } from '../../../../shared/config.ts';
+import { DaybookError } from '../../../../shared/errors.ts';
+import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
+import { openKafkaWriter } from '../../../../shared/stream/kafka/writer.ts';
+import { readAll, record, valuesOf } from '../../../contract/event-stream.ts';
+import { startService } from '../../../services/service.ts';
+import { createTopic, logLines, newTopicName, withTestAdmin } from './kafka-under-test.ts';
+
+interface Facts {
+  /** TLS with SASL. */
+  readonly broker: string;
+  /** Neither; may do everything. */
+  readonly plaintext: string;
+  /** Path of the authority's certificate. */
+  readonly ca: string;
+}
+
+const kafka = await startService<Facts>('kafka-tls.sh');
+if (kafka !== undefined) {
+  after(() => kafka.stop());
+  securityTests(kafka.facts);
+}
+
+function securityTests({ broker, plaintext, ca }: Facts): void {
+  const app = { mechanism: 'scram-sha-256', username: 'app', password: 'app-secret' } as const;
+  const reader = { mechanism: 'plain', username: 'reader', password: 'reader-secret' } as const;
+
+  async function topicAndLog(t: TestContext) {
+    const topic = newTopicName();
+    await createTopic([plaintext], { topic, numPartitions: 2 });
+    t.after(() => withTestAdmin([plaintext], (admin) => admin.deleteTopics({ topics: [topic] })));
+    return { topic, ...logLines() };
+  }
+  /** As the environment would give it. */
+  const paramsOf = (given: object): KafkaParams => {
+    const stream = streamSchema.parse({ type: 'kafka', params: given });
+    assert.ok(stream.type === 'kafka');
+    return stream.params;
+  };
+  async function failureOf(t: TestContext, given: Partial<KafkaParams>): Promise<DaybookError> {
+    const { topic, log, lines } = await topicAndLog(t);
+    const params = { brokers: [broker], topic, ...given };
+    const failures = await Promise.all(
+      [() => openKafkaWriter({ params, log }), () => openKafkaReader({ params, consumer: 'c', log })].map((open) =>
+        open().then(
+          () => assert.fail('it opened'),
+          (error: unknown) => error,
+        ),
+      ),
+    );
+    for (const failure of failures) {
+      assert.ok(failure instanceof DaybookError);
+      const all = JSON.stringify([failure.message, failure.hint, String(failure.cause), lines]);
+      assert.doesNotMatch(all, /wrong-secret|app-secret|reader-secret/);
+    }
+    const [ofWriter, ofReader] = failures as [DaybookError, DaybookError];
+    assert.equal(ofReader.code, ofWriter.code);
+    return ofWriter;
+  }
+
+  for (const mechanism of ['scram-sha-256', 'plain'] as const) {
+    test(`Kafka: events go through TLS with ${mechanism}`, async (t) => {
+      const { topic, log } = await topicAndLog(t);
+      // The certificate as a path and as text.
+      for (const authority of [ca, readFileSync(ca, 'utf8')]) {
+        const params = paramsOf({ brokers: [broker], topic, ssl: { ca: authority }, sasl: { ...app, mechanism } });
+        const writer = await openKafkaWriter({ params, log });
+        await writer.append([record('a', mechanism)]);
+        await writer.probe();
+        await writer.close();
+        const eyes = await openKafkaReader({ params, consumer: 'compactor', log });
+        await eyes.commit(new Map([['0', 1n]]));
+        assert.deepEqual([...(await eyes.committed())], [['0', 1n]]);
+        assert.ok(valuesOf(await readAll(eyes)).every((value) => String(value) === mechanism));
+        await eyes.close();
+      }
+    });
+  }
+
+  for (const mechanism of ['scram-sha-256', 'plain'] as const) {
+    test(`Kafka: a wrong password is told as such (${mechanism})`, async (t) => {
+      const sasl = { mechanism, username: 'app', password: 'wrong-secret' } as const;
+      const error = await failureOf(t, { ssl: { ca: readFileSync(ca, 'utf8') }, sasl });
+      assert.equal(error.code, 'stream_credentials_refused');
+      assert.match(error.message, new RegExp(`app by ${mechanism}`));
+    });
+  }
+
+  test('Kafka: a mechanism that the brokers do not have is told as such', async (t) => {
+    const sasl = { ...app, mechanism: 'scram-sha-512' } as const;
+    const error = await failureOf(t, { ssl: { ca: readFileSync(ca, 'utf8') }, sasl });
+    assert.equal(error.code, 'stream_credentials_refused');
+    assert.match(error.message, /SCRAM-SHA-512/i);
+  });
+
+  test("Kafka: without the authority's certificate there is no connection", async (t) => {
+    const error = await failureOf(t, { ssl: true, sasl: app });
+    assert.equal(error.code, 'stream_unavailable');
+    assert.equal(error.retry, false);
+    assert.match(error.message, /certificate/);
+    assert.match(error.hint, /ssl\.ca/);
+  });
+
+  test('Kafka: TLS on the port without it, and the other way round, hint at TLS', async (t) => {
+    const onPlain = await failureOf(t, { brokers: [plaintext], ssl: { ca: readFileSync(ca, 'utf8') } });
+    assert.equal(onPlain.code, 'stream_unavailable');
+    assert.match(onPlain.hint, /TLS/);
+    const onSecured = await failureOf(t, { sasl: app });
+    assert.equal(onSecured.code, 'stream_unavailable');
+    assert.match(onSecured.hint, /TLS/);
+  });
+
+  test('Kafka: no credentials where the brokers ask for some hint at them', async (t) => {
+    const error = await failureOf(t, { ssl: { ca: readFileSync(ca, 'utf8') } });
+    assert.match(error.hint, /credentials|sasl/);
+  });
+
+  test('Kafka: what the user may not do is told with what to allow', async (t) => {
+    const ssl = { ca: readFileSync(ca, 'utf8') };
+    const nothing = await failureOf(t, { ssl, sasl: reader });
+    assert.equal(nothing.code, 'stream_not_authorised');
+    assert.match(nothing.message, /may not use topic/);
+    assert.match(nothing.hint, /DescribeConfigs/);
+
+    const { topic, log } = await topicAndLog(t);
+    const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
+    const allow = (operation: kafkajs.AclOperationTypes): AclEntry => ({
+      resourceType: AclResourceTypes.TOPIC,
+      resourceName: topic,
+      resourcePatternType: ResourcePatternTypes.LITERAL,
+      principal: 'User:reader',
+      host: '*',
+      operation,
+      permissionType: AclPermissionTypes.ALLOW,
+    });
+    const allowing = (operation: kafkajs.AclOperationTypes) =>
+      withTestAdmin([plaintext], (admin) => admin.createAcls({ acl: [allow(operation)] }));
+    const params: KafkaParams = { brokers: [broker], topic, ssl, sasl: reader };
+    await allowing(AclOperationTypes.DESCRIBE_CONFIGS);
+    await allowing(AclOperationTypes.DESCRIBE);
+    const writer = await openWhenAllowed(() => openKafkaWriter({ params, log }));
+    await assert.rejects(writer.append([record('a', 'one')]), /may not use topic/);
+    await allowing(AclOperationTypes.WRITE);
+    // The same writer goes on as soon as it is allowed.
+    await openWhenAllowed(() => writer.append([record('a', 'one')]));
+    await writer.close();
+
+    await allowing(AclOperationTypes.READ);
+    const eyes = await openKafkaReader({ params, consumer: 'compactor', log });
+    const read = await openWhenAllowed(() => readAll(eyes));
+    assert.deepEqual(valuesOf(read).map(String), ['one']);
+    await assert.rejects(
+      eyes.commit(new Map([['0', 1n]])),
+      (error) => error instanceof DaybookError && error.code === 'stream_not_authorised' && /groups/.test(error.hint),
+    );
+    await eyes.close();
+  });
+
+  test('Kafka: a topic that may not be created is told as such', async () => {
+    const { log } = logLines();
+    const ssl = { ca: readFileSync(ca, 'utf8') };
+    const create = { partitions: 1, replicationFactor: 1 };
+    const params: KafkaParams = { brokers: [broker], topic: newTopicName(), ssl, sasl: reader, create };
+    await assert.rejects(
+      openKafkaWriter({ params, log }),
+      (error) => error instanceof DaybookError && error.code === 'stream_not_authorised',
+    );
+  });
+}
+
+/** Permissions take a moment until the broker knows them. */
+async function openWhenAllowed<T>(open: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await open();
+    } catch (error) {
+      if (tries === 50) throw error;
+    }
+  }
+}
