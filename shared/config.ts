@@ -1,6 +1,6 @@
 /**
  * Configuration, declared once: name, meaning, default, whether it holds a secret, and how its text is read. The
- * README's table is held equal to `settings` by test/house/docs.test.ts. Nothing here opens a socket or a store.
+ * The table in shared/README.md is held equal to `settings` by test/house/docs.test.ts. Nothing here opens a socket or a store.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -408,7 +408,7 @@ export function refuseProblems(problems: readonly string[]): void {
   if (problems.length > 0) throw new DaybookError('configuration_invalid', { detail: problems.join('\n') });
 }
 
-/** What a setting's default is, for the README's table. */
+/** What a setting's default is, for the table in shared/README.md. */
 export function defaultOf(name: SettingName): string | 'required' | 'unset' {
   const value: Setting<unknown>['default'] = settings[name].default;
   if (value === required) return 'required';

@@ -1,5 +1,5 @@
 /**
- * Every error that daybook reports, by its stable code. The README's table is held equal to this one by
+ * Every error that daybook reports, by its stable code. The table in shared/README.md is held equal to this one by
  * test/house/docs.test.ts. `status` is the HTTP answer where a sender can meet the code; `retry` says whether the same
  * call may succeed later without anybody changing anything.
  */

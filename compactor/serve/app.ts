@@ -97,7 +97,7 @@ export function createApp({ jobs, jobSecret, clock, lagSeconds, closing, log }: 
     // Called where no route matched, or where the path could not be decoded.
     const unmatched = (): void => {
       void answerTo(request as Request, response as Response, 'unknown', '', () => {
-        throw new DaybookError('unknown_route', { hint: 'See the README, Every night, and jobs by request.' });
+        throw new DaybookError('unknown_route', { hint: 'See compactor/README.md, Every night, and jobs by request.' });
       });
     };
     app(request as Request, response as Response, unmatched);

@@ -7,7 +7,7 @@
  *   verifying-key.pem   its public half: for openssl
  *   sources.json        DAYBOOK_SOURCES: a stripe source `platform` and a panda source `billing`, with made-up secrets
  *
- * The private key that opens the archive lies beside it here: promise 7 of the README does not hold for these values.
+ * The private key that opens the archive lies beside it here: promise 7 (test/README.md) does not hold for these values.
  */
 import { createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';

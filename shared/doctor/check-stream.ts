@@ -18,7 +18,7 @@ export interface StreamFindings {
 }
 
 const mend =
-  "Change the stream's settings so that this holds no more; the README, Configuration, has what daybook needs.";
+  "Change the stream's settings so that this holds no more; shared/README.md, Configuration, has what daybook needs.";
 const patienceMs = 5_000;
 
 /** Rejects with what keeps the stream from being used. */

@@ -1,5 +1,5 @@
 /**
- * Metrics as Prometheus reads them. A program declares its own in one table, which the README shows; names follow
+ * Metrics as Prometheus reads them. A program declares its own in one table, which shared/README.md shows; names follow
  * Prometheus' rules (base units, `_total` for what only grows) and `promtool check metrics` holds them to it. Each
  * program has a registry of its own: prom-client's global one would be shared by all that run in one process.
  */

@@ -1,5 +1,5 @@
 /**
- * `npm run bench [ingest|kafka|spool|compact|verify|ledger|kafka-s3] [events…]`: what README's table of figures is made of,
+ * `npm run bench [ingest|kafka|spool|compact|verify|ledger|kafka-s3] [events…]`: what the table of figures in test/README.md is made of,
  * each with the limit that it is held to. All of it takes about a quarter of an hour. Servers that are not installed are
  * said by name, and what needs them is skipped.
  */

@@ -1,10 +1,7 @@
-/**
- * The README says what the code does. `UPDATE_DOCS=1` writes the tables of settings, errors and metrics anew and brings the layout
- * up to date; new lines of the layout are taken from the files' first comments and may be put better by hand.
- */
+/** The documents say what the code does. `UPDATE_DOCS=1` writes the tables of settings, errors and metrics. */
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { compactorMetrics } from '../../compactor/serve/metrics.ts';
 import { ingestMetrics } from '../../ingest/metrics.ts';
@@ -12,25 +9,29 @@ import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
 import type { MetricTable } from '../../shared/metrics/metrics.ts';
 import { processMetrics } from '../../shared/metrics/process-metrics.ts';
-import { productFiles, projectFiles, readText, root } from './source-files.ts';
+import { projectFiles, readText, root } from './source-files.ts';
 
 const isUpdate = process.env.UPDATE_DOCS === '1';
 
+const documents = projectFiles().filter((path) => path.endsWith('.md'));
+
 /** What stands between `<!-- name -->` and `<!-- /name -->`. */
-function blockOf(name: string): string {
-  const found = new RegExp(`<!-- ${name} -->\n([\\s\\S]*?)<!-- /${name} -->`).exec(readText('README.md'));
-  assert.ok(found !== null, `README.md has no block ${name}`);
+function blockOf(document: string, name: string): string {
+  const found = new RegExp(`<!-- ${name} -->\n([\\s\\S]*?)<!-- /${name} -->`).exec(readText(document));
+  assert.ok(found !== null, `${document} has no block ${name}`);
   return found[1]!;
 }
 
+/** Holds a block of shared/README.md equal to what the code says. */
 function holdBlock(name: string, expected: string): void {
-  const found = blockOf(name);
+  const document = 'shared/README.md';
+  const found = blockOf(document, name);
   if (isUpdate) {
-    const readme = readText('README.md').replace(`<!-- ${name} -->\n${found}`, () => `<!-- ${name} -->\n${expected}`);
-    writeFileSync(join(root, 'README.md'), readme);
+    const text = readText(document).replace(`<!-- ${name} -->\n${found}`, () => `<!-- ${name} -->\n${expected}`);
+    writeFileSync(join(root, document), text);
     return;
   }
-  assert.equal(found, expected, `README.md, block ${name}: UPDATE_DOCS=1 writes it. It should be:\n${expected}`);
+  assert.equal(found, expected, `${document}, block ${name}: UPDATE_DOCS=1 writes it. It should be:\n${expected}`);
 }
 
 function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -48,7 +49,7 @@ function rowsOf(table: string): string[][] {
   );
 }
 
-test('the table of settings in the README is that of the code', () => {
+test('the table of settings is that of the code', () => {
   const rows = (Object.keys(settings) as SettingName[]).map((name) => {
     const { of, meaning } = settings[name];
     const isSecret = 'secret' in settings[name] && settings[name].secret === true;
@@ -59,7 +60,7 @@ test('the table of settings in the README is that of the code', () => {
   holdBlock('settings', tableOf(['variable', 'meaning', 'default', 'used by'], rows));
 });
 
-test('the table of errors in the README is that of the code', () => {
+test('the table of errors is that of the code', () => {
   const rows = (Object.keys(errorCodes) as ErrorCode[]).map((code) => {
     const { status, title, hint } = errorKind(code);
     return [`\`${code}\``, status === undefined ? '' : String(status), title, hint];
@@ -67,7 +68,7 @@ test('the table of errors in the README is that of the code', () => {
   holdBlock('errors', tableOf(['code', 'HTTP', 'meaning', 'what to do'], rows));
 });
 
-test('the tables of metrics in the README are those of the code, and a unit of seconds or bytes ends the name', () => {
+test('the tables of metrics are those of the code, and a unit of seconds or bytes ends the name', () => {
   for (const [block, table] of Object.entries<MetricTable>({
     'ingest-metrics': ingestMetrics,
     'compactor-metrics': compactorMetrics,
@@ -86,7 +87,7 @@ test('the tables of metrics in the README are those of the code, and a unit of s
 });
 
 test('each of the eight promises names tests that are there, by their exact names', () => {
-  const rows = rowsOf(blockOf('promises'));
+  const rows = rowsOf(blockOf('test/README.md', 'promises'));
   const promises = rows.map(([promise]) => promise!).filter((promise) => promise !== '');
   assert.deepEqual(
     promises.map((promise) => promise.split('.')[0]),
@@ -102,23 +103,54 @@ test('each of the eight promises names tests that are there, by their exact name
   }
 });
 
-test('every file and folder of the project that the README or the CHANGELOG names is there', () => {
+test('the README has 12 KB at most, and the two commands as they stand', () => {
+  const text = readText('README.md');
+  assert.ok(Buffer.byteLength(text) <= 12 * 1024, `${Buffer.byteLength(text)} bytes`);
+  assert.match(text, /^npm ci && npm run demo$/m);
+  assert.match(text, /^npm ci && npm test$/m);
+});
+
+test('every file, folder and heading that a document names is there', () => {
   const top = new Set(projectFiles().map((path) => path.split('/')[0]!));
-  for (const document of ['README.md', 'CHANGELOG.md']) {
+  for (const document of documents) {
     const text = readText(document);
-    const named = [...text.matchAll(/`([\w./-]+)`/g), ...text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(
-      ([, path]) => path!,
+    const quoted = [...text.matchAll(/`([\w./-]+)`/g)]
+      .map(([, path]) => path!)
+      .filter((path) => path.includes('/') && top.has(path.split('/')[0]!));
+    assert.deepEqual(
+      quoted.filter((path) => !existsSync(join(root, path))),
+      [],
+      document,
     );
-    const missing = named.filter((path) => top.has(path.split('/')[0]!) && !existsSync(join(root, path)));
-    assert.deepEqual(missing, [], document);
+    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+      const [path, heading] = link!.split('#');
+      const target = path === '' ? document : join(dirname(document), path!);
+      assert.ok(existsSync(join(root, target)), `${document} links to ${link}`);
+      if (heading !== undefined) assert.ok(headingsOf(target).has(heading), `${document} links to ${link}`);
+    }
   }
 });
 
-test('every npm script and every command of the README is there', () => {
+/** The anchors of a document's headings, as GitHub makes them. */
+function headingsOf(document: string): Set<string> {
+  const titles = [...readText(document).matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!);
+  return new Set(
+    titles.map((title) =>
+      title
+        .toLowerCase()
+        .replaceAll(/[^\w\s-]/g, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+test('every npm script and every command that a document names is there', () => {
   const { scripts, bin } = JSON.parse(readText('package.json'));
-  const text = readText('README.md');
-  for (const [, script] of text.matchAll(/\bnpm run ([\w:]+)/g)) assert.ok(scripts[script!] !== undefined, script);
-  for (const [, program] of text.matchAll(/\bnpx (daybook-\w+)/g)) assert.ok(bin[program!] !== undefined, program);
+  for (const document of documents) {
+    const text = readText(document);
+    for (const [, script] of text.matchAll(/\bnpm run ([\w:]+)/g)) assert.ok(scripts[script!] !== undefined, script);
+    for (const [, program] of text.matchAll(/\bnpx (daybook-\w+)/g)) assert.ok(bin[program!] !== undefined, program);
+  }
 });
 
 function escaped(text: string): string {
