@@ -13,6 +13,7 @@ import {
   type Target,
 } from './publish/group-commit.ts';
 import type { CircuitState, Observer } from './publish/observer.ts';
+import { isUnproven } from './publish/proven-writer.ts';
 import type { BackingStore } from './spool/backing-store.ts';
 
 /** `deadlineMs` is how long a request waits for the stream; then the spool has as long again. */
@@ -46,7 +47,10 @@ export interface PublishingOptions {
 }
 
 export interface OpenPublishing extends Publishing {
-  /** Resolves where the stream or the spool takes events now, as far as can be told within `limitMs`. */
+  /**
+   * Resolves where the stream or the spool takes events now, as far as can be told within `limitMs`. Rejects too where the
+   * stream's records cannot be read back, though the spool takes events.
+   */
   ready(limitMs: number): Promise<void>;
   /** What waits for the stream goes to the spool now, and so does all that comes later. */
   spoolNow(): void;
@@ -78,6 +82,8 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
   const left = await store.size().catch(() => undefined);
   let mayWait = left?.records !== 0;
   let target: 'stream' | 'spool' = mayWait || isStreamAway ? 'spool' : 'stream';
+  /** What keeps events from the stream though it takes them: nobody could read them. */
+  let unproven: DaybookError | undefined;
   let refusal: { readonly error: DaybookError; readonly atMs: number } | undefined;
 
   const stream: Target = {
@@ -149,6 +155,7 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
   });
 
   function setCircuit(state: CircuitState, reason?: unknown): void {
+    if (state !== 'half_open') unproven = isUnproven(reason) ? reason : undefined;
     if (state === circuit) return;
     const wasClosed = circuit === 'closed';
     circuit = state;
@@ -185,7 +192,10 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
         // A stream that hangs leaves the spool its share of the time.
         if (target === 'stream' && (await answers(within(limitMs / 2, writer.probe())))) return;
         await spoolTakes(limitMs / 2);
+        // The spool takes events, and nothing is lost; but somebody has to look at the stream.
+        if (unproven !== undefined) throw unproven;
       } catch (error) {
+        if (isUnproven(error)) throw error;
         const detail = 'Neither the stream nor the spool takes events.';
         throw new DaybookError('stream_unavailable', { detail, cause: error });
       }

@@ -8,6 +8,7 @@ import { openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
 import { openIngestMetrics } from './metrics.ts';
 import { openLateWriter } from './publish/late-writer.ts';
+import { openProvenWriter } from './publish/proven-writer.ts';
 import { serve } from './serve.ts';
 import { openSpool } from './spool/open-spool.ts';
 
@@ -25,7 +26,7 @@ export async function serveCommand(): Promise<void> {
 
   const spool = await openSpool(spoolSettings, { dataDirectory, clock, log, use: 'drain' });
   closing.defer(() => spool.close());
-  const open = () => openWriter(stream, dataDirectory, log);
+  const open = () => openProvenWriter({ open: () => openWriter(stream, dataDirectory, log), log });
   const writer = await openLateWriter({ open, log, onRefused: (error: DaybookError) => refused.reject(error) });
   closing.defer(() => writer.close());
   const names = sources.map(({ source }) => source.name);

@@ -164,8 +164,15 @@ export const errorCodes = {
     hint: 'Allow it what the message names.',
   },
   stream_unsuitable: {
+    status: 503,
     title: 'The stream would lose events',
     hint: 'Change its configuration as the message says, or choose another stream.',
+  },
+  stream_unreadable: {
+    status: 503,
+    retry: true,
+    title: 'What was written to the stream cannot be read back',
+    hint: 'New events go to the spool, and /readyz says 503, until it can be read: see the cause, restore the stream from a copy, restart ingest. A night cannot archive what it cannot read.',
   },
   stream_damaged: {
     title: 'The stream file cannot be read',

@@ -9,6 +9,7 @@ import type { Logger } from '../../shared/program/log.ts';
 import { within } from '../../shared/program/within.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
+import { isUnproven } from './proven-writer.ts';
 
 export interface LateWriterOptions {
   readonly open: () => Promise<EventStreamWriter>;
@@ -47,6 +48,7 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
     let refusals = 0;
     let pauseMs = minPauseMs;
     for (let trying = first; ; trying = tryOnce()) {
+      const startedMs = performance.now();
       try {
         await trying;
         if (writer !== undefined) log.info('the stream is open');
@@ -56,7 +58,9 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
         refusals = isForGood(error) ? refusals + 1 : 0;
         if (refusals === triesBeforeRefused && !closed.signal.aborted) return onRefused(error as DaybookError);
       }
-      await rest(pauseMs, undefined, { signal: closed.signal }).catch(() => undefined);
+      // A proof may have read all that the stream holds: not again at once.
+      const pauseOfTryMs = Math.max(pauseMs, 10 * (performance.now() - startedMs));
+      await rest(pauseOfTryMs, undefined, { signal: closed.signal }).catch(() => undefined);
       if (closed.signal.aborted) return;
       pauseMs = Math.min(pauseMs * 2, maxPauseMs);
     }
@@ -76,6 +80,7 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
   }
 
   function unavailable(): DaybookError {
+    if (isUnproven(reason)) return reason;
     return new DaybookError('stream_unavailable', { detail: 'The stream is not open yet.', cause: reason });
   }
 
@@ -92,6 +97,10 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
     async probe() {
       if (writer === undefined) throw unavailable();
       return writer.probe();
+    },
+    async prove() {
+      if (writer === undefined) throw unavailable();
+      return writer.prove();
     },
     async close() {
       closed.abort();

@@ -42,32 +42,39 @@ async function checkEmbedded(directory: string): Promise<StreamFindings> {
   const writer = await openEmbeddedWriter({ directory });
   try {
     await writer.probe();
+    await writer.prove();
   } finally {
     await writer.close();
   }
   return {
     found: [
-      ok('stream.sqlite takes events; it keeps them for 8 days at least'),
+      ok('stream.sqlite takes events, and all that it holds can be read; it keeps them for 8 days at least'),
       ...checkSecretFiles([{ name: 'stream.sqlite', path }]),
     ],
   };
 }
 
 async function checkKafka({ create, ...params }: KafkaParams): Promise<StreamFindings> {
-  const [{ openKafka }, { checkTopic, probeTopic }, { maxValueBytesOf }] = await Promise.all([
+  const [{ openKafka }, { checkTopic, probeTopic }, { maxValueBytesOf }, { proveTopic }] = await Promise.all([
     import('../stream/kafka/client.ts'),
     import('../stream/kafka/topic.ts'),
     import('../stream/kafka/append.ts'),
+    import('../stream/kafka/prove.ts'),
   ]);
   const { log, found } = openWarningCollector();
   const kafka = openKafka(params, log);
   try {
-    const topic = await checkTopic(kafka, params, log);
+    const warned = new Set<string>();
+    const topic = await checkTopic(kafka, params, log, warned);
     const maxValueBytes = maxValueBytesOf(topic);
-    const probed = await probeTopic(kafka, params, topic.minInSyncReplicas).then(
-      () => [],
-      (error: unknown) => [problemOf(error)],
-    );
+    const probed = await probeTopic(kafka, params, topic.minInSyncReplicas)
+      .then(() => proveTopic({ params, log, warned, all: true }))
+      .then(
+        () => [],
+        // ingest's user need not read.
+        (error: unknown) =>
+          error instanceof DaybookError && error.code === 'stream_not_authorised' ? [] : [problemOf(error)],
+      );
     const partitions = topic.partitions === 1 ? '1 partition' : `${topic.partitions} partitions`;
     const said = `topic ${params.topic} is there: ${partitions}, records of up to ${inUnits(maxValueBytes)}`;
     return { found: [ok(said), ...found(mend), ...probed], maxValueBytes };

@@ -25,6 +25,12 @@ export interface EventStreamWriter {
   readonly maxValueBytes: number | undefined;
   /** Resolves if the stream takes records now, else rejects with the reason. Writes nothing. */
   probe(): Promise<void>;
+  /**
+   * Reads back what was written, the first time all that can be had at a fair price, as the reader will, and looks again at
+   * the settings that must hold of the stream. Rejects with `stream_unreadable` or `stream_unsuitable`: then what is
+   * appended may never be archived. Any other rejection says that it could not be tried. Writes nothing.
+   */
+  prove(): Promise<void>;
   close(): Promise<void>;
 }
 

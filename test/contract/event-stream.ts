@@ -70,6 +70,19 @@ export function eventStreamContract(name: string, factory: () => Promise<StreamU
     assert.equal(valuesOf(await readAll(await reader())).length, 0);
   });
 
+  promise(
+    'a writer proves what it wrote, before the first append and after others, and writes nothing by it',
+    async ({ writer, reader }) => {
+      const one = await writer();
+      await one.prove();
+      for (const from of [0, 5]) {
+        await one.append(numbered('k', from, 5));
+        await one.prove();
+      }
+      assert.equal(valuesOf(await readAll(await reader())).length, 10);
+    },
+  );
+
   promise('an empty stream has partitions, an id and no records', async ({ writer, reader }) => {
     await writer();
     const one = await reader();

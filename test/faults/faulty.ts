@@ -46,6 +46,7 @@ export function faultyWriter(
     maxValueBytes: writer.maxValueBytes,
     append: (records) => once('append', records, () => writer.append(records)),
     probe: () => once('probe', [], () => writer.probe()),
+    prove: () => writer.prove(),
     close: () => writer.close(),
   };
 }

@@ -24,6 +24,7 @@ export interface MemoryWriter extends EventStreamWriter {
   readonly appends: number[];
   intercept: ((records: readonly AppendRecord[]) => Promise<void> | void) | undefined;
   probeError: Error | undefined;
+  proveError: Error | undefined;
   closed: boolean;
 }
 
@@ -33,6 +34,7 @@ export function memoryWriter(maxValueBytes?: number): MemoryWriter {
     appends: [],
     intercept: undefined,
     probeError: undefined,
+    proveError: undefined,
     closed: false,
     maxValueBytes,
     async append(records) {
@@ -42,6 +44,9 @@ export function memoryWriter(maxValueBytes?: number): MemoryWriter {
     },
     async probe() {
       if (this.probeError !== undefined) throw this.probeError;
+    },
+    async prove() {
+      if (this.proveError !== undefined) throw this.proveError;
     },
     async close() {
       this.closed = true;

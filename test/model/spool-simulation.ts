@@ -320,6 +320,7 @@ export async function openSimulation(time: SimulatedTime, disk: SimulatedDisk, h
       maxValueBytes: undefined,
       append: (records) => living(() => append(records), 'stream append'),
       probe: () => living(probe),
+      prove: async () => {},
       close: async () => {},
     };
     const spool: BackingStore = {

@@ -8,14 +8,7 @@ import { crc32 } from 'node:zlib';
 import { type Clock, dayMs } from '../../clock.ts';
 import { DaybookError } from '../../errors.ts';
 import { AppendError } from '../append-error.ts';
-import type {
-  AppendRecord,
-  Cursor,
-  EventStreamReader,
-  EventStreamWriter,
-  StreamBatch,
-  StreamEntry,
-} from '../stream.ts';
+import type { AppendRecord, Cursor, EventStreamReader, EventStreamWriter } from '../stream.ts';
 import {
   inTransaction,
   isDiskFull,
@@ -25,11 +18,10 @@ import {
   streamErrorOf,
   writerBusyTimeoutMs,
 } from './file.ts';
+import { proveReadable } from './prove.ts';
+import { batchRows, cursorOf, prepareReads, readBatch } from './read.ts';
 import { openRoomCheck } from './room.ts';
 
-const batchRows = 1_000;
-/** A batch ends with the record that reaches this. */
-const batchBytes = 512 * 1024;
 const defaultRetainMs = 8 * dayMs;
 /** A consumer that committed nothing for this long keeps no records from being dropped. */
 const consumerExpiryMs = 30 * dayMs;
@@ -55,6 +47,7 @@ export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWrit
   const { database } = file;
   const append = prepareOn(file, prepareAppend);
   const room = openRoomCheck(directory);
+  let isProven = false;
   return {
     maxValueBytes: undefined,
     async append(records) {
@@ -78,6 +71,15 @@ export async function openEmbeddedWriter({ directory, partitions }: EmbeddedWrit
       } catch (error) {
         throw streamErrorOf(error);
       }
+    },
+    async prove() {
+      try {
+        refuseReplaced(file);
+      } catch (error) {
+        throw streamErrorOf(error);
+      }
+      await proveReadable(directory, !isProven);
+      isProven = true;
     },
     async close() {
       if (database.isOpen) database.close();
@@ -181,8 +183,6 @@ export async function openEmbeddedReader({
   };
 }
 
-type Statement = ReturnType<StreamFile['database']['prepare']>;
-
 /** Prepares statements; where the file's tables do not fit them, the file is closed again. */
 function prepareOn<T>(file: StreamFile, prepare: (file: StreamFile) => T): T {
   try {
@@ -191,45 +191,6 @@ function prepareOn<T>(file: StreamFile, prepare: (file: StreamFile) => T): T {
     file.database.close();
     throw streamErrorOf(error);
   }
-}
-
-function prepareReads({ database, partitions }: StreamFile) {
-  const numbers = Array.from({ length: partitions }, (_, number) => number);
-  const boundsOf = (number: number) =>
-    `SELECT number, next, coalesce((SELECT min(position) FROM records_${number}), next) AS first
-      FROM partitions WHERE number = ${number}`;
-  const statementsOf = (number: number) => ({
-    number,
-    selectFrom: database.prepare(`SELECT position, value FROM records_${number}
-      WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`),
-    selectAt: database.prepare(`SELECT value FROM records_${number} WHERE position = ?`),
-  });
-  return {
-    selectCommitted: database.prepare('SELECT partition, position FROM committed WHERE consumer = ?'),
-    // One statement, so one moment for all partitions.
-    selectBounds: database.prepare(numbers.map(boundsOf).join(' UNION ALL ')),
-    partitions: new Map(numbers.map((number) => [`${number}`, statementsOf(number)])),
-  };
-}
-
-/** The records from a cursor (undefined: the oldest kept), and what is missing before them. Both empty at the end. */
-function readBatch(selectFrom: Statement, from: Cursor | undefined, end: Cursor): StreamBatch {
-  const entries: StreamEntry[] = [];
-  let bytes = 0;
-  try {
-    for (const row of selectFrom.iterate(Number(from ?? 0n), Number(end))) {
-      const position = cursorOf(row.position);
-      const value = row.value as Uint8Array;
-      entries.push({ before: position, after: position + 1n, position, value });
-      bytes += value.byteLength;
-      if (bytes >= batchBytes) break; // ends the read transaction, too
-    }
-  } catch (error) {
-    throw streamErrorOf(error);
-  }
-  // Rows go from the low end only: whatever is missing is missing before the first.
-  const first = entries[0]?.before ?? end;
-  return from !== undefined && from < first ? { entries, hole: { from, to: first } } : { entries };
 }
 
 function writeCommitted(
@@ -276,10 +237,6 @@ async function dropOld({ database }: StreamFile, number: number, cutoff: number,
     // As long as the lock was held, so that a writer that waits for it gets its turn.
     await rest(performance.now() - startedMs);
   }
-}
-
-function cursorOf(value: unknown): Cursor {
-  return BigInt(value as number);
 }
 
 /** The same function, whose failures come as rejections with the stream's error codes. */

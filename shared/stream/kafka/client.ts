@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
 import type { KafkaParams } from '../../config.ts';
 import type { Logger } from '../../program/log.ts';
+import { readEveryCodec } from './codecs.ts';
 import { mendRequestQueue } from './internals.ts';
 
 /** Within this time a request to a broker is answered or given up: a broker that hangs is left, not waited for. */
@@ -25,6 +26,7 @@ export function kafkaConfigOf({ brokers, ssl, sasl }: KafkaParams, log: Logger):
 
 export function openKafka(params: KafkaParams, log: Logger): Kafka {
   mendRequestQueue();
+  readEveryCodec();
   return new kafkajs.Kafka(kafkaConfigOf(params, log));
 }
 

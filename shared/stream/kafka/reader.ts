@@ -23,6 +23,8 @@ export interface KafkaReaderOptions {
   readonly log: Logger;
   /** How long a call waits for brokers that are away or elect a leader, in ms. */
   readonly patienceMs?: number;
+  /** Warnings of the topic's settings that were said already. */
+  readonly warned?: Set<string>;
 }
 
 /** Of one answer; a single batch of records may be larger (max.message.bytes) and comes whole. */
@@ -35,10 +37,11 @@ export async function openKafkaReader({
   consumer,
   log,
   patienceMs = 30_000,
+  warned,
 }: KafkaReaderOptions): Promise<EventStreamReader> {
   const { topic } = params;
   const kafka = openKafka(params, log);
-  const { id } = await checkTopic(kafka, params, log);
+  const { id } = await checkTopic(kafka, params, log, warned);
   const connection = openConnection(kafka, params, log);
 
   /** Runs work that may be repeated, on a new connection after each failure, until patience is over. */

@@ -25,10 +25,15 @@ const creationPatienceMs = 10_000;
 
 /**
  * Makes the topic if that is wished and it is missing, and checks it. Warns of what makes acknowledged events less safe
- * than promised. Rejects with `stream_unsuitable` where the topic would drop events by its rules, else as
+ * than promised, but for what is in `warned`, and adds that. Rejects with `stream_unsuitable` where the topic would drop events by its rules, else as
  * `kafkaErrorOf`.
  */
-export async function checkTopic(kafka: Kafka, params: KafkaParams, log: Logger): Promise<KafkaTopic> {
+export async function checkTopic(
+  kafka: Kafka,
+  params: KafkaParams,
+  log: Logger,
+  warned: Set<string> = new Set(),
+): Promise<KafkaTopic> {
   try {
     return await withAdmin(kafka, async (admin) => {
       const read = async () => ({
@@ -39,7 +44,7 @@ export async function checkTopic(kafka: Kafka, params: KafkaParams, log: Logger)
         if (params.create !== undefined && kafkaErrorOf(error, params).code === 'stream_missing') return undefined;
         throw error;
       });
-      if (found !== undefined) return judge(await idOf(admin, params), found, params, log);
+      if (found !== undefined) return judge(await idOf(admin, params), found, params, log, warned);
       await createTopic(admin, params, params.create!, log);
       // Dies here: an empty topic, found by the next start.
       // For a moment the brokers do not agree that it is there.
@@ -50,7 +55,7 @@ export async function checkTopic(kafka: Kafka, params: KafkaParams, log: Logger)
       const created = await patiently(read, mayPass, creationPatienceMs);
       // Known is not yet led: a send that some leaders take and others refuse is written twice in part.
       await patiently(() => admin.fetchTopicOffsets(params.topic), mayPass, creationPatienceMs);
-      return judge(await idOf(admin, params), created, params, log);
+      return judge(await idOf(admin, params), created, params, log, warned);
     });
   } catch (error) {
     throw kafkaErrorOf(error, params);
@@ -122,13 +127,22 @@ async function createTopic(
   if (made) log.info({ topic, partitions, replicationFactor }, 'topic created');
 }
 
-function judge(id: string, { partitions, config }: Found, { topic }: KafkaParams, log: Logger): KafkaTopic {
+function judge(
+  id: string,
+  { partitions, config }: Found,
+  { topic }: KafkaParams,
+  log: Logger,
+  warned: Set<string>,
+): KafkaTopic {
   const number = (name: string, fallback: number) => Number(config.get(name) ?? fallback);
   refuseUnsuitable(topic, config);
   const replicas = Math.min(...partitions.map((partition) => partition.replicas.length));
   const minInSyncReplicas = number('min.insync.replicas', 1);
   const retentionMs = number('retention.ms', minRetentionMs);
-  const warn = (facts: object, message: string) => log.warn({ topic, ...facts }, message);
+  const warn = (facts: object, message: string) => {
+    if (!warned.has(message)) log.warn({ topic, ...facts }, message);
+    warned.add(message);
+  };
   if (replicas < 2) {
     warn({ replicas }, 'weak acknowledgements: every event is on one broker alone (replication factor 1)');
   } else if (minInSyncReplicas < 2) {
@@ -162,13 +176,6 @@ function refuseUnsuitable(topic: string, config: ReadonlyMap<string, string>): v
     throw new DaybookError('stream_unsuitable', {
       detail: `topic ${topic} is compacted: of the events about one object it would keep the newest alone`,
       hint: 'Set its cleanup.policy to delete, or use another topic.',
-    });
-  }
-  const compression = config.get('compression.type') ?? 'producer';
-  if (!['producer', 'uncompressed', 'gzip'].includes(compression)) {
-    throw new DaybookError('stream_unsuitable', {
-      detail: `topic ${topic} is compressed by ${compression}, which the compactor cannot read`,
-      hint: 'Set its compression.type to producer, uncompressed or gzip.',
     });
   }
 }

@@ -13,6 +13,7 @@ import type { AppendRecord, EventStreamWriter } from '../stream.ts';
 import { fitsTopic, maxValueBytesOf, sendRecords } from './append.ts';
 import { openKafka } from './client.ts';
 import { isRecordRefused, kafkaErrorOf } from './error.ts';
+import { proveTopic } from './prove.ts';
 import { checkTopic, countPartitions, probeTopic } from './topic.ts';
 
 export interface KafkaWriterOptions {
@@ -34,9 +35,12 @@ interface Connection {
 /** Rejects as `checkTopic` does. */
 export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Promise<EventStreamWriter> {
   const kafka = openKafka(params, log);
-  const { partitions, maxBatchBytes, minInSyncReplicas } = await checkTopic(kafka, params, log);
+  /** What checking the topic warned of: it is checked again and again, and said once. */
+  const warned = new Set<string>();
+  const { partitions, maxBatchBytes, minInSyncReplicas } = await checkTopic(kafka, params, log, warned);
   let connection: Promise<Connection> | undefined = connect(kafka, partitions);
   let closed = false;
+  let isProven = false;
   await connection.catch((error: unknown) => {
     throw kafkaErrorOf(error, params);
   });
@@ -78,6 +82,10 @@ export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Prom
       throw failure;
     },
     probe: () => probeTopic(kafka, params, minInSyncReplicas),
+    async prove() {
+      await proveTopic({ params, log, warned, all: !isProven });
+      isProven = true;
+    },
     async close() {
       if (closed) return;
       closed = true;

@@ -87,26 +87,33 @@ export async function openKinesisReader({
         iterator = NextShardIterator;
       }
     },
-    async recordBefore(shard, cursor) {
-      let iterator = await shards.iteratorOf(shard, cursor);
-      while (iterator !== undefined) {
-        const answer = await shards.records(iterator, 1);
-        if (answer === 'expired') {
-          iterator = await shards.iteratorOf(shard, cursor);
-          continue;
-        }
-        const first = answer.Records?.[0];
-        if (first !== undefined) return BigInt(first.SequenceNumber!) === cursor ? first.Data : undefined;
-        if ((answer.MillisBehindLatest ?? 0) === 0) return undefined;
-        iterator = answer.NextShardIterator;
-      }
-      return undefined;
-    },
+    recordBefore: (shard, cursor) => recordAt(shards, shard, cursor),
     async commit() {},
     async close() {
       client.destroy();
     },
   };
+}
+
+/** The value of the record with this number; undefined where it is not kept. */
+export async function recordAt(
+  shards: ReturnType<typeof shardReader>,
+  shard: string,
+  number: Cursor,
+): Promise<Uint8Array | undefined> {
+  let iterator = await shards.iteratorOf(shard, number);
+  while (iterator !== undefined) {
+    const answer = await shards.records(iterator, 1);
+    if (answer === 'expired') {
+      iterator = await shards.iteratorOf(shard, number);
+      continue;
+    }
+    const first = answer.Records?.[0];
+    if (first !== undefined) return BigInt(first.SequenceNumber!) === number ? first.Data : undefined;
+    if ((answer.MillisBehindLatest ?? 0) === 0) return undefined;
+    iterator = answer.NextShardIterator;
+  }
+  return undefined;
 }
 
 /** How far a reading is, and whether nothing can be missing between its cursor and the next record. */
@@ -136,7 +143,7 @@ function batchOf(records: NonNullable<GetRecordsCommandOutput['Records']>, place
 }
 
 /** The calls on shards, repeated while that may help. */
-function shardReader(client: KinesisClient, { streamName, ...rest }: KinesisParams, patienceMs: number) {
+export function shardReader(client: KinesisClient, { streamName, ...rest }: KinesisParams, patienceMs: number) {
   const params = { streamName, ...rest };
   const send = async <T>(work: () => Promise<T>): Promise<T> => {
     try {

@@ -10,7 +10,7 @@ import type { KinesisParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import { AppendError } from '../append-error.ts';
-import type { AppendRecord, EventStreamWriter } from '../stream.ts';
+import type { AppendRecord, Cursor, EventStreamWriter } from '../stream.ts';
 import {
   checkStream,
   describeStream,
@@ -20,6 +20,7 @@ import {
   writerTimeouts,
 } from './client.ts';
 import { kinesisErrorOf } from './error.ts';
+import { recordAt, shardReader } from './reader.ts';
 
 export interface KinesisWriterOptions {
   readonly params: KinesisParams;
@@ -45,6 +46,8 @@ export async function openKinesisWriter({
     throw error;
   });
   const maxValueBytes = maxRecordBytes - maxKeyBytes;
+  /** The record that was acknowledged last, until it was read back. */
+  let newest: Written | undefined;
 
   return {
     maxValueBytes,
@@ -61,7 +64,9 @@ export async function openKinesisWriter({
         const batch = takeBatch(records, waiting, resting);
         if (batch.length > 0) {
           const before = waiting.size;
-          failure = (await putRecords(client, params, records, batch, waiting)) ?? failure;
+          const put = await putRecords(client, params, records, batch, waiting);
+          failure = put.failure ?? failure;
+          newest = put.newest ?? newest;
           // Dies here: what was acknowledged is there, nobody was told; the sender repeats and the compactor dedupes.
           for (const index of batch) if (waiting.has(index)) resting.add(records[index]!.key);
           if (waiting.size < before) {
@@ -91,35 +96,62 @@ export async function openKinesisWriter({
         throw kinesisErrorOf(error, params);
       }
     },
+    async prove() {
+      try {
+        await describeStream(client, params);
+      } catch (error) {
+        throw kinesisErrorOf(error, params);
+      }
+      if (newest === undefined) return;
+      const { shard, number, value } = newest;
+      const found = await recordAt(shardReader(client, params, timeouts.patienceMs), shard, number);
+      if (found === undefined || Buffer.compare(found, value) !== 0) {
+        const detail = `Kinesis, stream ${params.streamName}: record ${number} of ${shard} ${found === undefined ? 'is not there' : 'has another value'}`;
+        throw new DaybookError('stream_unreadable', { detail });
+      }
+      if (newest?.number === number) newest = undefined;
+    },
     async close() {
       client.destroy();
     },
   };
 }
 
-/** Sends the batch and takes what was acknowledged out of `waiting`. Resolves to why the rest was not. */
+interface Written {
+  readonly shard: string;
+  readonly number: Cursor;
+  readonly value: Uint8Array;
+}
+
+/** Sends the batch and takes what was acknowledged out of `waiting`. Resolves to one of these, and why the rest was not. */
 async function putRecords(
   client: KinesisClient,
   params: KinesisParams,
   records: readonly AppendRecord[],
   batch: readonly number[],
   waiting: Set<number>,
-): Promise<DaybookError | undefined> {
+): Promise<{ failure?: DaybookError; newest?: Written }> {
   const Records = batch.map((index) => ({ PartitionKey: records[index]!.key, Data: records[index]!.value }));
   try {
     const answer = await client.send(new PutRecordsCommand({ StreamName: params.streamName, Records }));
     const refused = new Set<string>();
+    let newest: Written | undefined;
     for (const [at, index] of batch.entries()) {
       const entry = answer.Records?.[at];
       // An entry that is not answered for is as good as one that failed.
-      if (entry?.SequenceNumber !== undefined && entry.ErrorCode === undefined) waiting.delete(index);
-      else refused.add(entry?.ErrorCode ?? 'no answer');
+      if (entry?.SequenceNumber === undefined || entry.ErrorCode !== undefined) {
+        refused.add(entry?.ErrorCode ?? 'no answer');
+        continue;
+      }
+      waiting.delete(index);
+      newest = { shard: entry.ShardId ?? '', number: BigInt(entry.SequenceNumber), value: records[index]!.value };
     }
-    if (refused.size === 0) return undefined;
+    const written = newest === undefined ? {} : { newest };
+    if (refused.size === 0) return written;
     const detail = `Kinesis, stream ${params.streamName}: records refused (${[...refused].join(', ')})`;
-    return new DaybookError('stream_unavailable', { detail, retry: true });
+    return { ...written, failure: new DaybookError('stream_unavailable', { detail, retry: true }) };
   } catch (error) {
-    return kinesisErrorOf(error, params);
+    return { failure: kinesisErrorOf(error, params) };
   }
 }
 

@@ -440,6 +440,7 @@ describe('to the stream', () => {
         if (error !== undefined) throw error;
       },
       async probe() {},
+      async prove() {},
       async close() {},
     };
     return { writer, taken };

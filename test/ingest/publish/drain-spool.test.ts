@@ -12,7 +12,13 @@ test('what the spool finds unreadable counts as dead-lettered, also where nothin
   const damages = [2, 1];
   let counted = 0;
   const publishing = await openPublishing({
-    writer: { maxValueBytes: undefined, append: async () => {}, probe: async () => {}, close: async () => {} },
+    writer: {
+      maxValueBytes: undefined,
+      append: async () => {},
+      probe: async () => {},
+      prove: async () => {},
+      close: async () => {},
+    },
     store: { ...store, peek: async (limit) => ({ ...(await store.peek(limit)), damaged: damages.pop() ?? 0 }) },
     deadlineMs: 5_000,
     clock: systemClock,
@@ -44,6 +50,7 @@ test('a sender is answered while a spool is drained that answers at once into a 
       appended += records.length;
     },
     async probe() {},
+    async prove() {},
     async close() {},
   };
   const publishing = await openPublishing({

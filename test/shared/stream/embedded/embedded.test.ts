@@ -425,6 +425,33 @@ test('embedded stream: one damaged page of records stops the reading there', asy
   assert.ok(read.length < 2_000);
 });
 
+test('embedded stream: what lies behind a damaged page is not proven, though the file takes appends', async (t) => {
+  const { path, writer } = await embedded(t);
+  const one = await writer(1);
+  await one.append(Array.from({ length: 2_000 }, (_, n) => ({ key: 'k', value: Buffer.alloc(3_000, `${n} `) })));
+  await one.prove();
+  await one.close();
+  const file = await fs.open(path, 'r+');
+  const { size } = await file.stat();
+  await file.write(Buffer.alloc(16_384, 0xff), 0, 16_384, Math.floor(size / 4 / 16_384) * 16_384);
+  await file.close();
+  const again = await writer();
+  await again.append(numbered('k', 0, 1));
+  await assert.rejects(again.prove(), { code: 'stream_unreadable', retry: true });
+});
+
+test('embedded stream: a file whose newest records are gone is not proven', async (t) => {
+  const { path, writer } = await embedded(t);
+  const one = await writer(1);
+  await one.append(numbered('k', 0, 20));
+  const database = new DatabaseSync(path);
+  database.exec('DELETE FROM records_0 WHERE position < 5');
+  await one.prove();
+  database.exec('DELETE FROM records_0 WHERE position > 15');
+  database.close();
+  await assert.rejects(one.prove(), { code: 'stream_unreadable' });
+});
+
 test('embedded stream: a damaged file refuses an append with the hint of the damage', async (t) => {
   const { writer } = await embedded(t);
   const one = await writer();
