@@ -49,7 +49,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
-  await takeBackOffsets(night, reading.recreated, snapshot);
+  await takeBackOffsets(night, reading.restarted, snapshot);
   // Dies here: the ledger still is ahead of those partitions, so the next run finds them made anew once more.
 
   const recovered =
@@ -81,7 +81,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
   );
   if (Object.keys(sources).length === 0 && quarantined.objects.length === 0 && reading.holes.length === 0) {
-    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
+    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.restarted);
     recovered?.discard();
     return { manifest: null, days: [], errors, warnings };
   }
@@ -158,10 +158,10 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
 }
 
 /** Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. */
-async function takeBackOffsets(night: Night, recreated: readonly string[], snapshot: StreamSnapshot): Promise<void> {
-  if (recreated.length === 0) return;
+async function takeBackOffsets(night: Night, restarted: readonly string[], snapshot: StreamSnapshot): Promise<void> {
+  if (restarted.length === 0) return;
   await night.stream.commit(
-    new Map(recreated.map((partition) => [partition, snapshot.partitions.get(partition)?.start ?? 0n])),
+    new Map(restarted.map((partition) => [partition, snapshot.partitions.get(partition)?.start ?? 0n])),
   );
 }
 

@@ -338,8 +338,8 @@ export const errorCodes = {
     hint: 'What Stripe still lists is recovered; ask the other senders. Raise the retention of the stream.',
   },
   stream_recreated: {
-    title: 'A partition of the stream was made anew',
-    hint: 'It was read from its beginning; nothing is archived twice. Find out who deleted the topic.',
+    title: 'A partition of the stream was made anew, or put back to an older state',
+    hint: 'What the ledger cannot prove was read again; nothing is archived twice. Find out who did it: records that the stream had and no night had read are gone from it.',
   },
   records_quarantined: {
     title: 'Stream records that are no envelope were put into the quarantine',

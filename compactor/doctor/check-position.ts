@@ -5,8 +5,7 @@ import { readEnvelope } from '../../shared/envelope.ts';
 import type { Cursor, EventStreamReader, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { without } from '../ledger/cursor-ranges.ts';
 import { type Ledger, refuseLedgerBehind } from '../ledger/ledger.ts';
-import type { PartitionPosition } from '../ledger/manifest.ts';
-import { isRecreated } from '../stream/read-stream.ts';
+import { type ProvenPosition, provePositions } from '../stream/prove-position.ts';
 
 /** A record waits until its day is closed, and no longer than to the night after. */
 const longWaitMs = 2 * dayMs;
@@ -28,13 +27,14 @@ export async function checkPosition(stream: EventStreamReader, ledger: Ledger, n
     const said = 'this is another stream than the one that the ledger stands in: it is read from its beginning';
     found.push(warning(said, hint));
   }
+  const proven = await provePositions(stream, snapshot, isOther ? {} : (ledger.stream?.partitions ?? {}));
   const waiting: Waiting[] = [];
   for (const partition of snapshot.partitions.keys()) {
-    let position = isOther ? undefined : ledger.stream?.partitions[partition];
-    if (position !== undefined && (await isRecreated(stream, snapshot, partition, position))) {
-      const hint = 'It is read from its beginning, and nothing is archived twice. Find out who deleted the topic.';
-      found.push(warning(`partition ${partition} was made anew since the last night`, hint, 'stream_recreated'));
-      position = undefined;
+    const position = proven.get(partition);
+    if (position?.isContradicted === true) {
+      const hint = 'What is not proven is read again, and nothing is archived twice. Find out who did it.';
+      const said = `partition ${partition} was made anew, or put back to an older state, since the last night`;
+      found.push(warning(said, hint, 'stream_recreated'));
     }
     const seen = await lookInto(stream, snapshot, partition, position);
     waiting.push(seen);
@@ -55,11 +55,10 @@ async function lookInto(
   stream: EventStreamReader,
   snapshot: StreamSnapshot,
   partition: string,
-  position: PartitionPosition | undefined,
+  position: ProvenPosition | undefined,
 ): Promise<Waiting> {
   const { start, end } = snapshot.partitions.get(partition)!;
-  const from = position === undefined ? undefined : BigInt(position.next);
-  const done = (position?.done ?? []).map(([a, b]) => [BigInt(a), BigInt(b)] as const);
+  const { from, done = [] } = position ?? {};
   const ranges = start === undefined || end === undefined ? [] : [[maxOf(from, start), end] as const];
   const records =
     start === undefined || end === undefined

@@ -79,6 +79,8 @@ export interface PartitionPosition {
   readonly last: string | null;
   /** Ranges above `next` that are archived or quarantined already. */
   readonly done: readonly (readonly [string, string])[];
+  /** For each `done` range the same of its last record. Not there in older manifests: then nothing proves them. */
+  readonly doneLast?: readonly (string | null)[];
 }
 
 export interface StreamPosition {
@@ -131,6 +133,11 @@ export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
   const line = canonicalJson(JSON.stringify(manifest));
   const signature = { key: signer.keyId, signature: signer.sign(Buffer.from(line)) };
   return Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
+}
+
+/** What the ledger keeps of a stream record's value. */
+export function hash16(value: Uint8Array): string {
+  return sha256Hex(value).slice(0, 16);
 }
 
 export function sha256Hex(bytes: Uint8Array): string {

@@ -3,16 +3,16 @@
  * staged (its own day is closed and touched by this run), quarantined (no envelope), waiting (all others: they stay
  * above `next`, outside `done`, and are read again by a later run).
  */
-import { createHash } from 'node:crypto';
 import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import { type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
-import type { Hole, StreamPosition } from '../ledger/manifest.ts';
+import { type Hole, hash16, type StreamPosition } from '../ledger/manifest.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { type ThinFacts, thinFacts } from '../stripe/thin-events.ts';
+import { provePositions } from './prove-position.ts';
 
 /** What becomes of the records: given by the run. */
 export interface Stager {
@@ -37,8 +37,10 @@ export interface PartitionReading {
   readonly doneBefore: readonly CursorRange[];
   /** Every record seen, skipped ones included. */
   readonly seen: [Cursor, Cursor][];
-  /** Records that wait. */
+  /** Records that wait, each from the end of the record before it on. */
   readonly waiting: [Cursor, Cursor][];
+  /** The hash of the record that ends at a cursor, where one that waits follows, or none. */
+  readonly ends: Map<Cursor, string>;
   /** Records that have aged out unread. */
   readonly lost: [Cursor, Cursor][];
 }
@@ -47,11 +49,10 @@ export interface StreamReading {
   readonly id: string;
   readonly partitions: ReadonlyMap<string, PartitionReading>;
   readonly holes: readonly Hole[];
+  /** Partitions that contradict the ledger. */
   readonly recreated: readonly string[];
-}
-
-export function hash16(value: Uint8Array): string {
-  return createHash('sha256').update(value).digest('hex').slice(0, 16);
+  /** Partitions that were read from their beginning though the ledger knows a position. */
+  readonly restarted: readonly string[];
 }
 
 export async function readStream(
@@ -65,24 +66,25 @@ export async function readStream(
   const known = ledger?.id === snapshot.id ? ledger.partitions : {};
   const partitions = new Map<string, PartitionReading>();
   const holes: Hole[] = [];
-  const recreated = await partitionsMadeAnew(stream, snapshot, known);
+  const proven = await provePositions(stream, snapshot, known);
   const latestDay = addDays(today, 1);
   let records = 0;
 
   for (const partition of snapshot.partitions.keys()) {
-    const position = recreated.has(partition) ? undefined : known[partition];
-    const reading: PartitionReading = {
-      from: position === undefined ? undefined : BigInt(position.next),
-      doneBefore: (position?.done ?? []).map(([from, to]) => [BigInt(from), BigInt(to)] as const),
-      seen: [],
-      waiting: [],
-      lost: [],
-    };
+    const { from, done: doneBefore = [] } = proven.get(partition) ?? {};
+    const reading: PartitionReading = { from, doneBefore, seen: [], waiting: [], ends: new Map(), lost: [] };
     partitions.set(partition, reading);
+    let previous: { readonly after: Cursor; readonly value?: Uint8Array } | undefined =
+      from === undefined ? undefined : { after: from };
+    const noteEnd = () => {
+      if (previous?.value !== undefined) reading.ends.set(previous.after, hash16(previous.value));
+    };
     const isDone = skipper(reading.doneBefore);
     for await (const { hole, entries } of stream.read(partition, reading.from, snapshot)) {
       if (hole !== undefined) {
         pushCursors(reading.seen, hole.from, hole.to);
+        noteEnd();
+        previous = { after: hole.to };
         // What earlier runs archived before it aged out is no loss.
         for (const [from, to] of without([[hole.from, hole.to]], reading.doneBefore)) {
           reading.lost.push([from, to]);
@@ -92,19 +94,31 @@ export async function readStream(
       for (const entry of entries) {
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
-        if (isDone(entry)) continue;
-        if (!(await sortOut(partition, entry, latestDay, stager))) {
-          pushCursors(reading.waiting, entry.before, entry.after);
+        if (isDone(entry) || (await takeRecord(partition, entry, latestDay, stager))) {
+          previous = entry;
+          continue;
         }
+        noteEnd();
+        // Offsets without a record before it belong to it: a position then always stands behind a record, which proves it.
+        pushCursors(reading.waiting, previous?.after ?? entry.before, entry.after);
+        previous = { after: entry.after };
       }
       stager.progress(records);
     }
+    noteEnd();
   }
-  return { id: snapshot.id, partitions, holes, recreated: [...recreated] };
+  const named = [...proven];
+  return {
+    id: snapshot.id,
+    partitions,
+    holes,
+    recreated: named.filter(([, { isContradicted }]) => isContradicted).map(([partition]) => partition),
+    restarted: named.filter(([, { from }]) => from === undefined).map(([partition]) => partition),
+  };
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
-async function sortOut(partition: string, entry: StreamEntry, latestDay: Day, stager: Stager): Promise<boolean> {
+async function takeRecord(partition: string, entry: StreamEntry, latestDay: Day, stager: Stager): Promise<boolean> {
   const record = readRecord(entry.value, latestDay);
   if ('reason' in record) {
     const raw = Buffer.from(entry.value).toString('base64');
@@ -220,44 +234,6 @@ function skipper(done: readonly CursorRange[]): (entry: StreamEntry) => boolean 
 }
 
 /**
- * The partitions that are not those which the ledger knows. Of some nothing can be told. But a topic is made anew as a whole:
- * where one of its partitions proves it, those are read from their beginning too, for ids dedupe.
- */
-async function partitionsMadeAnew(
-  stream: EventStreamReader,
-  snapshot: StreamSnapshot,
-  known: StreamPosition['partitions'],
-): Promise<Set<string>> {
-  const anew: string[] = [];
-  const untold: string[] = [];
-  for (const partition of snapshot.partitions.keys()) {
-    const position = known[partition];
-    const isAnew = position === undefined ? false : await isRecreated(stream, snapshot, partition, position);
-    if (isAnew === true) anew.push(partition);
-    if (isAnew === undefined) untold.push(partition);
-  }
-  return new Set(anew.length === 0 ? [] : [...anew, ...untold]);
-}
-
-/**
- * Kafka keeps a topic's name when it is deleted and made anew (design.md, Archive layout). Undefined where the record
- * before `next` is gone, or was gone when the ledger was to keep its hash.
- */
-export async function isRecreated(
-  stream: EventStreamReader,
-  snapshot: StreamSnapshot,
-  partition: string,
-  position: { next: string; last: string | null },
-): Promise<boolean | undefined> {
-  const next = BigInt(position.next);
-  const end = snapshot.partitions.get(partition)?.end;
-  if (end !== undefined && end < next) return true;
-  if (position.last === null) return undefined;
-  const value = await stream.recordBefore(partition, next);
-  return value === undefined ? undefined : hash16(value) !== position.last;
-}
-
-/**
  * The stream's position once `pending` (records of days that failed) is known: everything seen is archived but for what
  * waits or is pending.
  */
@@ -269,7 +245,7 @@ export async function positionAfter(
 ): Promise<StreamPosition> {
   const before = ledger?.id === reading.id ? ledger.partitions : {};
   const partitions: Record<string, StreamPosition['partitions'][string]> = { ...before };
-  for (const [partition, { from, seen, waiting, doneBefore }] of reading.partitions) {
+  for (const [partition, { from, seen, waiting, doneBefore, ends }] of reading.partitions) {
     const start = from ?? seen[0]?.[0];
     if (start === undefined) {
       // Nothing was ever read of it: also where it was created anew and is empty.
@@ -285,10 +261,19 @@ export async function positionAfter(
     const done = without(unionOf([...read, ...doneBefore.filter(([, to]) => to > next)]), open).filter(
       ([, to]) => to > next,
     );
+    const hashOf = async (cursor: Cursor) => {
+      const value = ends.has(cursor) ? undefined : await stream.recordBefore(partition, cursor);
+      return ends.get(cursor) ?? (value === undefined ? null : hash16(value));
+    };
     const unmoved = known !== undefined && BigInt(known.next) === next && from !== undefined;
-    const value = unmoved ? undefined : await stream.recordBefore(partition, next);
-    const last = unmoved ? known.last : value === undefined ? null : hash16(value);
-    partitions[partition] = { next: String(next), last, done: done.map(([a, b]) => [String(a), String(b)]) };
+    const doneLast: (string | null)[] = [];
+    for (const [, to] of done) doneLast.push(await hashOf(to));
+    partitions[partition] = {
+      next: String(next),
+      last: unmoved ? known.last : await hashOf(next),
+      done: done.map(([a, b]) => [String(a), String(b)]),
+      doneLast,
+    };
   }
   return { id: reading.id, partitions };
 }
