@@ -74,6 +74,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     ...failureOf(quarantined),
   ];
   const warnings = [
+    ...closed.flatMap((source) => source.warnings),
     ...quarantined.objects.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`)),
     ...retentionWarnings(ledger, closed, dayOf(night.clock.now())),
   ];
@@ -99,6 +100,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
       ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
     },
     lists: { ...ledger.lists, ...Object.fromEntries(closed.map(({ name, lists }) => [name, lists])) },
+    asked: Object.fromEntries(closed.map(({ name, asked }) => [name, asked])),
     sources,
   };
   const key = manifestKey(night.prefix, manifest.number);

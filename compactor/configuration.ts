@@ -10,6 +10,7 @@ import { DaybookError, messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/program/log.ts';
 import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
+import { modeOfKey } from './day/scope.ts';
 import type { NightSource } from './night.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 
@@ -196,8 +197,12 @@ function nightSourceOf(
   // Stripe's limits are a key's: sources with one key share its pace.
   const api = apis.get(apiKey) ?? openStripeApi({ apiKey, base, random: Math.random, sleep, log });
   apis.set(apiKey, api);
-  const { name, accounts = [], thinEvents = false } = source;
-  return { name, listing: { api, accounts, thinEvents } };
+  const { name, accounts = [], thinEvents = false, mode } = source;
+  const keyMode = modeOfKey(apiKey);
+  return {
+    name,
+    listing: { api, accounts, thinEvents, ...(mode && { mode }), ...(keyMode && { keyMode }) },
+  };
 }
 
 function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefined }): Signer | undefined {

@@ -374,6 +374,14 @@ export const errorCodes = {
     title: 'Stripe refuses the API key',
     hint: "The source's apiKey needs read access to events, in the right mode and for every account in `accounts`.",
   },
+  stripe_mode_contradicted: {
+    title: "The list of the source's key is of the other mode",
+    hint: 'Give the source a key of its own mode (sk_live_ or rk_live_, sk_test_ or rk_test_), or mend `mode`. Nothing of that list was archived.',
+  },
+  delivered_not_listed: {
+    title: "Events were delivered that Stripe's list does not have",
+    hint: "Compare the account and the mode of the source's key with those of its endpoint: a list that shares little with the deliveries is another account's. The ids are in the archive.",
+  },
   stripe_access_refused: {
     title: 'Stripe refuses one account, or thin events, to an API key that it knows',
     hint: 'The apiKey needs read access to that account, or to events of API v2. See `accounts`: an account may have left the platform.',

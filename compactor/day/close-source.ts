@@ -7,13 +7,14 @@ import type { DayEntry } from '../ledger/manifest.ts';
 import type { Night, NightSource, Problem } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
 import { copyKey, decodeCopy, encodeCopy, idKeyOf } from '../staging/staged-copy.ts';
-import { type Listing, type ListsKnown, listDays, listsOf } from '../stripe/list-days.ts';
+import { type Listing, type ListsKnown, listDays, listsOf, wrongMode } from '../stripe/list-days.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
 import { findArchivedIds, type IdFilter } from './archived-ids.ts';
 import { decideEvents, lookAheadDays, lookBackDays } from './copies.ts';
 import { entriesOf, type ListCounts } from './day-entries.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
+import type { AskedScope, Mode } from './scope.ts';
 import { isDue, isListable, listableDays } from './verdict.ts';
 
 /** A source's records of this run, staged while the stream was read. */
@@ -36,9 +37,12 @@ export interface ClosedSource {
   /** Set when this run is the source's first. */
   readonly firstDay?: Day;
   readonly lists: ListsKnown;
+  /** What could be asked for; null where there is no list, or its accounts could not be had. */
+  readonly asked: AskedScope | null;
   /** Cursors of records whose day failed or is not touched: they are read again. */
   readonly pending: ReadonlyMap<string, readonly CursorRange[]>;
   readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
 }
 
 /** One source's closing, as its steps share it. */
@@ -49,6 +53,8 @@ export interface Closing {
   readonly states: ReadonlyMap<Day, DayState>;
   /** Stripe's lists as the ledger knows them. */
   readonly lists: ListsKnown;
+  /** Of the list, as an earlier run found it. */
+  readonly modeBefore: Mode | undefined;
   readonly staged: StagedSource;
   readonly budget: SortBudget;
   readonly now: Date;
@@ -92,6 +98,7 @@ export async function closeSource(
     source: night.sources.find((source) => source.name === name),
     states: ledger.sources.get(name) ?? new Map(),
     lists: ledger.lists[name] ?? {},
+    modeBefore: ledger.asked[name]?.mode ?? undefined,
     staged,
     budget,
     now,
@@ -127,7 +134,8 @@ export async function closeSource(
     // Staging failed: no day of this source can be trusted to be whole.
     report(closing, null, error);
     const pending = pendingOf(everyCopy(staged.copies));
-    return { name, entries: new Map(), lists: closing.lists, pending, errors: closing.errors };
+    const { errors } = closing;
+    return { name, entries: new Map(), lists: closing.lists, asked: null, pending, errors, warnings: [] };
   } finally {
     for (const output of outputs.values()) await output.discard();
   }
@@ -139,7 +147,19 @@ export async function closeSource(
   staged.copies.close();
   const isFirst = firstDay !== undefined && ledger.firstDays[name] === undefined;
   const { lists } = listing;
-  return { name, entries, ...(isFirst ? { firstDay } : {}), lists, pending, errors: closing.errors };
+  const asked = listing.asked === undefined || listing.asked === 'unknown' ? null : listing.asked;
+  const warnings = notListedWarnings(name, entries);
+  return { name, entries, ...(isFirst ? { firstDay } : {}), lists, asked, pending, errors: closing.errors, warnings };
+}
+
+/** Of days that are settled: their list covers the account and the mode of what was delivered, and yet does not have it. */
+function notListedWarnings(source: string, entries: ReadonlyMap<Day, DayEntry>): Problem[] {
+  return [...entries].flatMap(([day, { verdict, counts }]) => {
+    const { notListed, delivered } = counts;
+    if (verdict !== 'complete' || notListed === null || notListed === 0) return [];
+    const message = `${notListed} of ${delivered} delivered events are not in Stripe's list`;
+    return [{ code: 'delivered_not_listed' as const, source, day, message }];
+  });
 }
 
 /** From the source's first day on every closed day has an entry (interface.md, A night). */
@@ -151,7 +171,8 @@ function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day 
   const oldestListable = addDays(today, -listableDays);
   let firstDay = known;
   if (firstDay === undefined && night.days === undefined) {
-    const earliest = [...days].sort()[0];
+    // One old event must not make years of empty days: it adds its own day alone.
+    const earliest = [...days].filter((day) => day >= addDays(today, -maxFirstDays)).sort()[0];
     firstDay = source.listing !== undefined ? oldestListable : (earliest ?? newest);
   }
   const from = [firstDay, source.listing === undefined ? undefined : oldestListable];
@@ -167,14 +188,16 @@ function isTouched(night: Night, day: Day): boolean {
   return night.days === undefined || night.days.has(day);
 }
 
+/** How far back a source without a list may begin. */
+const maxFirstDays = 30;
 const noHeader = Buffer.alloc(0);
 
 export interface SourceListing {
   readonly lists: ListsKnown;
   /** Undefined where nothing was listed. */
   readonly listing?: Listing;
-  /** The accounts that are listed; `unknown` where they are Stripe's to say and could not be asked for. */
-  readonly accounts?: ReadonlySet<string> | 'unknown';
+  /** What can be asked for; `unknown` where the accounts are Stripe's to say and could not be had. Undefined: no list. */
+  readonly asked?: AskedScope | 'unknown';
 }
 
 /** Lists the days that are due and stages what is found beside the deliveries. */
@@ -185,18 +208,26 @@ async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Source
   // Once a thin event was seen the list of them is asked for, also where there is no key as yet.
   const known: ListsKnown = withThin && !isThin ? { ...closing.lists, v2: null } : closing.lists;
   if (source?.listing === undefined) return { lists: known };
-  const { api, accounts: configured } = source.listing;
+  const { api, accounts: configured, mode, keyMode } = source.listing;
   let all: readonly string[] = [];
   if (configured === 'all') {
     try {
       all = await api.accounts();
     } catch (error) {
       report(closing, null, error, 'connected accounts');
-      return { lists: known, accounts: 'unknown' };
+      return { lists: known, asked: 'unknown' };
     }
   }
   const lists = listsOf(configured, all, withThin);
-  const accounts = new Set(configured === 'all' ? all : configured);
+  const scope = {
+    accounts: [...(configured === 'all' ? all : configured)].sort(),
+    ownAccount: configured !== 'all' && configured.length === 0,
+    mode: keyMode ?? closing.modeBefore ?? null,
+  };
+  if (mode !== undefined && keyMode !== undefined && mode !== keyMode) {
+    report(closing, null, wrongMode(mode, keyMode));
+    return { lists: known, asked: scope };
+  }
   const listable = [...days].filter((day) => isListable(day, today));
   const due = new Set(listable.filter((day) => night.force || isDue(day, states.get(day), false, today)));
   const undecided = listable.filter((day) => !due.has(day) && staged.days.has(day));
@@ -204,26 +235,33 @@ async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<Source
     for (const day of await daysWithNewLines(closing)) if (undecided.includes(day)) due.add(day);
   const passed = listable.filter((day) => !due.has(day) && states.get(day)?.listedAt != null);
   const unknown = lists.some(({ name }) => (closing.lists[name] ?? null) === null);
-  if (due.size === 0 && (passed.length === 0 || !unknown)) return { lists: known, accounts };
+  if (due.size === 0 && (passed.length === 0 || !unknown)) return { lists: known, asked: scope };
   let events = 0;
   night.progress(`listing ${closing.name}`, events);
-  const listing = await listDays(api, lists, { due: [...due], passed }, closing.lists, night.clock, (event, body) => {
-    const day = dayOf(event.createdMs);
-    const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs: event.createdMs });
-    staged.copies.add(copyKey(event.id, undefined), payload);
-    staged.ids.add(event.id);
-    staged.days.add(day);
-    staged.hasStripe = true;
-    if (event.generationFailure !== undefined) staged.generationFailures.set(event.id, event.generationFailure);
-    events += 1;
-    if (events % 1000 === 0) night.progress(`listing ${closing.name}`, events);
-  });
+  const listing = await listDays(
+    source.listing,
+    lists,
+    { due: [...due], passed },
+    closing.lists,
+    night.clock,
+    (event, body) => {
+      const day = dayOf(event.createdMs);
+      const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs: event.createdMs });
+      staged.copies.add(copyKey(event.id, undefined), payload);
+      staged.ids.add(event.id);
+      staged.days.add(day);
+      staged.hasStripe = true;
+      if (event.generationFailure !== undefined) staged.generationFailures.set(event.id, event.generationFailure);
+      events += 1;
+      if (events % 1000 === 0) night.progress(`listing ${closing.name}`, events);
+    },
+  );
   for (const { error, place } of listing.failures) report(closing, null, error, place);
   for (const id of [...listing.missing.values()].flat()) closing.lacking.add(id);
   // A run of some days alone does not make up for all that were listed without a list.
   const whole = (name: string, since: string | null) => (night.days === undefined ? since : (known[name] ?? null));
   const since = Object.entries(listing.lists).map(([name, at]) => [name, whole(name, at)]);
-  return { lists: Object.fromEntries(since), listing, accounts };
+  return { lists: Object.fromEntries(since), listing, asked: { ...scope, mode: listing.mode ?? scope.mode } };
 }
 
 /** Days in which a staged copy has an id that is not archived. */

@@ -4,6 +4,7 @@ import type { DayCounts, DayEntry, Verdict } from '../ledger/manifest.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
 import type { Closing, SourceListing } from './close-source.ts';
 import type { DayOutput } from './day-output.ts';
+import { type AskedScope, isCovered, type NeededScope } from './scope.ts';
 import { verdictOf } from './verdict.ts';
 
 export interface ListCounts {
@@ -20,7 +21,7 @@ export function entriesOf(
   days: ReadonlySet<Day>,
   outputs: ReadonlyMap<Day, DayOutput>,
   sealed: ReadonlyMap<Day, Awaited<ReturnType<DayOutput['seal']>>>,
-  { listing, accounts: listedAccounts }: SourceListing,
+  { listing, asked }: SourceListing,
   counted: ListCounts,
 ): Map<Day, DayEntry> {
   const { source, states, today, failed, found } = closing;
@@ -32,16 +33,16 @@ export function entriesOf(
     const objects = sealed.get(day);
     const listedAt = listing?.listedAt.get(day);
     const isNew = before === undefined && (source !== undefined || objects !== undefined);
-    const accounts = [...new Set([...(before?.accounts ?? []), ...(output?.accounts ?? [])])].sort();
+    const needed = neededOf(before, output);
     const wasUnreconciled = before?.verdict === 'unreconciled';
-    // Where the accounts could not be asked for, what was said of the day's stays.
-    const listed = listedAccounts === 'unknown' ? new Set(wasUnreconciled ? [] : accounts) : listedAccounts;
-    const isListedNow = listed !== undefined && accounts.every((account) => listed.has(account));
+    // Where the accounts could not be had, what was said of the day stays.
+    const listed = asked === 'unknown' ? (wasUnreconciled ? nothingAsked : coverOf(needed)) : asked;
+    const isListedNow = listed !== undefined && isCovered(needed, listed);
     const lackingNow = listing?.missing.get(day) ?? [];
     const facts = {
       // A listing from before an account of the day was listed is no proof of what that account sent.
       listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
-      accounts,
+      ...needed,
       // Once known it stays known until it is archived, also where a later list names it no more.
       missing: [...new Set([...(before?.missing ?? []), ...lackingNow])].filter((id) => !found.has(id)).sort(),
       generationFailures: failuresOf(before?.generationFailures ?? [], output?.generationFailures ?? []),
@@ -49,8 +50,8 @@ export function entriesOf(
     // Once the key is gone nobody can tell whose lists were asked: of a day with accounts what was said of them stays.
     const isDoubtful =
       listed === undefined &&
-      accounts.length > 0 &&
-      (before?.verdict !== 'complete' || accounts.length > before.accounts.length);
+      needed.accounts.length > 0 &&
+      (before?.verdict !== 'complete' || needed.accounts.length > before.accounts.length);
     const proof = isDoubtful ? { ...facts, listedAt: null } : facts;
     // The days of a source that is no longer configured stay as they are, but for what still comes.
     const verdict: Verdict | undefined =
@@ -73,6 +74,23 @@ export function entriesOf(
     });
   }
   return entries;
+}
+
+/** What the day's deliveries need to be listed, this run's with those of before. */
+function neededOf(before: NeededScope | undefined, output: DayOutput | undefined): Required<NeededScope> {
+  const union = <T>(a: Iterable<T> = [], b: Iterable<T> = []) => [...new Set([...a, ...b])].sort();
+  return {
+    accounts: union(before?.accounts, output?.accounts),
+    ownAccount: before?.ownAccount === true || output?.ownAccount === true,
+    modes: union(before?.modes, output?.modes),
+  };
+}
+
+const nothingAsked: AskedScope = { accounts: [], ownAccount: false, mode: null };
+
+/** A scope that covers just this. */
+function coverOf({ accounts }: NeededScope): AskedScope {
+  return { accounts, ownAccount: true, mode: null };
 }
 
 /** Each once, by its notice; a notice that tells more takes the place of one that tells less. */

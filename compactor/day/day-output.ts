@@ -16,6 +16,7 @@ import type { SortBudget, Sorter } from '../staging/external-sort.ts';
 import type { StagedCopy } from '../staging/staged-copy.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
 import type { DecidedEvent } from './copies.ts';
+import type { EventScope, Mode } from './scope.ts';
 
 export interface DayOutput {
   readonly day: Day;
@@ -28,6 +29,9 @@ export interface DayOutput {
   deliveryLines: number;
   differing: number;
   readonly accounts: Set<string>;
+  /** A delivered Stripe event names no account. */
+  ownAccount: boolean;
+  readonly modes: Set<Mode>;
   readonly generationFailures: GenerationFailure[];
   add(event: DecidedEvent): Promise<void>;
   /** Writes the objects. May be called once. */
@@ -60,6 +64,12 @@ export function openDayOutput(
     return opened;
   };
 
+  const noteScope = ({ accounts, mode }: EventScope) => {
+    for (const account of accounts) output.accounts.add(account);
+    output.ownAccount ||= accounts.length === 0;
+    if (mode !== undefined) output.modes.add(mode);
+  };
+
   const output: DayOutput = {
     day,
     delivered: 0,
@@ -68,6 +78,8 @@ export function openDayOutput(
     deliveryLines: 0,
     differing: 0,
     accounts: new Set(),
+    ownAccount: false,
+    modes: new Set(),
     generationFailures: [],
 
     async add(event) {
@@ -84,7 +96,7 @@ export function openDayOutput(
       for (const copy of event.deliveries()) {
         await sealing(line === undefined ? 'late' : 'deliveries').write(deliveryLine(copy));
         output.deliveryLines += 1;
-        if (copy.account !== undefined) output.accounts.add(copy.account);
+        if (copy.scope !== undefined) noteScope(copy.scope);
       }
     },
 

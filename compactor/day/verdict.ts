@@ -1,6 +1,7 @@
 /** What a day's verdict is and when its list is asked for (interface.md, A night). Pure: the rules and nothing else. */
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import type { Verdict } from '../ledger/manifest.ts';
+import { type AskedScope, isCovered, type NeededScope } from './scope.ts';
 
 /** Stripe retries a delivery for three days: a listing from then on tells for good. */
 const settledAfterDays = 3;
@@ -9,27 +10,31 @@ export const listableDays = 29;
 /** Ages in days at which a complete day is listed once more. */
 const recheckDays = [7, 28] as const;
 
-export interface DayFacts {
+export interface DayFacts extends NeededScope {
   readonly listedAt: string | null;
-  readonly accounts: readonly string[];
   readonly missing: readonly string[];
   readonly generationFailures: readonly unknown[];
 }
-
-/** What can be asked for a source's missed events: undefined where there is no list. */
-export type ListedAccounts = ReadonlySet<string> | undefined;
 
 export function isListable(day: Day, today: Day): boolean {
   return day >= addDays(today, -listableDays) && day < today;
 }
 
-/** The first that holds: incomplete, unreconciled, unverifiable, provisional, complete. */
-export function verdictOf(day: Day, facts: DayFacts, listed: ListedAccounts, today: Day): Verdict {
+/** Whether its list was asked for so late that it tells for good. */
+export function isSettled(day: Day, listedAt: string | null): boolean {
+  return listedAt !== null && dayOf(new Date(listedAt)) >= addDays(day, settledAfterDays);
+}
+
+/**
+ * The first that holds: incomplete, unreconciled, unverifiable, provisional, complete. `asked` is what can be asked for the
+ * source's missed events: undefined where there is no list.
+ */
+export function verdictOf(day: Day, facts: DayFacts, asked: AskedScope | undefined, today: Day): Verdict {
   if (facts.missing.length > 0 || facts.generationFailures.length > 0) return 'incomplete';
-  const settled = facts.listedAt !== null && dayOf(new Date(facts.listedAt)) >= addDays(day, settledAfterDays);
+  const settled = isSettled(day, facts.listedAt);
   // A listing that settled the day stays its proof, also where the key was taken away since.
-  if (listed === undefined && !settled) return 'unreconciled';
-  if (listed !== undefined && facts.accounts.some((account) => !listed.has(account))) return 'unreconciled';
+  if (asked === undefined && !settled) return 'unreconciled';
+  if (asked !== undefined && !isCovered(facts, asked)) return 'unreconciled';
   if (settled) return 'complete';
   return isListable(day, today) || day >= today ? 'provisional' : 'unverifiable';
 }

@@ -9,6 +9,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import type { Cursor } from '../../shared/stream/stream.ts';
+import type { AskedScope, Mode } from '../day/scope.ts';
 import type { ListsKnown } from '../stripe/list-days.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
 import {
@@ -31,6 +32,8 @@ export interface DayState {
   readonly verdict: Verdict;
   readonly listedAt: string | null;
   readonly accounts: readonly string[];
+  readonly ownAccount?: boolean;
+  readonly modes?: readonly Mode[];
   readonly counts: DayCounts;
   readonly missing: readonly string[];
   readonly generationFailures: readonly GenerationFailure[];
@@ -62,6 +65,8 @@ export interface Ledger {
   readonly holes: readonly Hole[];
   readonly firstDays: Readonly<Record<string, Day>>;
   readonly lists: Readonly<Record<string, ListsKnown>>;
+  /** Per source what could be asked for, as the newest manifest with a word on it says. */
+  readonly asked: Readonly<Record<string, AskedScope | null>>;
   readonly sources: ReadonlyMap<string, ReadonlyMap<Day, DayState>>;
   /** By their keys, the objects that are pruned: gone, or about to be. */
   readonly pruned: ReadonlyMap<string, Pruned>;
@@ -159,6 +164,7 @@ export interface LedgerInLoading extends Ledger {
   holes: Ledger['holes'];
   firstDays: Ledger['firstDays'];
   lists: Ledger['lists'];
+  asked: Ledger['asked'];
   newestNight: Ledger['newestNight'];
   readonly sources: Map<string, Map<Day, DayState>>;
   readonly pruned: Map<string, Pruned>;
@@ -172,6 +178,7 @@ export function startLedger(): LedgerInLoading {
     holes: [],
     firstDays: {},
     lists: {},
+    asked: {},
     sources: new Map(),
     pruned: new Map(),
   };
@@ -188,6 +195,7 @@ export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256:
   ledger.firstDays = manifest.firstDays ?? {};
   // Manifests from before there was more than one list have none.
   ledger.lists = manifest.lists ?? {};
+  ledger.asked = { ...ledger.asked, ...manifest.asked };
   for (const [source, days] of Object.entries(manifest.sources)) {
     const states = ledger.sources.get(source) ?? new Map<Day, DayState>();
     ledger.sources.set(source, states);

@@ -12,6 +12,7 @@ import type { Day } from '../../shared/clock.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { AskedScope, Mode } from '../day/scope.ts';
 import type { ListsKnown } from '../stripe/list-days.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
 
@@ -63,8 +64,12 @@ export interface DayEntry {
   readonly verdict: Verdict;
   /** The start of the last listing that succeeded. */
   readonly listedAt: string | null;
-  /** The `account`s that delivered events name. */
+  /** The accounts that delivered events name, by `account`, `user_id` or `context`. */
   readonly accounts: readonly string[];
+  /** Whether a delivered event names none: it is of the key's own account. Not there in older manifests. */
+  readonly ownAccount?: boolean;
+  /** `live` and `test`, of delivered events. Not there in older manifests. */
+  readonly modes?: readonly Mode[];
   readonly counts: DayCounts;
   /** Ids known that could not be had. */
   readonly missing: readonly string[];
@@ -120,6 +125,11 @@ export interface Manifest {
   readonly firstDays: Readonly<Record<string, Day>>;
   /** Per source Stripe's lists that are asked for it. Cumulative. */
   readonly lists: Readonly<Record<string, ListsKnown>>;
+  /**
+   * Per source what could be asked for as this manifest was made: null where there is no list, or where the accounts could
+   * not be asked for. The verdicts are by it. This manifest's own; not there in older ones.
+   */
+  readonly asked?: Readonly<Record<string, AskedScope | null>>;
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
   /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
   readonly pruned?: readonly PrunedObject[];

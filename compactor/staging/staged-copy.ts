@@ -5,10 +5,11 @@
  * deliveries); the payload begins with the body, so that ties are in the body's order:
  *   body, NUL, envelope header as it came without its closing brace (empty for a listed copy), NUL, facts
  * JSON text holds no raw NUL, so both are found from the end. Two stream records that are equal in every byte are equal
- * up to the facts. Facts are joined by spaces; `account`, which alone may hold one, is the last.
+ * up to the facts. Facts are joined by spaces; the accounts, which alone may hold one, are the last.
  */
 import type { Day } from '../../shared/clock.ts';
 import type { EnvelopeHeader } from '../../shared/envelope.ts';
+import type { EventScope } from '../day/scope.ts';
 import { sortKey } from './external-sort.ts';
 
 export type Origin =
@@ -26,8 +27,8 @@ export interface CopyFacts {
   readonly day: Day;
   /** Its instant in milliseconds: the claimed time, or of the receipt where none is claimed. */
   readonly instantMs: number;
-  /** The `account` that a delivered Stripe event names. */
-  readonly account?: string | undefined;
+  /** What list a delivered Stripe event has to be in. */
+  readonly scope?: EventScope | undefined;
   /** Where it stands in the stream. */
   readonly partition?: string | undefined;
   readonly before?: string | undefined;
@@ -57,17 +58,17 @@ const absent = '-';
 
 /** The payload's pieces, to be joined. */
 export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
-  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, account } = facts;
+  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, scope } = facts;
   // As JSON, so that whatever an account holds, no NUL gets in.
-  const accountText = account === undefined ? '' : JSON.stringify(account);
-  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${accountText}`;
+  const scopeText = scope === undefined ? '' : JSON.stringify([scope.mode ?? null, ...scope.accounts]);
+  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${scopeText}`;
   return [body, nul, headerBytes, Buffer.from(text)];
 }
 
 export function decodeCopy(id: string, payload: Buffer): StagedCopy {
   const factsAt = payload.lastIndexOf(0);
   const headerAt = payload.lastIndexOf(0, factsAt - 1);
-  const [origin, kind, day, instantMs, partition, before, after, ...account] = payload
+  const [origin, kind, day, instantMs, partition, before, after, ...scope] = payload
     .toString('utf8', factsAt + 1)
     .split(' ') as [Origin, 'stripe' | 'events', Day, string, string, string, string, ...string[]];
   let header: EnvelopeHeader | undefined;
@@ -80,7 +81,7 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
     partition: partition === absent ? undefined : partition,
     before: before === absent ? undefined : before,
     after: after === absent ? undefined : after,
-    account: account[0] === '' ? undefined : (JSON.parse(account.join(' ')) as string),
+    scope: scope[0] === '' ? undefined : scopeOf(scope.join(' ')),
     body: payload.subarray(0, headerAt),
     record: payload.subarray(0, factsAt),
     header() {
@@ -88,4 +89,9 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
       return header;
     },
   };
+}
+
+function scopeOf(text: string): EventScope {
+  const [mode, ...accounts] = JSON.parse(text) as [EventScope['mode'] | null, ...string[]];
+  return { mode: mode ?? undefined, accounts };
 }

@@ -8,6 +8,7 @@ import { type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts'
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
+import { type EventScope, type ScopeClaims, scopeOfEvent } from '../day/scope.ts';
 import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
 import { type Hole, hash16, type StreamPosition } from '../ledger/manifest.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
@@ -134,7 +135,7 @@ async function takeRecord(partition: string, entry: StreamEntry, latestDay: Day,
     kind: record.kind,
     day: record.day,
     instantMs: record.instantMs,
-    ...(record.account === undefined ? {} : { account: record.account }),
+    ...(record.scope === undefined ? {} : { scope: record.scope }),
     partition,
     before: String(entry.before),
     after: String(entry.after),
@@ -150,7 +151,7 @@ interface ReadRecord {
   readonly kind: 'stripe' | 'events';
   readonly day: Day;
   readonly instantMs: number;
-  readonly account?: string;
+  readonly scope?: EventScope;
   readonly thin?: ThinFacts;
 }
 
@@ -162,7 +163,7 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
   const event = readClaims(data);
   if ('reason' in event) return event;
   const { kind, name } = sourceOf(header)!;
-  let account: string | undefined;
+  let scope: EventScope | undefined;
   let thin: ThinFacts | undefined;
   if (kind === 'stripe') {
     const claimed = stripeFacts(event);
@@ -170,7 +171,7 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
     if (claimed.instantMs !== instantMs) return { reason: 'data has another time than the envelope' };
     // Of all Stripe events thin ones alone have a date-time: the others are not looked into.
     if (typeof event.created === 'string') thin = thinFacts(JSON.parse(data.toString()));
-    account = thin === undefined ? claimed.account : thin.account;
+    scope = scopeOfEvent(event);
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
   const day = dayOf(instantMs);
@@ -181,19 +182,25 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
     kind,
     day,
     instantMs,
-    ...(account === undefined ? {} : { account }),
+    ...(scope === undefined ? {} : { scope }),
     ...(thin === undefined ? {} : { thin }),
   };
 }
 
 /** What `stripeFacts` looks at. */
-interface Claims {
+interface Claims extends ScopeClaims {
   readonly id?: unknown;
   readonly created?: unknown;
-  readonly account?: unknown;
 }
 
-const readQuickly = quickReader({ id: true, created: true, account: true });
+const readQuickly = quickReader({
+  id: true,
+  created: true,
+  livemode: true,
+  account: true,
+  user_id: true,
+  context: true,
+});
 
 /** What the data of a record claims, or why it is no event. */
 function readClaims(data: Buffer): Claims | { readonly reason: string } {
@@ -207,20 +214,20 @@ function readClaims(data: Buffer): Claims | { readonly reason: string } {
     return { reason: 'data is not JSON' };
   }
   if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
-  const { id, created, account } = event as Claims;
-  return { id, created, account };
+  const { id, created, livemode, account, user_id, context } = event as Claims;
+  return { id, created, livemode, account, user_id, context };
 }
 
 /** The members of a Stripe event that the night works with. `created` is whole seconds, or RFC 3339 in v2 events. */
-export function stripeFacts(event: Claims): { id: unknown; instantMs: number | undefined; account?: string } {
-  const { id, created, account } = event;
+export function stripeFacts(event: Claims): { id: unknown; instantMs: number | undefined } {
+  const { id, created } = event;
   const instantMs =
     typeof created === 'number' && Number.isSafeInteger(created)
       ? created * 1000
       : typeof created === 'string'
         ? parseInstant(created)
         : undefined;
-  return { id, instantMs, ...(typeof account === 'string' ? { account } : {}) };
+  return { id, instantMs };
 }
 
 /** Tells of records in reading order whether an earlier run is done with them. */

@@ -7,12 +7,17 @@
 import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
+import { type Mode, modeOf } from '../day/scope.ts';
 import type { ListedEvent, StripeApi } from './list-events.ts';
 
 export interface ListingSource {
   readonly api: StripeApi;
   /** Connected accounts, each with lists of its own; `all`: those that Stripe names tonight; none: the key's own. */
   readonly accounts: readonly string[] | 'all';
+  /** The mode that the source is for: a list of the other is another's. */
+  readonly mode?: Mode;
+  /** The mode that the key says of itself. */
+  readonly keyMode?: Mode;
   /** Whether thin events are listed from the first night on, else from the first one on that was delivered. */
   readonly thinEvents?: boolean;
 }
@@ -37,6 +42,8 @@ export interface Listing {
   /** Ids known that could not be had, by the day in whose walk they came. */
   readonly missing: ReadonlyMap<Day, readonly string[]>;
   readonly lists: ListsKnown;
+  /** Of the events listed; undefined where none was. */
+  readonly mode: Mode | undefined;
   readonly failures: readonly ListFailure[];
 }
 
@@ -64,12 +71,12 @@ export function listsOf(accounts: readonly string[] | 'all', all: readonly strin
  * those that were listed without it.
  */
 export async function listDays(
-  api: StripeApi,
+  { api, mode }: Pick<ListingSource, 'api' | 'mode'>,
   lists: readonly EventList[],
   days: { readonly due: readonly Day[]; readonly passed: readonly Day[] },
   known: ListsKnown,
   clock: Clock,
-  found: (event: ListedEvent, body: Buffer) => void,
+  found: Take,
 ): Promise<Listing> {
   const startedAt = clock.now().toISOString();
   let reached: ReadonlySet<Day> = new Set(days.due);
@@ -78,6 +85,14 @@ export async function listDays(
   const since: Record<string, string | null> = {};
   let silent = 0;
   let stopped = false;
+  let listedMode: Mode | undefined;
+  const take: Take = (event, body) => {
+    if (event.livemode !== undefined) {
+      listedMode = modeOf(event.livemode);
+      if (mode !== undefined && mode !== listedMode) throw wrongMode(mode, listedMode);
+    }
+    found(event, body);
+  };
   for (const list of lists) {
     const before = known[list.name] ?? null;
     if (stopped) {
@@ -87,7 +102,7 @@ export async function listDays(
     }
     const extra = before === null ? days.passed : [];
     const asked = [...days.due, ...extra];
-    const walked = asked.length === 0 ? { days: new Set<Day>() } : await walkList(api, list, asked, found, missing);
+    const walked = asked.length === 0 ? { days: new Set<Day>() } : await walkList(api, list, asked, take, missing);
     reached = reached.intersection(walked.days);
     // Several accounts may share a name: it holds once all of them are through.
     const whole = before ?? (extra.every((day) => walked.days.has(day)) ? startedAt : null);
@@ -96,10 +111,25 @@ export async function listDays(
     if (error !== undefined) failures.push({ error, place: lists.length > 1 ? placeOf(list) : undefined });
     const code = error instanceof DaybookError ? error.code : undefined;
     silent = code === 'stripe_unreachable' ? silent + 1 : 0;
-    stopped = code === 'stripe_key_refused' || silent >= silentLists;
+    // Nothing that was asked with this key tells anything, an empty day neither.
+    if (code === 'stripe_mode_contradicted') reached = new Set();
+    stopped = code === 'stripe_key_refused' || code === 'stripe_mode_contradicted' || silent >= silentLists;
   }
-  return { listedAt: new Map([...reached].map((day) => [day, startedAt])), missing, lists: since, failures };
+  return {
+    listedAt: new Map([...reached].map((day) => [day, startedAt])),
+    missing,
+    lists: since,
+    mode: listedMode,
+    failures,
+  };
 }
+
+export function wrongMode(asked: Mode, found: Mode): DaybookError {
+  const detail = `the source is for ${asked} mode, the key lists events of ${found} mode`;
+  return new DaybookError('stripe_mode_contradicted', { detail });
+}
+
+type Take = (event: ListedEvent, body: Buffer) => void;
 
 function placeOf({ account, thin }: EventList): string {
   return (
@@ -107,12 +137,19 @@ function placeOf({ account, thin }: EventList): string {
   );
 }
 
+const endsAll: ReadonlySet<string> = new Set([
+  'stripe_unreachable',
+  'stripe_key_refused',
+  'stripe_access_refused',
+  'stripe_mode_contradicted',
+]);
+
 /** Newest walk first. Where nobody answers, the older ones are not tried: they stay due. */
 async function walkList(
   api: StripeApi,
   list: EventList,
   days: readonly Day[],
-  found: (event: ListedEvent, body: Buffer) => void,
+  found: Take,
   missing: Map<Day, string[]>,
 ): Promise<{ days: ReadonlySet<Day>; failure?: unknown }> {
   let reached: ReadonlySet<Day> = new Set();
@@ -122,7 +159,7 @@ async function walkList(
     reached = reached.union(walked.days);
     failure ??= walked.failure;
     const code = walked.failure instanceof DaybookError ? walked.failure.code : undefined;
-    if (code === 'stripe_unreachable' || code === 'stripe_key_refused' || code === 'stripe_access_refused') break;
+    if (code !== undefined && endsAll.has(code)) break;
   }
   return { days: reached, ...(failure === undefined ? {} : { failure }) };
 }
@@ -132,7 +169,7 @@ async function walkDays(
   api: StripeApi,
   { account, thin }: EventList,
   days: readonly Day[],
-  found: (event: ListedEvent, body: Buffer) => void,
+  found: Take,
   missing: Map<Day, string[]>,
 ): Promise<{ days: ReadonlySet<Day>; failure?: unknown }> {
   const first = days[0]!;

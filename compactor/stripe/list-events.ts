@@ -21,6 +21,7 @@ export interface ListedEvent {
   readonly text: string;
   /** Why the event cannot be used, though it is known: no usable `created`, or one outside of the window. */
   readonly problem?: string;
+  readonly livemode?: boolean;
   /** Set where the event announces another one that Stripe failed to generate. */
   readonly generationFailure?: GenerationFailure;
 }
@@ -174,7 +175,7 @@ function readPage(answer: StripeAnswer, cursor: string | null, window: ListWindo
   if ('failure' in read) return read;
   const { elements, hasMore } = read.value;
   return {
-    value: { events: elements.map(({ id, value, text }) => eventOf(id, value.created, text, window)), hasMore },
+    value: { events: elements.map(({ id, value, text }) => eventOf(id, value, text, window)), hasMore },
   };
 }
 
@@ -191,7 +192,12 @@ function readElements(answer: StripeAnswer, cursor: string | null, scoped: boole
   return { value: { elements, hasMore: list.has_more } };
 }
 
-function eventOf(id: string, created: unknown, text: string, window: ListWindow): ListedEvent {
+function eventOf(
+  id: string,
+  { created, livemode }: ListElement['value'],
+  text: string,
+  window: ListWindow,
+): ListedEvent {
   if (!Number.isSafeInteger(created)) {
     return { id, createdMs: Number.NaN, text, problem: 'created is no whole number of seconds' };
   }
@@ -199,7 +205,7 @@ function eventOf(id: string, created: unknown, text: string, window: ListWindow)
   const createdMs = createdSeconds * 1000;
   const inside = createdSeconds >= window.fromSeconds && createdSeconds < window.toSeconds;
   return inside
-    ? { id, createdMs, text }
+    ? { id, createdMs, text, ...(typeof livemode === 'boolean' ? { livemode } : {}) }
     : { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
 }
 

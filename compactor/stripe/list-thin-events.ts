@@ -63,5 +63,6 @@ function eventOf({ id, value, text }: ListElement, window: ListWindow): ListedEv
   const inside = createdMs >= window.fromSeconds * 1000 && createdMs < window.toSeconds * 1000;
   if (!inside) return { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
   const generationFailure = generationFailureOf(value);
-  return { id, createdMs, text, ...(generationFailure === undefined ? {} : { generationFailure }) };
+  const mode = typeof value.livemode === 'boolean' ? { livemode: value.livemode } : {};
+  return { id, createdMs, text, ...mode, ...(generationFailure === undefined ? {} : { generationFailure }) };
 }

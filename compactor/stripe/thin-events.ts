@@ -17,20 +17,14 @@ export interface GenerationFailure {
 const noticeTypes = 'v2.core.health.event_generation_failure.';
 
 export interface ThinFacts {
-  /** The account that `context` names. */
-  readonly account?: string;
   readonly generationFailure?: GenerationFailure;
 }
 
 /** What a delivered event tells, if it is a thin one. */
 export function thinFacts(event: Readonly<Record<string, unknown>>): ThinFacts | undefined {
   if (!isThinEvent(event)) return undefined;
-  const account = accountOf(event.context);
   const generationFailure = generationFailureOf(event);
-  return {
-    ...(account === undefined ? {} : { account }),
-    ...(generationFailure === undefined ? {} : { generationFailure }),
-  };
+  return generationFailure === undefined ? {} : { generationFailure };
 }
 
 export function isThinEvent(event: { readonly object?: unknown }): boolean {
@@ -47,12 +41,6 @@ export function generationFailureOf(event: Readonly<Record<string, unknown>>): G
   const impact = memberOf(data, 'impact');
   const object = memberOf(memberOf(impact, 'related_object'), 'id') ?? memberOf(impact, 'related_object_id');
   return { notice: id, eventType: nameOf(memberOf(impact, 'event_type')), object: nameOf(object) };
-}
-
-/** `context` names the account by the way to it, the account itself last. */
-function accountOf(context: unknown): string | undefined {
-  const last = typeof context === 'string' ? context.split('/').at(-1)! : '';
-  return /^acct_\w{1,250}$/.test(last) ? last : undefined;
 }
 
 function memberOf(value: unknown, name: string): unknown {

@@ -283,6 +283,8 @@ describe('events of other servers', () => {
       report.days.map((entry) => [entry.day, entry.counts.delivered, entry.counts.duplicates]),
       [
         ['2026-10-01', 1, 1],
+        // The first night began the source 30 days back at most.
+        ['2026-11-01', 0, 0],
         ['2026-11-02', 1, 0],
       ],
     );

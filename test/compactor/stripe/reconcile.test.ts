@@ -164,13 +164,14 @@ describe('which days are listed, and when again', () => {
   });
 
   test('a source that gets its key later is listed for the days that can still be had', async () => {
-    await books.deliver(...recordsOf(eventsOf('2026-10-01', 1, 'h')));
+    await books.deliver(...recordsOf(eventsOf('2026-10-01', 1, 'h')), ...recordsOf(eventsOf('2026-10-23', 1, 'h2')));
     await nightOf('2026-11-21', yesterday, [{ name: 'platform' }]);
     const { report } = await nightOf('2026-11-22', yesterday);
     const verdicts = new Map(report.days.map(({ day, verdict }) => [day, verdict]));
     assert.equal(verdicts.get('2026-10-24'), 'complete');
     assert.equal(verdicts.get('2026-10-23'), 'unverifiable');
     assert.equal(verdicts.get('2026-10-01'), 'unverifiable');
+    assert.equal(verdicts.get('2026-10-02'), undefined, 'an old event adds its own day alone');
   });
 });
 

@@ -1,0 +1,72 @@
+/**
+ * Which of Stripe's lists an event has to be in: of which account, and of which mode. A day is `complete` only where the
+ * lists that were asked cover what was delivered.
+ *
+ * The account of an event is told by `account` (events of connected accounts), `user_id` (the same in API versions before
+ * 2017-05-25) or `context` (organisations, Connect since 2025-04-30, thin events: the way to the account, itself the last).
+ * An event that names none is of the account that the key belongs to.
+ */
+
+export type Mode = 'live' | 'test';
+
+export interface EventScope {
+  readonly accounts: readonly string[];
+  readonly mode: Mode | undefined;
+}
+
+/** What the delivered events of a day need to be listed. */
+export interface NeededScope {
+  readonly accounts: readonly string[];
+  /** An event was delivered that names no account. Not there in older manifests. */
+  readonly ownAccount?: boolean;
+  /** Of delivered events. Not there in older manifests. */
+  readonly modes?: readonly Mode[];
+}
+
+/** What can be asked for a source's missed events. */
+export interface AskedScope {
+  /** Connected accounts; none where the key's own account is listed. */
+  readonly accounts: readonly string[];
+  /** Whether the key's own account is listed: `accounts` takes its place. */
+  readonly ownAccount: boolean;
+  /** The mode of the key; null while nothing has told it. */
+  readonly mode: Mode | null;
+}
+
+export interface ScopeClaims {
+  readonly account?: unknown;
+  readonly user_id?: unknown;
+  readonly context?: unknown;
+  readonly livemode?: unknown;
+}
+
+const maxNameCharacters = 255;
+
+export function scopeOfEvent({ account, user_id, context, livemode }: ScopeClaims): EventScope {
+  const accounts = [account, user_id, accountOfContext(context)]
+    .filter((name) => typeof name === 'string' && name !== '')
+    .map((name) => (name as string).slice(0, maxNameCharacters));
+  return { accounts: [...new Set(accounts)], mode: typeof livemode === 'boolean' ? modeOf(livemode) : undefined };
+}
+
+export function modeOf(livemode: boolean): Mode {
+  return livemode ? 'live' : 'test';
+}
+
+/** The mode that a key says of itself: `sk_live_…`, `rk_test_…`. */
+export function modeOfKey(apiKey: string): Mode | undefined {
+  return /^[a-z]+_(live|test)_/.exec(apiKey)?.[1] as Mode | undefined;
+}
+
+/** Whether the lists hold all that was delivered. What is not known is not covered. */
+export function isCovered({ accounts, ownAccount = false, modes = [] }: NeededScope, asked: AskedScope): boolean {
+  if (accounts.some((account) => !asked.accounts.includes(account))) return false;
+  if (ownAccount && !asked.ownAccount) return false;
+  return asked.mode === null ? modes.length <= 1 : modes.every((mode) => mode === asked.mode);
+}
+
+/** A context of another form than the known one names an account that no list is asked for. */
+function accountOfContext(context: unknown): unknown {
+  const last = typeof context === 'string' ? context.split('/').at(-1)! : undefined;
+  return last !== undefined && /^acct_\w{1,250}$/.test(last) ? last : context;
+}
