@@ -330,6 +330,12 @@ export const settings = {
     secret: true,
     schema: z.string().min(1, 'is empty'),
   }),
+  COMPACTOR_JOB_LIMIT_SECONDS: setting({
+    of: 'compactor',
+    meaning: 'How long `serve` lets a job run, a night too, before it ends it.',
+    default: '43200',
+    schema: whole(60, 7 * 86_400),
+  }),
   COMPACTOR_HOST: setting({
     of: 'compactor',
     meaning: 'Address of the console and the job endpoints.',

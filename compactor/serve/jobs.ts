@@ -56,6 +56,8 @@ export interface JobsOptions {
   readonly log: Logger;
   /** Called when a job has ended; another may be started from there. */
   ended(job: EndedJob): void;
+  /** How long a job may take: one that hangs must not keep all others from running. */
+  readonly limitMs: number;
   /** From SIGTERM to SIGKILL. */
   readonly killAfterMs?: number;
 }
@@ -73,7 +75,7 @@ export interface Jobs {
 const maxKept = 10;
 const maxReportBytes = 16 * 1024 * 1024;
 
-export function openJobs({ program, clock, log, ended, killAfterMs = 4_000 }: JobsOptions): Jobs {
+export function openJobs({ program, clock, log, ended, limitMs, killAfterMs = 4_000 }: JobsOptions): Jobs {
   const last: EndedJob[] = [];
   let current: { job: RunningJob; child: ChildProcess; ending: Promise<void> } | undefined;
   let isStopped = false;
@@ -97,7 +99,12 @@ export function openJobs({ program, clock, log, ended, killAfterMs = 4_000 }: Jo
   }
 
   async function end(child: ChildProcess, request: JobRequest, startedAt: string): Promise<void> {
+    const limit = setTimeout(() => {
+      log.error({ job: request.job, limitSeconds: limitMs / 1000 }, 'the job takes too long and is ended');
+      kill(child);
+    }, limitMs);
     const [text, exitCode] = await Promise.all([readReport(child.stdout!), exitOf(child, log)]);
+    clearTimeout(limit);
     const job: EndedJob = {
       ...request,
       startedAt,
@@ -120,11 +127,15 @@ export function openJobs({ program, clock, log, ended, killAfterMs = 4_000 }: Jo
     isStopped = true;
     if (current === undefined) return;
     const { child, ending } = current;
-    child.kill('SIGTERM');
-    // It hears of the signal when it pauses; its staging folder is then left to the next run.
-    const kill = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    kill(child);
     await ending;
-    clearTimeout(kill);
+  }
+
+  /** It hears of the signal when it pauses; else it is killed, and its staging folder is left to the next run. */
+  function kill(child: ChildProcess): void {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    child.once('exit', () => clearTimeout(timer));
   }
 
   return { start, running: () => current?.job, last: () => last, stop };

@@ -19,6 +19,7 @@ export const serveSettings = [
   'COMPACTOR_RUN_HOUR_UTC',
   'COMPACTOR_ENABLED',
   'COMPACTOR_JOB_SECRET',
+  'COMPACTOR_JOB_LIMIT_SECONDS',
   'COMPACTOR_HOST',
   'COMPACTOR_PORT',
   'COMPACTOR_ADMIN_HOST',
@@ -44,6 +45,7 @@ export async function serveCommand(): Promise<void> {
     jobSecret: settings.COMPACTOR_JOB_SECRET,
     runHour: settings.COMPACTOR_ENABLED ? settings.COMPACTOR_RUN_HOUR_UTC : undefined,
     lagSeconds: settings.COMPACTOR_LAG_SECONDS,
+    jobLimitSeconds: settings.COMPACTOR_JOB_LIMIT_SECONDS,
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
     program: fileURLToPath(new URL('../main.ts', import.meta.url)),
     async loadLedger() {
@@ -78,6 +80,7 @@ export interface ServeOptions {
   /** undefined: no nights but those asked for. */
   readonly runHour: number | undefined;
   readonly lagSeconds: number;
+  readonly jobLimitSeconds: number;
   /** Names of the configured sources. */
   readonly sources: readonly string[];
   /** Whose commands the jobs are. */
@@ -100,7 +103,8 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   const { clock, log, runHour } = options;
   let isClosing = false;
   let schedule: Schedule | undefined;
-  const jobs = openJobs({ program: options.program, clock, log, ended: (job) => void afterJob(job) });
+  const limitMs = options.jobLimitSeconds * 1000;
+  const jobs = openJobs({ program: options.program, clock, log, limitMs, ended: (job) => void afterJob(job) });
   const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
 
   /** The newest manifest of a night; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */

@@ -3,7 +3,7 @@ import { isEventId } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { elementTexts, memberText } from '../../shared/json/json-text.ts';
 import type { StripeAnswer } from './requests.ts';
-import { askedDelayMs, mayRetry } from './retry.ts';
+import { type Attempt, askedDelayMs, mayRetry } from './retry.ts';
 
 export interface ListElement {
   readonly id: string;
@@ -19,7 +19,7 @@ export interface ListAnswer {
 }
 
 /** The elements of an answer of status 200. One that is no list may come right next time. */
-export function readList(answer: StripeAnswer): { readonly value: ListAnswer } | { readonly failure: DaybookError } {
+export function readList(answer: StripeAnswer): Attempt<ListAnswer> {
   const { text } = answer;
   if (text === undefined) return malformed(answer, 'is not UTF-8, or larger than 64 MiB');
   let list: Record<string, unknown> | null;
@@ -39,16 +39,22 @@ export function readList(answer: StripeAnswer): { readonly value: ListAnswer } |
   return { value: { elements, list } };
 }
 
-export function malformed(answer: StripeAnswer, what: string): { readonly failure: DaybookError } {
+export function malformed(
+  answer: StripeAnswer,
+  what: string,
+): { readonly failure: DaybookError; readonly isTooMuch: boolean } {
   const detail = `Stripe's answer ${what}${requestOf(answer)}`;
-  return { failure: new DaybookError('stripe_answer_malformed', { detail }) };
+  return { failure: new DaybookError('stripe_answer_malformed', { detail }), isTooMuch: true };
 }
 
 /**
  * What an answer other than 200 means. `scoped`: the request was about one account or one kind of events, so that a 403
  * says nothing of the key's other rights. Throws where a repeat cannot help.
  */
-export function judge(answer: StripeAnswer, scoped: boolean): { failure: DaybookError; askedMs: number } {
+export function judge(
+  answer: StripeAnswer,
+  scoped: boolean,
+): { failure: DaybookError; askedMs: number; isTooMuch: boolean } {
   const { status, headers } = answer;
   const error = errorOf(answer);
   // Codes and parameter names only: Stripe's message may quote the key or the request.
@@ -61,7 +67,7 @@ export function judge(answer: StripeAnswer, scoped: boolean): { failure: Daybook
     detail,
   });
   if (!mayRetry(status, headers)) throw failure;
-  return { failure, askedMs: askedDelayMs(headers) };
+  return { failure, askedMs: askedDelayMs(headers), isTooMuch: status >= 500 };
 }
 
 /** Stripe keeps events for 30 days; of an older one it says that it "aged out", or does not know it at all. */

@@ -8,7 +8,8 @@ import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../../shared
 import { DaybookError } from '../../shared/errors.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import { type Mode, modeOf } from '../day/scope.ts';
-import type { ListedEvent, StripeApi } from './list-events.ts';
+import type { StripeApi } from './list-events.ts';
+import type { ListedEvent } from './listed-event.ts';
 
 export interface ListingSource {
   readonly api: StripeApi;
@@ -174,6 +175,7 @@ async function walkDays(
 ): Promise<{ days: ReadonlySet<Day>; failure?: unknown }> {
   const first = days[0]!;
   let at = days.at(-1)!;
+  let isOrdered = true;
   const window = {
     fromSeconds: startOfDayMs(first) / 1000,
     toSeconds: startOfDayMs(addDays(at, 1)) / 1000,
@@ -184,15 +186,19 @@ async function walkDays(
     for await (const page of api.list(window)) {
       for (const event of page) {
         // Without a time of its own it counts for the day that the walk has reached.
-        if (event.problem === undefined) at = dayOf(event.createdMs);
+        if (event.problem === undefined) {
+          const day = dayOf(event.createdMs);
+          isOrdered &&= day <= at;
+          at = day;
+        }
         const body = Buffer.from(event.text);
         if (event.problem === undefined && nestingOf(body) <= maxNesting) found(event, body);
         else missing.set(at, [...(missing.get(at) ?? []), event.id]);
       }
     }
   } catch (failure) {
-    // Thin events come in no order that could be relied on.
-    return { days: new Set(thin ? [] : days.filter((day) => day > at)), failure };
+    // Thin events come in an order that cannot be relied on, and so does a list that went back to a later day.
+    return { days: new Set(thin || !isOrdered ? [] : days.filter((day) => day > at)), failure };
   }
   return { days: new Set(days) };
 }

@@ -9,33 +9,10 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
 import { walkThinEvents } from './list-thin-events.ts';
+import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
+import { openPageSize, openWalkGuard } from './pages.ts';
 import { openStripeRequests, type StripeAnswer } from './requests.ts';
 import { type Attempt, retried, spaced } from './retry.ts';
-import type { GenerationFailure } from './thin-events.ts';
-
-export interface ListedEvent {
-  readonly id: string;
-  /** Milliseconds since the epoch; NaN where the event has no usable time (it has a `problem` then). */
-  readonly createdMs: number;
-  /** The event's JSON text, verbatim. */
-  readonly text: string;
-  /** Why the event cannot be used, though it is known: no usable `created`, or one outside of the window. */
-  readonly problem?: string;
-  readonly livemode?: boolean;
-  /** Set where the event announces another one that Stripe failed to generate. */
-  readonly generationFailure?: GenerationFailure;
-}
-
-export interface ListWindow {
-  /** `created` from this second on … */
-  readonly fromSeconds: number;
-  /** … to before this one. */
-  readonly toSeconds: number;
-  /** A connected account (`acct_…`) instead of the key's own. */
-  readonly account?: string;
-  /** The list of thin events (GET /v2/core/events) instead of that of snapshot events. */
-  readonly thin?: boolean;
-}
 
 export interface StripeApi {
   /**
@@ -66,15 +43,6 @@ export interface StripeApiOptions {
   monotonicMs?(): number;
 }
 
-const pageSize = 100;
-
-/** One GET, repeated where that can help: `read` says what an answer is. Rejects with a DaybookError. */
-export type Ask = <T>(
-  path: string,
-  account: string | undefined,
-  read: (answer: StripeAnswer) => Attempt<T>,
-) => Promise<T>;
-
 /** Opens nothing yet; connections come with the first request. All that is asked here shares one pace. */
 export function openStripeApi(options: StripeApiOptions): StripeApi {
   const { apiKey, base, sleep, log, maxTries = 8, timeoutMs = 30_000 } = options;
@@ -82,21 +50,26 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
   const get = spaced(requests.get, { sleep, monotonicMs: options.monotonicMs ?? (() => performance.now()) });
   let closed = false;
 
-  const ask: Ask = (path, account, read) =>
-    retried(
+  const ask: Ask = async (pathOf, size, account, read) => {
+    const value = await retried(
       async () => {
         // Closing breaks what is under way; without this the next try would open a connection anew.
         if (closed) throw new DaybookError('stripe_unreachable', { detail: 'The connection to Stripe was closed' });
         try {
-          return read(await get(path, account));
+          return read(await get(pathOf(size.limit()), account));
         } catch (error) {
           if (error instanceof DaybookError) throw error;
           const cause = error instanceof Error && 'detail' in error ? error.detail : error;
-          return { failure: new DaybookError('stripe_unreachable', { detail: `Stripe: ${messageOf(cause)}`, cause }) };
+          const failure = new DaybookError('stripe_unreachable', { detail: `Stripe: ${messageOf(cause)}`, cause });
+          return { failure, isTooMuch: true };
         }
       },
       { maxTries, random: options.random, sleep, log },
+      size.halve,
     );
+    size.grow();
+    return value;
+  };
 
   return {
     list: (window) => (window.thin === true ? walkThinEvents(window, ask) : walk(window, ask, log)),
@@ -127,9 +100,12 @@ async function* walk(window: ListWindow, ask: Ask, log: Logger): AsyncGenerator<
   let idsOfOldest = new Set<string>();
   let newSinceResume = true;
   let query = queryOf(window);
+  const size = openPageSize();
+  const guard = openWalkGuard();
   for (;;) {
     const cursor = query.get('starting_after');
-    const page = await ask(`/v1/events?${query}`, window.account, (answer) => readPage(answer, cursor, window));
+    const pathOf = (limit: number) => `/v1/events?limit=${limit}&${query}`;
+    const page = await ask(pathOf, size, window.account, (answer) => readPage(answer, cursor, window));
     if (page === 'cursor gone') {
       if (!newSinceResume || oldestMs === Number.POSITIVE_INFINITY) {
         throw new DaybookError('stripe_request_refused', { detail: 'Stripe refuses its own cursors again and again' });
@@ -137,6 +113,7 @@ async function* walk(window: ListWindow, ask: Ask, log: Logger): AsyncGenerator<
       newSinceResume = false;
       const createdSeconds = oldestMs / 1000;
       query = queryOf(window, createdSeconds);
+      guard.restart();
       log.warn({ createdSeconds, account: window.account }, "Stripe's cursor aged out; going on by time");
       continue;
     }
@@ -157,12 +134,13 @@ async function* walk(window: ListWindow, ask: Ask, log: Logger): AsyncGenerator<
     }
     const last = page.events.at(-1);
     if (!page.hasMore || last === undefined) return;
+    guard.goOn(last.id, idsOfOldest.size);
     query.set('starting_after', last.id);
   }
 }
 
 function queryOf(window: ListWindow, throughSeconds?: number): URLSearchParams {
-  const query = new URLSearchParams({ limit: String(pageSize), 'created[gte]': String(window.fromSeconds) });
+  const query = new URLSearchParams({ 'created[gte]': String(window.fromSeconds) });
   if (throughSeconds === undefined) query.set('created[lt]', String(window.toSeconds));
   else query.set('created[lte]', String(throughSeconds));
   return query;
@@ -211,15 +189,19 @@ function eventOf(
 
 async function walkAccounts(ask: Ask): Promise<string[]> {
   const accounts = new Set<string>();
+  const size = openPageSize();
+  const guard = openWalkGuard();
   let cursor: string | null = null;
   for (;;) {
-    const query = new URLSearchParams({ limit: String(pageSize) });
-    if (cursor !== null) query.set('starting_after', cursor);
-    const read = (answer: StripeAnswer) => readElements(answer, query.get('starting_after'), false);
-    const page: ElementPage = await ask(`/v1/accounts?${query}`, undefined, read);
+    const after: string | null = cursor;
+    const read = (answer: StripeAnswer) => readElements(answer, after, false);
+    const pathOf = (limit: number) =>
+      `/v1/accounts?${new URLSearchParams({ limit: String(limit), ...(after !== null && { starting_after: after }) })}`;
+    const page: ElementPage = await ask(pathOf, size, undefined, read);
     for (const { id } of page.elements) accounts.add(id);
     const last = page.elements.at(-1)?.id;
     if (!page.hasMore || last === undefined) return [...accounts];
+    guard.goOn(last, 0);
     cursor = last;
   }
 }

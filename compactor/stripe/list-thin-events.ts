@@ -6,13 +6,15 @@
 import { parseInstant } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { judge, type ListElement, malformed, readList } from './answer.ts';
-import type { Ask, ListedEvent, ListWindow } from './list-events.ts';
+import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
+import { openPageSize } from './pages.ts';
 import type { StripeAnswer } from './requests.ts';
 import type { Attempt } from './retry.ts';
 import { generationFailureOf } from './thin-events.ts';
 
 const listPath = '/v2/core/events';
-const pageSize = 100;
+/** Pages of one walk: a window of 29 days that fills more is a list without an end. */
+const maxPages = 1_000_000;
 
 interface Page {
   readonly events: ListedEvent[];
@@ -21,17 +23,25 @@ interface Page {
 
 export async function* walkThinEvents(window: ListWindow, ask: Ask): AsyncGenerator<ListedEvent[]> {
   const query = new URLSearchParams({
-    limit: String(pageSize),
     'created[gte]': new Date(window.fromSeconds * 1000).toISOString(),
     'created[lt]': new Date(window.toSeconds * 1000).toISOString(),
   });
   const asked = new Set<string>();
+  const size = openPageSize();
   let path: string | undefined = `${listPath}?${query}`;
   while (path !== undefined) {
     // A server, or a proxy, that answers with a page of before would have us walk in a circle.
     if (asked.has(path)) throw new DaybookError('stripe_answer_malformed', { detail: 'Stripe names a page twice' });
+    if (asked.size === maxPages)
+      throw new DaybookError('stripe_answer_malformed', { detail: 'Stripe names pages without end' });
     asked.add(path);
-    const page: Page = await ask(path, window.account, (answer) => readPage(answer, window));
+    const current: string = path;
+    const page: Page = await ask(
+      (limit) => withLimit(current, limit),
+      size,
+      window.account,
+      (answer) => readPage(answer, window),
+    );
     if (page.events.length > 0) yield page.events;
     path = page.next;
   }
@@ -49,6 +59,12 @@ function readPage(answer: StripeAnswer, window: ListWindow): Attempt<Page> {
   return next === undefined
     ? malformed(answer, 'names a next page that is none of the list')
     : { value: { events, next } };
+}
+
+function withLimit(path: string, limit: number): string {
+  const query = new URLSearchParams(path.slice(path.indexOf('?') + 1));
+  query.set('limit', String(limit));
+  return `${listPath}?${query}`;
 }
 
 function nextPath(url: unknown): string | undefined {

@@ -32,7 +32,14 @@ export function spaced<A extends unknown[], T>(
 }
 
 /** What came of one try: a value, or the error to end with if no further try is left. */
-export type Attempt<T> = { readonly value: T } | { readonly failure: DaybookError; readonly askedMs?: number };
+export type Attempt<T> =
+  | { readonly value: T }
+  | {
+      readonly failure: DaybookError;
+      readonly askedMs?: number;
+      /** Whether less may be answered where so much was not. */
+      readonly isTooMuch?: boolean;
+    };
 
 export interface RetryOptions {
   readonly maxTries: number;
@@ -44,14 +51,20 @@ export interface RetryOptions {
 
 /**
  * Tries until there is a value, at most `maxTries` times: waits half to all of 0.5 s, 1 s, 2 s … 30 s between, or as
- * long as the server asked for. An attempt that throws is not repeated.
+ * long as the server asked for. An attempt that throws is not repeated. `tooMuch` is called before a try that should ask for
+ * less.
  */
-export async function retried<T>(attempt: () => Promise<Attempt<T>>, options: RetryOptions): Promise<T> {
+export async function retried<T>(
+  attempt: () => Promise<Attempt<T>>,
+  options: RetryOptions,
+  tooMuch?: () => void,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
     const outcome = await attempt();
     if ('value' in outcome) return outcome.value;
     const { failure, askedMs = 0 } = outcome;
     if (tries >= options.maxTries) throw failure;
+    if (outcome.isTooMuch === true) tooMuch?.();
     const backoffMs = Math.min(firstDelayMs * 2 ** (tries - 1), longestDelayMs) * (0.5 + options.random() / 2);
     const waitMs = Math.ceil(Math.max(backoffMs, Math.min(askedMs, longestAskedMs)));
     options.log.warn({ code: failure.code, reason: failure.message, tries, waitMs }, 'Stripe is asked again');

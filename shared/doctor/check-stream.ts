@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KafkaParams, KinesisParams } from '../config.ts';
 import { DaybookError } from '../errors.ts';
-import { openEmbeddedWriter } from '../stream/embedded/embedded.ts';
+import { openEmbeddedWriter } from '../stream/embedded.ts';
 import type { StreamConfiguration } from '../stream/open.ts';
 import { checkClock } from './check-clock.ts';
 import { checkSecretFiles, inUnits } from './check-files.ts';

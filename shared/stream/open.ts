@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import type { streamSchema } from '../config.ts';
 import type { Logger } from '../program/log.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from './embedded/embedded.ts';
+import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
 
 // A driver with a client library is loaded only where it is configured.

@@ -1,7 +1,7 @@
 /** Records on the stream that no ingest of ours would write: kept as they came, in the way of nothing else. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import type { ListedEvent } from '../../compactor/stripe/list-events.ts';
+import type { ListedEvent } from '../../compactor/stripe/listed-event.ts';
 import { type EnvelopeHeader, writeEnvelope } from '../../shared/envelope.ts';
 import { compareCodePoints } from '../../shared/json/canonical-json.ts';
 import { maxNesting } from '../../shared/json/json-text.ts';

@@ -28,7 +28,7 @@ function open(change: Partial<JobsOptions> = {}): Jobs {
     },
   };
   const log = pino({ level: 'silent' });
-  jobs = openJobs({ program, clock, log, ended: (job) => ended(job), ...change });
+  jobs = openJobs({ program, clock, log, limitMs: 60_000, ended: (job) => ended(job), ...change });
   return jobs;
 }
 
@@ -125,6 +125,14 @@ test('the ten newest jobs are kept, the newest first', async () => {
     jobs.last().map(({ report }) => report?.number),
     [12, 11, 10, 9, 8, 7, 6, 5, 4, 3],
   );
+});
+
+test('a job that takes longer than its limit is ended, by force where it does not listen, and the next one can run', async () => {
+  open({ limitMs: 300, killAfterMs: 50 });
+  const { outcome, exitCode } = await run('--deaf', '--wait');
+  assert.deepEqual([outcome, exitCode], ['failed', null]);
+  open();
+  assert.equal((await run()).outcome, 'done');
 });
 
 test('stop ends what is running, by force where it does not listen, and nothing starts any more', async () => {

@@ -46,6 +46,7 @@ async function start(change: Change = {}): Promise<Served> {
     jobSecret: 'jobSecret' in change ? change.jobSecret : secret,
     runHour: change.runHour,
     lagSeconds: 3600,
+    jobLimitSeconds: 3600,
     sources: ['billing', 'platform'],
     program: fileURLToPath(new URL(change.program ?? 'waiting-job.ts', import.meta.url)),
     loadLedger: async () => (change.ledger ?? startLedger)(),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,6 +44,32 @@ test('what a dead run left is removed when the next one starts; what a living on
   assert.ok(!existsSync(String(directory)));
   assert.ok(existsSync(living.directory));
   living.remove();
+});
+
+test('whatever is not of a run stays, beside it and behind links', (t) => {
+  const own = mkdtempSync(join(tmpdir(), 'daybook-staging-'));
+  t.after(() => rmSync(own, { recursive: true, force: true }));
+  const elsewhere = join(own, 'elsewhere');
+  const put = (folder: string, name = 'precious') => {
+    mkdirSync(join(elsewhere, folder), { recursive: true });
+    writeFileSync(join(elsewhere, folder, name), 'x');
+    return join(elsewhere, folder, name);
+  };
+  // With a name of ours and no lock; with a lock and another name; with a lock that is a folder.
+  const kept = [
+    put('release-42/db'),
+    put('0123456789abcdef'),
+    put('other', 'run.lock'),
+    put('0123456789abcde0/run.lock'),
+  ];
+  const left = join(elsewhere, '0123456789abcdee');
+  mkdirSync(left);
+  symlinkSync(join(elsewhere, 'release-42'), join(elsewhere, '0123456789abcde1'));
+  symlinkSync(elsewhere, join(own, 'staging'));
+  openStaging(own).remove();
+  for (const path of kept) assert.ok(existsSync(path), path);
+  assert.ok(!existsSync(left), 'an empty folder of a run that died at its very begin');
+  assert.ok(existsSync(join(elsewhere, '0123456789abcde1')));
 });
 
 test('a run that cannot stage says so by its code: exit 2, and the next one does all', async (t) => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
-import { type ListedEvent, type ListWindow, openStripeApi } from '../../../compactor/stripe/list-events.ts';
+import { openStripeApi } from '../../../compactor/stripe/list-events.ts';
+import type { ListedEvent, ListWindow } from '../../../compactor/stripe/listed-event.ts';
 import { DaybookError, type ErrorCode } from '../../../shared/errors.ts';
 import { type FaultAction, startFakeStripe } from '../../stripe/fake-stripe.ts';
 import { generationFailureNotice, thinEvent } from '../../stripe/thin-events.ts';

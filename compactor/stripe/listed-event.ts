@@ -1,0 +1,40 @@
+/** What a list is asked for, and what it gives. */
+import type { PageSize } from './pages.ts';
+import type { StripeAnswer } from './requests.ts';
+import type { Attempt } from './retry.ts';
+import type { GenerationFailure } from './thin-events.ts';
+
+export interface ListedEvent {
+  readonly id: string;
+  /** Milliseconds since the epoch; NaN where the event has no usable time (it has a `problem` then). */
+  readonly createdMs: number;
+  /** The event's JSON text, verbatim. */
+  readonly text: string;
+  /** Why the event cannot be used, though it is known: no usable `created`, or one outside of the window. */
+  readonly problem?: string;
+  readonly livemode?: boolean;
+  /** Set where the event announces another one that Stripe failed to generate. */
+  readonly generationFailure?: GenerationFailure;
+}
+
+export interface ListWindow {
+  /** `created` from this second on … */
+  readonly fromSeconds: number;
+  /** … to before this one. */
+  readonly toSeconds: number;
+  /** A connected account (`acct_…`) instead of the key's own. */
+  readonly account?: string;
+  /** The list of thin events (GET /v2/core/events) instead of that of snapshot events. */
+  readonly thin?: boolean;
+}
+
+/**
+ * One GET of a page, repeated where that can help: `pathOf` gives the path for a number of items, `read` says what an
+ * answer is. Rejects with a DaybookError.
+ */
+export type Ask = <T>(
+  pathOf: (limit: number) => string,
+  size: PageSize,
+  account: string | undefined,
+  read: (answer: StripeAnswer) => Attempt<T>,
+) => Promise<T>;
