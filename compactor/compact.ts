@@ -1,9 +1,10 @@
 /** THE PATH of the compactor: one night. */
-import { type Day, dayOf } from '../shared/clock.ts';
+import { addDays, type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { StreamSnapshot } from '../shared/stream/stream.ts';
 import { openIdFilter } from './day/archived-ids.ts';
-import { type ClosedSource, closeSource, newestClosedDay, type StagedSource, stageSource } from './day/close-source.ts';
+import { closeSource } from './day/close-source.ts';
+import { type ClosedSource, newestClosedDay, type StagedSource, stageSource } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { daysNearRetention } from './day/retention.ts';
 import type { CursorRange } from './ledger/cursor-ranges.ts';
@@ -55,12 +56,12 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const recovered =
     night.recoveredTo === undefined
       ? undefined
-      : openRecoveredEvents(night.stagingDirectory, night.clock.now().toISOString());
+      : openRecoveredEvents(night.stagingDirectory, night.clock.now().toISOString(), night.streamKeys?.[0]);
   const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
   const closed: ClosedSource[] = [];
   for (const name of [...names].sort()) {
     const own = staged.get(name) ?? stageSource(budget, ids);
-    closed.push(await closeSource(night, name, ledger, own, budget, recovered));
+    closed.push(await closeSource(night, name, ledger, own, budget, quarantine, recovered));
   }
   const quarantined = await quarantine.seal();
   // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
@@ -134,7 +135,12 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     night.stream,
     snapshot,
     ledger.stream,
-    dayOf(now),
+    {
+      latestDay: addDays(dayOf(now), 1),
+      streamKeys: night.streamKeys,
+      acceptUnsealedBefore: night.acceptUnsealedBefore?.toISOString(),
+      kinds: new Map(night.sources.map(({ name, kind }) => [name, kind])),
+    },
     {
       isTouched: (day) => day <= newest && (night.days === undefined || night.days.has(day)),
       stage(source, key, payload, id, { day, kind }, thin) {

@@ -25,6 +25,7 @@ export const nightSettings = [
   ...archiveSettings,
   'DAYBOOK_SOURCES',
   'DAYBOOK_STREAM',
+  'DAYBOOK_STREAM_KEY',
   'DAYBOOK_DAY_PATH',
   'STRIPE_API_BASE',
   'COMPACTOR_RECIPIENTS',
@@ -192,7 +193,8 @@ function nightSourceOf(
   apis: Map<string, StripeApi>,
 ): NightSource {
   const apiKey = apiKeys.get(source.name);
-  if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name };
+  const kind = source.scheme === 'stripe' ? ('stripe' as const) : ('events' as const);
+  if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name, kind };
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   // Stripe's limits are a key's: sources with one key share its pace.
   const api = apis.get(apiKey) ?? openStripeApi({ apiKey, base, random: Math.random, sleep, log });
@@ -201,6 +203,7 @@ function nightSourceOf(
   const keyMode = modeOfKey(apiKey);
   return {
     name,
+    kind,
     listing: { api, accounts, thinEvents, ...(mode && { mode }), ...(keyMode && { keyMode }) },
   };
 }

@@ -17,6 +17,14 @@ program
   .option('--day <day>', 'touch this UTC day alone (repeatable)', repeatable, [])
   .option('--force', "ask Stripe's list again for days that are not due")
   .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
+  .option(
+    '--accept-unsealed-before <time>',
+    'while DAYBOOK_STREAM_KEY is new: take records without a seal that say they were received before this (RFC 3339)',
+  )
+  .option(
+    '--accept-restored',
+    'take restored records as events of their own: to write an archive again from another one',
+  )
   .option('--json', 'print the report as one JSON document')
   .action(async (options) => (await import('./commands/run.ts')).runCommand(options));
 
@@ -39,7 +47,7 @@ program
   )
   .option('--day <day>', 'the same for this UTC day (repeatable)', repeatable, [])
   .option('--resume <file>', 'go on where a verification with the same file was interrupted; it keeps its state there')
-  .option('--strict', 'exit 3 for incomplete days too')
+  .option('--strict', 'exit 3 also for incomplete days, and with --secrets for deliveries whose secret is not there')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./commands/verify.ts')).verifyCommand(options));
 
@@ -89,7 +97,11 @@ program
 program
   .command('serve')
   .description('the nightly schedule, job endpoints and metrics, until a signal comes')
-  .action(async () => (await import('./serve/serve.ts')).serveCommand());
+  .option(
+    '--accept-unsealed-before <time>',
+    'the nights take records without a seal that say they were received before this (RFC 3339)',
+  )
+  .action(async (options) => (await import('./serve/serve.ts')).serveCommand(options));
 
 program
   .command('link')

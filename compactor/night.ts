@@ -1,6 +1,7 @@
 import type { Clock, Day } from '../shared/clock.ts';
 import type { Recipient } from '../shared/crypto/recipients.ts';
 import type { Signer, VerifyingKeys } from '../shared/crypto/signing.ts';
+import type { StreamKeys } from '../shared/crypto/stream-seal.ts';
 import type { ErrorCode } from '../shared/errors.ts';
 import type { Logger } from '../shared/program/log.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
@@ -29,6 +30,12 @@ export interface Night {
   readonly days?: ReadonlySet<Day>;
   /** List days again although they are not due. */
   readonly force: boolean;
+  /** Who may write to the stream proves it by one of these; undefined: records are taken as they are. */
+  readonly streamKeys?: StreamKeys | undefined;
+  /** Records without a seal are taken that say they were received before this, while the keys are being introduced. */
+  readonly acceptUnsealedBefore?: Date | undefined;
+  /** Restored records make lines of their own: for an archive that is written again from another one. */
+  readonly acceptRestored?: boolean;
   /** Where recovered events go out once they are archived; undefined: nowhere. */
   readonly recoveredTo?: RecoveredStream;
   readonly log: Logger;
@@ -38,6 +45,8 @@ export interface Night {
 
 export interface NightSource {
   readonly name: string;
+  /** What its records are; undefined: either. */
+  readonly kind?: 'stripe' | 'events';
   /** Where its missed events can be asked for; undefined: nowhere. */
   readonly listing?: ListingSource;
 }

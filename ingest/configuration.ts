@@ -10,6 +10,7 @@ const serveSettings = [
   'DAYBOOK_DATA_DIR',
   'DAYBOOK_SOURCES',
   'DAYBOOK_STREAM',
+  'DAYBOOK_STREAM_KEY',
   'LOG_LEVEL',
   'INGEST_HOST',
   'INGEST_PORT',

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
+import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
 import type { Answer } from '../shared/http/problem.ts';
 import type { AppendRecord } from '../shared/stream/stream.ts';
@@ -14,6 +15,8 @@ export interface Reception {
   readonly maxBodyBytes: number;
   readonly bodyBudget: BodyBudget;
   readonly publishing: Publishing;
+  /** Seals each record. */
+  readonly streamKey?: StreamKey | undefined;
 }
 
 /** What the one log line of a request says of it: no header value, no body. */
@@ -56,7 +59,7 @@ export async function receiveEvent(
       return protocol.accepted(undefined);
     }
 
-    const records = events.map((event) => recordOf(event, protocol, proof, request));
+    const records = events.map((event) => recordOf(event, protocol, proof, request, reception.streamKey));
     await publishOrSpool(records, reception.publishing); // 503
     notes.records = records.length;
     notes.stored = true;
@@ -67,7 +70,13 @@ export async function receiveEvent(
   }
 }
 
-function recordOf(event: ReceivedEvent, protocol: Protocol, proof: Proof, request: ReceivedRequest): AppendRecord {
+function recordOf(
+  event: ReceivedEvent,
+  protocol: Protocol,
+  proof: Proof,
+  request: ReceivedRequest,
+  streamKey: StreamKey | undefined,
+): AppendRecord {
   const { id, type, subject, time, partitionKey, data } = event;
   const header = {
     id,
@@ -82,5 +91,5 @@ function recordOf(event: ReceivedEvent, protocol: Protocol, proof: Proof, reques
     path: request.path,
     keyid: proof.keyid,
   };
-  return { key: partitionKey, value: writeEnvelope(header, data) };
+  return { key: partitionKey, value: writeEnvelope(header, data, streamKey) };
 }

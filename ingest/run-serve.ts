@@ -1,5 +1,6 @@
 /** `daybook-ingest serve`: composes the running ingest. Only this file and its configuration know the process. */
 import { systemClock } from '../shared/clock.ts';
+import { unsealedWarning } from '../shared/crypto/stream-seal.ts';
 import type { DaybookError } from '../shared/errors.ts';
 import { openMetricsListener } from '../shared/metrics/metrics.ts';
 import { openLog } from '../shared/program/log.ts';
@@ -19,6 +20,7 @@ export async function serveCommand(): Promise<void> {
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
   const log = openLog('ingest', settings.LOG_LEVEL);
   const clock = systemClock;
+  if (settings.DAYBOOK_STREAM_KEY === undefined && stream.type !== 'embedded') log.warn(unsealedWarning);
   const refused = Promise.withResolvers<never>();
   // Heard at the end of this function; until then a refusal must not go unheard.
   refused.promise.catch(() => undefined);
@@ -43,6 +45,7 @@ export async function serveCommand(): Promise<void> {
     sources,
     maxBodyBytes: settings.INGEST_MAX_BODY_BYTES,
     publishDeadlineMs: settings.INGEST_PUBLISH_DEADLINE_MS,
+    streamKey: settings.DAYBOOK_STREAM_KEY?.[0],
     writer,
     spool,
     isSpoolDurable: spoolSettings.type !== 'memory',

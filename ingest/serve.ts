@@ -1,6 +1,7 @@
 /** Opens ingest's public listener and closes it again without losing what it took. */
 import { createServer } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
+import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { messageOf } from '../shared/errors.ts';
 import { listen } from '../shared/http/listen.ts';
 import type { Logger } from '../shared/program/log.ts';
@@ -31,6 +32,8 @@ export interface ServeOptions {
   readonly sources: readonly ResolvedSource[];
   readonly maxBodyBytes: number;
   readonly publishDeadlineMs: number;
+  /** Seals each record. */
+  readonly streamKey?: StreamKey | undefined;
   /** Both closed by `Ingest.close`. */
   readonly writer: EventStreamWriter;
   readonly spool: BackingStore;
@@ -159,7 +162,10 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
   };
 }
 
-function receptionOf({ clock, maxBodyBytes, writer, log }: ServeOptions, publishing: OpenPublishing): Reception {
+function receptionOf(
+  { clock, maxBodyBytes, writer, log, streamKey }: ServeOptions,
+  publishing: OpenPublishing,
+): Reception {
   let fitting = maxBodyBytes;
 
   /** The limit, lowered where a record of the stream does not hold such a body and its envelope: once that is known. */
@@ -180,6 +186,7 @@ function receptionOf({ clock, maxBodyBytes, writer, log }: ServeOptions, publish
     },
     bodyBudget: openBodyBudget(maxBodiesBytes),
     publishing,
+    streamKey,
   };
 }
 

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
+import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 
@@ -216,6 +217,19 @@ export const settings = {
         ({ pathname, search, hash, username }) => pathname === '/' && !search && !hash && !username,
         'may name only a host and a port',
       ),
+  }),
+  DAYBOOK_STREAM_KEY: setting({
+    of: 'both',
+    meaning:
+      'Key that seals stream records, 32 characters at least; several, for rotation, apart by white space: the first seals, all open. Unset: records are taken as they are, whoever wrote them.',
+    default: optional,
+    secret: true,
+    schema: z.string().transform((text, context): StreamKeys => {
+      const keys = parseStreamKeys(text);
+      if (keys !== undefined) return keys;
+      context.addIssue({ code: 'custom', message: `must be keys of ${minKeyCharacters} characters or more each` });
+      return z.NEVER;
+    }),
   }),
   LOG_LEVEL: setting({
     of: 'both',

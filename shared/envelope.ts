@@ -2,16 +2,19 @@
  * The value of a stream record: CloudEvents 1.0 in structured JSON, on every driver alike (design.md, Envelope).
  *
  *   {"specversion":"1.0","id":…,"source":"/stripe/<name>","type":…,"subject":…,"time":…,"datacontenttype":
- *    "application/json","receivedat":…,"via":…,"scheme":…,"signedheaders":…,"path":…,"keyid":…,"data":<bytes>}
+ *    "application/json","receivedat":…,"via":…,"scheme":…,"signedheaders":…,"path":…,"keyid":…,"seal":…,"data":<bytes>}
  *
  * Invariants:
  * - every member but `data` is a JSON string; members without a value are left out; the order is the one above;
  * - `data` is the last member and holds the received bytes verbatim, so the signature can be checked again;
+ * - `seal`, where there is one, stands just before: `<key id, 16 hex>:<43 characters of base64url>`, the MAC of all the
+ *   bytes that the envelope has without it (stream-seal.ts);
  * - therefore the first `,"data":` ends the header: inside a JSON string its quotes would be escaped.
  */
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { parseInstant } from './clock.ts';
+import { isSameMac, macOf, type StreamKey, type StreamKeys } from './crypto/stream-seal.ts';
 import { isSourceName } from './schemes/sources.ts';
 
 export type Via = 'webhook' | 'events' | 'list' | 'restore';
@@ -38,8 +41,9 @@ export interface EnvelopeHeader {
 
 export interface Envelope {
   readonly header: EnvelopeHeader;
-  /** The header's own bytes, without the brace that would close it. */
+  /** The header's own bytes, without the brace that would close it, and without the seal. */
   readonly headerBytes: Buffer;
+  readonly seal?: { readonly keyId: string; readonly mac: string };
   /** The instant of the claimed time, or of the receipt where none is claimed. */
   readonly instantMs: number;
   readonly data: Buffer;
@@ -48,13 +52,19 @@ export interface Envelope {
 /** Longer texts would not fit into the 32 KiB that are kept for an envelope beside the largest body. */
 export const maxHeaderCharacters = 1024;
 
-const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid'] as const;
+const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid', 'seal'] as const;
 const requiredMembers = ['id', 'source', 'type', 'receivedat', 'via', 'scheme'] as const;
 const receipt = /^\d{4}-(?:0[1-9]|1[0-2])-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
 const dataMark = Buffer.from(',"data":');
+const end = Buffer.from('}');
+const sealMark = ',"seal":"';
+const sealAtEnd = /^,"seal":"([0-9a-f]{16}):([\w-]{43})"$/;
+/** `,"seal":"`, key id, colon, MAC, quote. */
+const sealBytes = 9 + 16 + 1 + 43 + 1;
 const vias: ReadonlySet<string> = new Set<Via>(['webhook', 'events', 'list', 'restore']);
 
-export function writeEnvelope(header: EnvelopeHeader, data: Uint8Array): Buffer {
+/** `key` seals it. */
+export function writeEnvelope(header: EnvelopeHeader, data: Uint8Array, key?: StreamKey): Buffer {
   const { id, source, type, subject, time, receivedat, via, scheme, signedheaders, path, keyid } = header;
   const text = JSON.stringify({
     specversion: '1.0',
@@ -71,7 +81,28 @@ export function writeEnvelope(header: EnvelopeHeader, data: Uint8Array): Buffer 
     path,
     keyid,
   });
-  return Buffer.concat([Buffer.from(text.slice(0, -1)), dataMark, data, Buffer.from('}')]);
+  return joinEnvelope(Buffer.from(text.slice(0, -1)), data, key);
+}
+
+/** The same envelope, sealed by another key. */
+export function sealAgain({ headerBytes, data }: Envelope, key: StreamKey | undefined): Buffer {
+  return joinEnvelope(headerBytes, data, key);
+}
+
+function joinEnvelope(head: Buffer, data: Uint8Array, key: StreamKey | undefined): Buffer {
+  if (key === undefined) return Buffer.concat([head, dataMark, data, end]);
+  const seal = Buffer.from(`${sealMark}${key.keyId}:${macOf(key, [head, dataMark, data, end])}"`);
+  return Buffer.concat([head, seal, dataMark, data, end]);
+}
+
+export type SealState = 'holds' | 'absent' | 'unknown key' | 'broken';
+
+/** Whether one of the keys sealed the envelope just so. */
+export function checkSeal({ seal, headerBytes, data }: Envelope, keys: StreamKeys): SealState {
+  if (seal === undefined) return 'absent';
+  const key = keys.find(({ keyId }) => keyId === seal.keyId);
+  if (key === undefined) return 'unknown key';
+  return isSameMac(seal.mac, macOf(key, [headerBytes, dataMark, data, end])) ? 'holds' : 'broken';
 }
 
 /** What a stream record holds, or why it is no envelope. Checks the header's shape; of `data` only that it is UTF-8. */
@@ -100,7 +131,13 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
   if (!isReceipt(header.receivedat)) return { reason: 'receivedat is no UTC date-time with milliseconds' };
   const instantMs = parseInstant(header.time ?? header.receivedat);
   if (instantMs === undefined) return { reason: 'time is no date-time' };
-  return { header, headerBytes: bytes.subarray(0, mark), instantMs, data: bytes.subarray(mark + dataMark.length, -1) };
+  const data = bytes.subarray(mark + dataMark.length, -1);
+  if (members.seal === undefined) return { header, headerBytes: bytes.subarray(0, mark), instantMs, data };
+  // Where it stands is part of the form: what is before it is what was sealed.
+  const found = sealAtEnd.exec(bytes.toString('latin1', Math.max(mark - sealBytes, 0), mark));
+  if (found === null) return { reason: 'seal is malformed' };
+  const seal = { keyId: found[1]!, mac: found[2]! };
+  return { header, headerBytes: bytes.subarray(0, mark - sealBytes), seal, instantMs, data };
 }
 
 function isReceipt(text: string): boolean {

@@ -1,7 +1,7 @@
 /** `daybook-compactor list`: what the ledger says is archived, and what waits in the stream. Reads only. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
+import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
@@ -147,7 +147,7 @@ export async function oldestUnarchivedDay(
     stream,
     await stream.snapshot(),
     ledger.stream,
-    dayOf(now),
+    { latestDay: addDays(dayOf(now), 1), streamKeys: undefined, acceptUnsealedBefore: undefined, kinds: new Map() },
     {
       isTouched: () => true,
       stage(_source, _key, _payload, _id, { day, origin }) {

@@ -70,7 +70,7 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
     except: options.except,
   };
   checkSelection(selection);
-  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
+  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM', 'DAYBOOK_STREAM_KEY']);
   if (options.identity.length === 0 && target !== 'dry run') {
     throw new DaybookError('usage', {
       detail: '--identity is needed to open the archive; without it there is --dry-run',
@@ -146,12 +146,17 @@ async function toStdout(restoreTo: RestoreTo): Promise<RestoreSummary> {
 
 async function toStream(
   restoreTo: RestoreTo,
-  settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_DATA_DIR'>,
+  settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_STREAM_KEY' | 'DAYBOOK_DATA_DIR'>,
   log: Logger,
 ): Promise<RestoreSummary> {
   const writer = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
   try {
-    const output = openStreamOutput({ writer, log, receivedAt: systemClock.now().toISOString() });
+    const output = openStreamOutput({
+      writer,
+      log,
+      receivedAt: systemClock.now().toISOString(),
+      streamKey: settings.DAYBOOK_STREAM_KEY?.[0],
+    });
     const report = await restoreTo(output);
     await output.finish();
     return { ...report, dryRun: false, output: 'stream', refused: output.refused() };

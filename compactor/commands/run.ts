@@ -1,5 +1,6 @@
 /** `daybook-compactor run`: one night, now. */
 import { type Clock, type Day, dayOf, parseInstant, startOfDayMs, systemClock } from '../../shared/clock.ts';
+import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
@@ -8,9 +9,9 @@ import { openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
-import { newestClosedDay } from '../day/close-source.ts';
+import { newestClosedDay } from '../day/closing.ts';
 import { loadLedger } from '../ledger/ledger.ts';
-import type { NightReport, Problem } from '../night.ts';
+import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { tableOf } from './table.ts';
 
@@ -18,6 +19,8 @@ export interface RunOptions {
   readonly day?: readonly string[];
   readonly force?: boolean;
   readonly now?: string;
+  readonly acceptUnsealedBefore?: string;
+  readonly acceptRestored?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,10 +29,12 @@ export async function runCommand(options: RunOptions): Promise<void> {
   const configuration = readNightConfiguration();
   const clock = clockOf(options.now, configuration);
   const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);
+  const acceptUnsealedBefore = instantOf('--accept-unsealed-before', options.acceptUnsealedBefore);
+  const accepted = { acceptUnsealedBefore, acceptRestored: options.acceptRestored === true };
   let report: NightReport;
   let incomplete = 0;
   try {
-    ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true));
+    ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
     if (options.json !== true) throw error;
     process.stdout.write(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
@@ -53,9 +58,13 @@ async function runNight(
   clock: Clock,
   days: ReadonlySet<Day> | undefined,
   force: boolean,
+  accepted: Pick<Night, 'acceptUnsealedBefore' | 'acceptRestored'>,
 ): Promise<{ report: NightReport; incomplete: number }> {
   const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
+  if (settings.DAYBOOK_STREAM_KEY === undefined && settings.DAYBOOK_STREAM.type !== 'embedded') {
+    log.warn(unsealedWarning);
+  }
   const consumer = consumerOf(store.location, prefix);
   const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
   let recoveredTo: EventStreamWriter | undefined;
@@ -85,6 +94,8 @@ async function runNight(
       stagingDirectory: staging.directory,
       ...(days === undefined ? {} : { days }),
       force,
+      streamKeys: settings.DAYBOOK_STREAM_KEY,
+      ...accepted,
       ...(recoveredTo === undefined ? {} : { recoveredTo }),
       log,
       progress,
@@ -115,9 +126,15 @@ function clockOf(now: string | undefined, { settings }: NightConfiguration): Clo
   if (settings.DAYBOOK_STREAM.type !== 'embedded' || settings.DAYBOOK_STORE.type !== 'directory') {
     throw new DaybookError('usage', { detail: '--now needs the embedded stream and a directory store' });
   }
-  const instant = parseInstant(now);
-  if (instant === undefined) throw new DaybookError('usage', { detail: '--now takes an RFC 3339 date-time' });
-  return { now: () => new Date(instant) };
+  const instant = instantOf('--now', now)!;
+  return { now: () => instant };
+}
+
+function instantOf(option: string, text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined;
+  const instant = parseInstant(text);
+  if (instant === undefined) throw new DaybookError('usage', { detail: `${option} takes an RFC 3339 date-time` });
+  return new Date(instant);
 }
 
 /** The days named; undefined where none is, which means all. Throws `usage` and `day_open`. */

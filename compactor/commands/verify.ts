@@ -90,7 +90,9 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
   }
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
   const isIncomplete = report.days.some(({ verdict }) => verdict === 'incomplete');
-  if (!report.ok || (options.strict === true && isIncomplete)) process.exitCode = 3;
+  // Of a delivery whose secret was not given nothing is proven.
+  const isUnproven = report.deliveries.unknownSecret > 0;
+  if (!report.ok || (options.strict === true && (isIncomplete || isUnproven))) process.exitCode = 3;
 }
 
 function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {

@@ -1,87 +1,30 @@
 /** Closes the days of one source: which days, what the list knows, one line an event, the objects, the entries. */
-import { addDays, type Day, dayMs, dayOf } from '../../shared/clock.ts';
-import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
-import type { DayState, Ledger } from '../ledger/ledger.ts';
+import type { Ledger } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
-import type { Night, NightSource, Problem } from '../night.ts';
+import type { Night, Problem } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
-import { copyKey, decodeCopy, encodeCopy, idKeyOf } from '../staging/staged-copy.ts';
-import { type Listing, type ListsKnown, listDays, listsOf, wrongMode } from '../stripe/list-days.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
-import { findArchivedIds, type IdFilter } from './archived-ids.ts';
-import { decideEvents, lookAheadDays, lookBackDays } from './copies.ts';
+import { decodeCopy, idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
+import type { Quarantine } from '../stream/quarantine.ts';
+import { quarantineLine } from '../stream/read-stream.ts';
+import {
+  type ClosedSource,
+  type Closing,
+  fail,
+  isTouched,
+  newestClosedDay,
+  report,
+  type SourceListing,
+  type StagedSource,
+} from './closing.ts';
+import { decideEvents } from './copies.ts';
 import { entriesOf, type ListCounts } from './day-entries.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
+import { listDue } from './list-due.ts';
+import { lookUp } from './look-up.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
-import type { AskedScope, Mode } from './scope.ts';
-import { isDue, isListable, listableDays } from './verdict.ts';
-
-/** A source's records of this run, staged while the stream was read. */
-export interface StagedSource {
-  readonly copies: Sorter;
-  /** The run's, of all sources together: it has one size. */
-  readonly ids: IdFilter;
-  readonly days: Set<Day>;
-  /** Whether a Stripe event is among them: its id is looked up in every archived day. */
-  hasStripe: boolean;
-  /** Whether a thin event was delivered. */
-  hasThin: boolean;
-  /** By the notice's id. */
-  readonly generationFailures: Map<string, GenerationFailure>;
-}
-
-export interface ClosedSource {
-  readonly name: string;
-  readonly entries: ReadonlyMap<Day, DayEntry>;
-  /** Set when this run is the source's first. */
-  readonly firstDay?: Day;
-  readonly lists: ListsKnown;
-  /** What could be asked for; null where there is no list, or its accounts could not be had. */
-  readonly asked: AskedScope | null;
-  /** Cursors of records whose day failed or is not touched: they are read again. */
-  readonly pending: ReadonlyMap<string, readonly CursorRange[]>;
-  readonly errors: readonly Problem[];
-  readonly warnings: readonly Problem[];
-}
-
-/** One source's closing, as its steps share it. */
-export interface Closing {
-  readonly night: Night;
-  readonly name: string;
-  readonly source: NightSource | undefined;
-  readonly states: ReadonlyMap<Day, DayState>;
-  /** Stripe's lists as the ledger knows them. */
-  readonly lists: ListsKnown;
-  /** Of the list, as an earlier run found it. */
-  readonly modeBefore: Mode | undefined;
-  readonly staged: StagedSource;
-  readonly budget: SortBudget;
-  readonly now: Date;
-  readonly today: Day;
-  readonly errors: Problem[];
-  readonly failed: Set<Day>;
-  /** Ids that are known and were not to be had, by this run's listing or an earlier one's, and those of them found. */
-  readonly lacking: Set<string>;
-  readonly found: Set<string>;
-  readonly recovered: RecoveredEvents | undefined;
-}
-
-/** The newest day that ended at least the lag ago. */
-export function newestClosedDay(now: Date, lagSeconds: number): Day {
-  return dayOf(now.getTime() - lagSeconds * 1000 - dayMs);
-}
-
-export function stageSource(budget: SortBudget, ids: IdFilter): StagedSource {
-  return {
-    copies: budget.sorter(),
-    ids,
-    days: new Set(),
-    hasStripe: false,
-    hasThin: false,
-    generationFailures: new Map(),
-  };
-}
+import { listableDays } from './verdict.ts';
 
 export async function closeSource(
   night: Night,
@@ -89,6 +32,7 @@ export async function closeSource(
   ledger: Ledger,
   staged: StagedSource,
   budget: SortBudget,
+  quarantine: Pick<Quarantine, 'add'>,
   recovered?: RecoveredEvents,
 ): Promise<ClosedSource> {
   const now = night.clock.now();
@@ -107,6 +51,7 @@ export async function closeSource(
     failed: new Set(),
     lacking: new Set(),
     found: new Set(),
+    quarantine,
     recovered,
   };
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
@@ -184,127 +129,8 @@ function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day 
   return { firstDay, days };
 }
 
-function isTouched(night: Night, day: Day): boolean {
-  return night.days === undefined || night.days.has(day);
-}
-
 /** How far back a source without a list may begin. */
 const maxFirstDays = 30;
-const noHeader = Buffer.alloc(0);
-
-export interface SourceListing {
-  readonly lists: ListsKnown;
-  /** Undefined where nothing was listed. */
-  readonly listing?: Listing;
-  /** What can be asked for; `unknown` where the accounts are Stripe's to say and could not be had. Undefined: no list. */
-  readonly asked?: AskedScope | 'unknown';
-}
-
-/** Lists the days that are due and stages what is found beside the deliveries. */
-async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise<SourceListing> {
-  const { night, source, states, staged, today } = closing;
-  const isThin = Object.keys(closing.lists).some((name) => name.startsWith('v2'));
-  const withThin = isThin || staged.hasThin || source?.listing?.thinEvents === true;
-  // Once a thin event was seen the list of them is asked for, also where there is no key as yet.
-  const known: ListsKnown = withThin && !isThin ? { ...closing.lists, v2: null } : closing.lists;
-  if (source?.listing === undefined) return { lists: known };
-  const { api, accounts: configured, mode, keyMode } = source.listing;
-  let all: readonly string[] = [];
-  if (configured === 'all') {
-    try {
-      all = await api.accounts();
-    } catch (error) {
-      report(closing, null, error, 'connected accounts');
-      return { lists: known, asked: 'unknown' };
-    }
-  }
-  const lists = listsOf(configured, all, withThin);
-  const scope = {
-    accounts: [...(configured === 'all' ? all : configured)].sort(),
-    ownAccount: configured !== 'all' && configured.length === 0,
-    mode: keyMode ?? closing.modeBefore ?? null,
-  };
-  if (mode !== undefined && keyMode !== undefined && mode !== keyMode) {
-    report(closing, null, wrongMode(mode, keyMode));
-    return { lists: known, asked: scope };
-  }
-  const listable = [...days].filter((day) => isListable(day, today));
-  const due = new Set(listable.filter((day) => night.force || isDue(day, states.get(day), false, today)));
-  const undecided = listable.filter((day) => !due.has(day) && staged.days.has(day));
-  if (undecided.length > 0)
-    for (const day of await daysWithNewLines(closing)) if (undecided.includes(day)) due.add(day);
-  const passed = listable.filter((day) => !due.has(day) && states.get(day)?.listedAt != null);
-  const unknown = lists.some(({ name }) => (closing.lists[name] ?? null) === null);
-  if (due.size === 0 && (passed.length === 0 || !unknown)) return { lists: known, asked: scope };
-  let events = 0;
-  night.progress(`listing ${closing.name}`, events);
-  const listing = await listDays(
-    source.listing,
-    lists,
-    { due: [...due], passed },
-    closing.lists,
-    night.clock,
-    (event, body) => {
-      const day = dayOf(event.createdMs);
-      const payload = encodeCopy(body, noHeader, { origin: 'listed', kind: 'stripe', day, instantMs: event.createdMs });
-      staged.copies.add(copyKey(event.id, undefined), payload);
-      staged.ids.add(event.id);
-      staged.days.add(day);
-      staged.hasStripe = true;
-      if (event.generationFailure !== undefined) staged.generationFailures.set(event.id, event.generationFailure);
-      events += 1;
-      if (events % 1000 === 0) night.progress(`listing ${closing.name}`, events);
-    },
-  );
-  for (const { error, place } of listing.failures) report(closing, null, error, place);
-  for (const id of [...listing.missing.values()].flat()) closing.lacking.add(id);
-  // A run of some days alone does not make up for all that were listed without a list.
-  const whole = (name: string, since: string | null) => (night.days === undefined ? since : (known[name] ?? null));
-  const since = Object.entries(listing.lists).map(([name, at]) => [name, whole(name, at)]);
-  return { lists: Object.fromEntries(since), listing, asked: { ...scope, mode: listing.mode ?? scope.mode } };
-}
-
-/** Days in which a staged copy has an id that is not archived. */
-async function daysWithNewLines(closing: Closing): Promise<Set<Day>> {
-  const hits = closing.budget.sorter();
-  try {
-    await lookUp(closing, closing.staged.days, hits);
-    const days = new Set<Day>();
-    for (const event of decideEvents(closing.staged.copies, hits, closing.night.stagingDirectory)) {
-      if (event.line !== undefined) days.add(event.target);
-    }
-    return days;
-  } finally {
-    hits.close();
-  }
-}
-
-/** Finds which staged ids are archived: for Stripe in any day, for others within the window of the look-up. */
-async function lookUp(closing: Closing, stagedDays: ReadonlySet<Day>, hits: Sorter): Promise<void> {
-  const { night, states, staged, lacking, found } = closing;
-  if (staged.copies.entries === 0 && lacking.size === 0) return;
-  const sorted = [...stagedDays].sort();
-  const isNear = (day: Day) =>
-    sorted.length > 0 && day >= addDays(sorted[0]!, -lookBackDays) && day <= addDays(sorted.at(-1)!, lookAheadDays);
-  // Ids that were not to be had are Stripe's.
-  const isStripe = staged.hasStripe || lacking.size > 0;
-  const days = [...states].filter(([day]) => isStripe || isNear(day));
-  for (const id of lacking) staged.ids.add(id);
-  const noted: Pick<Sorter, 'add'> = {
-    add(key, payload) {
-      const id = keyText(key);
-      if (lacking.has(id)) found.add(id);
-      hits.add(key, payload);
-    },
-  };
-  await findArchivedIds(night.store, days, staged.ids, lacking.size > 0 ? noted : hits, (day, error) => {
-    // What was read of its ids may be wrong, so nothing is decided about that day. Stripe's copies of one event are all
-    // of one day; any other event of the days around could be a copy of one archived there, so they wait as well.
-    const around = (other: Day) => day >= addDays(other, -lookBackDays) && day <= addDays(other, lookAheadDays);
-    const failed = [day, ...(staged.hasStripe ? [] : sorted.filter(around))];
-    for (const each of new Set(failed)) if (!closing.failed.has(each)) fail(closing, each, error);
-  });
-}
 
 /** Decides every event and gathers what each day gets. */
 async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutput>): Promise<ListCounts> {
@@ -314,7 +140,7 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
   const own = new Map<Day, number>();
   let events = 0;
   night.progress(`closing ${closing.name}`, events);
-  for (const event of decideEvents(staged.copies, hits, night.stagingDirectory)) {
+  for (const event of decideEvents(staged.copies, hits, night.stagingDirectory, night.acceptRestored)) {
     const { target } = event;
     for (const day of event.listedIn) {
       listed.set(day, (listed.get(day) ?? 0) + 1);
@@ -322,6 +148,10 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
     }
     if (lacking.size > 0 && lacking.has(event.id)) closing.found.add(event.id);
     if (failed.has(target) || !isTouched(night, target)) continue;
+    if (event.isUnproven) {
+      for (const copy of event.copies()) await putAside(closing, copy);
+      continue;
+    }
     let output = outputs.get(target);
     if (output === undefined) {
       output = openDayOutput(target, { directory: night.stagingDirectory, budget, recipients: night.recipients });
@@ -337,6 +167,16 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
     if (events % 10_000 === 0) night.progress(`closing ${closing.name}`, events);
   }
   return { listed, own };
+}
+
+async function putAside({ quarantine }: Closing, copy: StagedCopy): Promise<void> {
+  const { partition, before, after, headerBytes, body } = copy;
+  // Stripe's list, which is the one origin without a place in the stream, proves itself.
+  if (partition === undefined || before === undefined || after === undefined) return;
+  const value = Buffer.concat([headerBytes, Buffer.from(',"data":'), body, Buffer.from('}')]);
+  const reason = 'record_unproven: repeats an event that is neither archived nor listed';
+  const range = [BigInt(before), BigInt(after)] as const;
+  await quarantine.add(quarantineLine(partition, BigInt(after), reason, value), partition, range);
 }
 
 export function folderOf(night: Pick<Night, 'prefix' | 'dayPath'>, source: string, day: Day): string {
@@ -361,7 +201,12 @@ function* copiesFor(
   hits: Sorter,
   isWanted: (day: Day) => boolean,
 ): Generator<StreamCursors, void, void> {
-  for (const event of decideEvents(closing.staged.copies, hits, closing.night.stagingDirectory)) {
+  for (const event of decideEvents(
+    closing.staged.copies,
+    hits,
+    closing.night.stagingDirectory,
+    closing.night.acceptRestored,
+  )) {
     if (isWanted(event.target)) yield* event.copies();
   }
 }
@@ -375,17 +220,4 @@ function pendingOf(copies: Iterable<StreamCursors>): Map<string, CursorRange[]> 
     else ranges.push([BigInt(before), BigInt(after)]);
   }
   return pending;
-}
-
-function fail(closing: Closing, day: Day, error: unknown): void {
-  closing.failed.add(day);
-  report(closing, day, error);
-}
-
-/** `place` says which of a source's lists or accounts failed. */
-function report(closing: Closing, day: Day | null, error: unknown, place?: string): void {
-  const code = error instanceof DaybookError ? error.code : 'day_failed';
-  const message = place === undefined ? messageOf(error) : `${place}: ${messageOf(error)}`;
-  closing.errors.push({ code, source: closing.name, day, message });
-  closing.night.log.error({ err: error, source: closing.name, day, place }, 'a day could not be closed');
 }

@@ -4,6 +4,8 @@
  *
  * - A Stripe id is one event for ever. Any other id is one event within the days D-31…D+1 of a copy's own day D.
  * - An id archived once stays as it is: its copies join that day as late deliveries.
+ * - A record that nobody delivered (`list`, `restore`) repeats what is archived. It makes no line and beats no other copy:
+ *   whoever may write to the stream could else rewrite the archive with it.
  * - Among copies in hand a delivered one beats the others; among equals the smallest canonical line wins. Stripe's line
  *   lies in its own day, any other in the earliest day that a copy claims.
  */
@@ -25,6 +27,8 @@ export interface DecidedEvent {
   /** Undefined where the event is archived already. */
   readonly line: { readonly bytes: Buffer; readonly instantMs: number; readonly delivered: boolean } | undefined;
   readonly differs: boolean;
+  /** Nothing but records that claim to be repeated, of an event that is neither archived nor listed. */
+  readonly isUnproven: boolean;
   /** The days in whose list the event stands. */
   readonly listedIn: ReadonlySet<Day>;
   /** Its copies, byte-equal records once; cursors of all of them are in `eachCursor`. */
@@ -38,7 +42,12 @@ export const lookBackDays = 31;
 export const lookAheadDays = 1;
 
 /** Walks staged copies and archived hits in step, event by event in the order of ids. */
-export function* decideEvents(staged: Sorter, hits: Sorter, directory: string): Generator<DecidedEvent, void, void> {
+export function* decideEvents(
+  staged: Sorter,
+  hits: Sorter,
+  directory: string,
+  acceptRestored = false,
+): Generator<DecidedEvent, void, void> {
   const archived = hits.sorted();
   let hit = archived.next();
   for (const group of groupsById(staged, directory)) {
@@ -48,7 +57,7 @@ export function* decideEvents(staged: Sorter, hits: Sorter, directory: string): 
       days.push(hit.value.payload.toString());
       hit = archived.next();
     }
-    yield* decideGroup(group, days.sort());
+    yield* decideGroup(group, days.sort(), acceptRestored);
   }
 }
 
@@ -79,20 +88,30 @@ function* groupsById(staged: Sorter, directory: string): Generator<Group, void, 
 }
 
 /** One group is one event, but for ids of other sources that come back after more than a month. */
-function* decideGroup(group: Group, archivedDays: readonly Day[]): Generator<DecidedEvent, void, void> {
+function* decideGroup(
+  group: Group,
+  archivedDays: readonly Day[],
+  acceptRestored: boolean,
+): Generator<DecidedEvent, void, void> {
   const [only, another] = group.copies.held();
+  const makesLine = ({ origin }: StagedCopy) => origin !== 'republished' || acceptRestored;
   if (only !== undefined && another === undefined && archivedDays.length === 0) {
-    yield decideOnly(group, only);
+    yield decideOnly(group, only, makesLine(only));
     return;
   }
   const ownDays = new Set<Day>();
   let isStripe = true;
   for (const copy of group.copies.replay()) {
-    ownDays.add(copy.day);
+    // The day that a repeated record claims must not decide which copies are of one event.
+    if (makesLine(copy)) ownDays.add(copy.day);
     isStripe &&= copy.kind === 'stripe';
   }
   if (isStripe) {
-    yield decideEvent(group, () => true, archivedDays[0], true);
+    yield decideEvent(group, () => true, makesLine, archivedDays[0], true);
+    return;
+  }
+  if (ownDays.size === 0) {
+    yield decideEvent(group, () => true, makesLine, archivedDays[0], false);
     return;
   }
   // By its own day the event that a copy is of. Copies of several days may be of one, which is decided once.
@@ -113,14 +132,20 @@ function* decideGroup(group: Group, archivedDays: readonly Day[]): Generator<Dec
   }
   for (const event of new Set(eventOf.values())) {
     const { target, isArchived } = event;
-    yield decideEvent(group, (copy) => eventOf.get(copy.day) === event, isArchived ? target : undefined, false);
+    yield decideEvent(
+      group,
+      (copy) => eventOf.get(copy.day) === event,
+      makesLine,
+      isArchived ? target : undefined,
+      false,
+    );
   }
 }
 
 const noDays: ReadonlySet<Day> = new Set();
 
 /** What `decideEvent` says of a new event with a single copy, which most are: nothing to compare, so much cheaper. */
-function decideOnly({ id, idKey }: Group, copy: StagedCopy): DecidedEvent {
+function decideOnly({ id, idKey }: Group, copy: StagedCopy, makesLine: boolean): DecidedEvent {
   const delivered = copy.origin === 'delivered';
   const receipt = copy.kind === 'stripe' || copy.header().time !== undefined ? undefined : copy.header().receivedat;
   const copies = [copy];
@@ -128,8 +153,9 @@ function decideOnly({ id, idKey }: Group, copy: StagedCopy): DecidedEvent {
     id,
     idKey,
     target: copy.day,
-    line: { bytes: lineOf(copy, receipt), instantMs: copy.instantMs, delivered },
+    line: makesLine ? { bytes: lineOf(copy, receipt), instantMs: copy.instantMs, delivered } : undefined,
     differs: false,
+    isUnproven: !makesLine,
     listedIn: copy.origin === 'listed' ? new Set([copy.day]) : noDays,
     deliveries: () => (delivered ? copies : []),
     copies: () => copies,
@@ -139,6 +165,7 @@ function decideOnly({ id, idKey }: Group, copy: StagedCopy): DecidedEvent {
 function decideEvent(
   group: Group,
   isOfIt: (copy: StagedCopy) => boolean,
+  makesLine: (copy: StagedCopy) => boolean,
   archivedDay: Day | undefined,
   isStripe: boolean,
 ): DecidedEvent {
@@ -160,8 +187,11 @@ function decideEvent(
   let best: StagedCopy | undefined;
   let bestLine: Buffer | undefined;
   let firstReceipt: string | undefined;
+  let firstDay: Day | undefined;
   let count = 0;
   for (const copy of copies()) {
+    firstDay ??= copy.day;
+    if (!makesLine(copy)) continue;
     count += 1;
     if (copy.origin === 'listed') listedIn.add(copy.day);
     differences.compare(copy);
@@ -179,8 +209,11 @@ function decideEvent(
       }
     }
   }
-  const common = { id, idKey, differs: count > 1 && differences.found(), listedIn, deliveries, copies };
-  if (archivedDay !== undefined || best === undefined) return { ...common, target: archivedDay ?? '', line: undefined };
+  const isUnproven = best === undefined && archivedDay === undefined;
+  const common = { id, idKey, differs: count > 1 && differences.found(), isUnproven, listedIn, deliveries, copies };
+  if (archivedDay !== undefined || best === undefined) {
+    return { ...common, target: archivedDay ?? firstDay ?? '', line: undefined };
+  }
 
   // Where no time is claimed it is that of the earliest receipt, whichever copy's body won.
   const receipt = best.kind === 'stripe' || best.header().time !== undefined ? undefined : firstReceipt;

@@ -2,7 +2,7 @@
 import type { Day } from '../../shared/clock.ts';
 import type { DayCounts, DayEntry, Verdict } from '../ledger/manifest.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
-import type { Closing, SourceListing } from './close-source.ts';
+import type { Closing, SourceListing } from './closing.ts';
 import type { DayOutput } from './day-output.ts';
 import { type AskedScope, isCovered, type NeededScope } from './scope.ts';
 import { verdictOf } from './verdict.ts';

@@ -12,6 +12,7 @@
 import { closeSync, openSync, readSync, unlinkSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Day } from '../../shared/clock.ts';
+import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
 import { republishedRecord } from '../../shared/stream/republish.ts';
@@ -37,7 +38,7 @@ const batchBytes = 1024 * 1024;
 const lengthsBytes = 16;
 
 /** `receivedAt`: RFC 3339 UTC with milliseconds, the time of the run. */
-export function openRecoveredEvents(directory: string, receivedAt: string): RecoveredEvents {
+export function openRecoveredEvents(directory: string, receivedAt: string, streamKey?: StreamKey): RecoveredEvents {
   const path = join(directory, 'recovered');
   let file: number | undefined;
 
@@ -47,7 +48,7 @@ export function openRecoveredEvents(directory: string, receivedAt: string): Reco
       const [first, ...others] = event.copies();
       // One of the stream's own has been with the consumers before.
       if (first === undefined || [first, ...others].some(({ origin }) => origin !== 'listed')) return;
-      const record = republishedRecord(first.body.toString(), { source, via: 'list', receivedAt });
+      const record = republishedRecord(first.body.toString(), { source, via: 'list', receivedAt, streamKey });
       if (record === undefined) return;
       const pieces = [source, event.target, record.key, record.value].map((piece) => Buffer.from(piece));
       const lengths = Buffer.alloc(lengthsBytes);

@@ -2,7 +2,7 @@
 import { addDays, type Day, dayMs, dayOf } from '../../shared/clock.ts';
 import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
-import { newestClosedDay } from '../day/close-source.ts';
+import { newestClosedDay } from '../day/closing.ts';
 import { daysNearRetention } from '../day/retention.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
 import { manifestKey } from '../ledger/manifest.ts';

@@ -1,7 +1,7 @@
 /** What `serve` runs on: the secret of its jobs, its hour, and whether the last night was when it should have been. */
 import { addDays, dayMs, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { type Found, ok, warning } from '../../shared/doctor/finding.ts';
-import { newestClosedDay } from '../day/close-source.ts';
+import { newestClosedDay } from '../day/closing.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 
 /** So that it cannot be guessed: half of what `openssl rand -base64 32` gives is still enough. */

@@ -91,7 +91,7 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
       checks.push({
         name: 'stream',
         run: async () => [
-          ...(await checkStream(stream, dataDirectory)).found,
+          ...(await checkStream(stream, dataDirectory, settings.DAYBOOK_STREAM_KEY !== undefined)).found,
           ...(store === undefined || seen.ledger === undefined
             ? []
             : await checkWaiting({ stream, store, dataDirectory, ledger: seen.ledger, nowMs })),

@@ -1,5 +1,6 @@
 /** Puts restored events back on the stream. */
 import { setTimeout as rest } from 'node:timers/promises';
+import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
@@ -31,9 +32,11 @@ export function openStreamOutput(options: {
   readonly log: Logger;
   /** RFC 3339 UTC with milliseconds. */
   readonly receivedAt: string;
+  /** Seals the records. */
+  readonly streamKey?: StreamKey | undefined;
   readonly sleep?: (ms: number) => Promise<unknown>;
 }): StreamOutput {
-  const { writer, log, receivedAt, sleep = rest } = options;
+  const { writer, log, receivedAt, streamKey, sleep = rest } = options;
   const refusedIds: string[] = [];
   let refusedCount = 0;
   let batch: AppendRecord[] = [];
@@ -82,7 +85,7 @@ export function openStreamOutput(options: {
       for (let start = 0, end = 0; start < lines.length; start = end + 1) {
         end = lines.indexOf(0x0a, start);
         const line = lines.toString('utf8', start, end);
-        const record = republishedRecord(line, { source, via: 'restore', receivedAt });
+        const record = republishedRecord(line, { source, via: 'restore', receivedAt, streamKey });
         if (record === undefined) {
           refuse(String((JSON.parse(line) as { id?: unknown }).id), 'it is no event as ingest takes them');
           continue;

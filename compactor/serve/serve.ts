@@ -33,7 +33,7 @@ const cutMs = 6_000;
 const abandonMs = 9_000;
 
 /** Runs until SIGTERM or SIGINT, then ends with exit 0 within 10 s. Rejects where it cannot begin. */
-export async function serveCommand(): Promise<void> {
+export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBefore?: string } = {}): Promise<void> {
   // All that its jobs use is checked here too: what is wrong with it is to be known before they come.
   const { settings, verifyingKeys, log, close } = readNightConfiguration(serveSettings);
   close();
@@ -47,6 +47,7 @@ export async function serveCommand(): Promise<void> {
     lagSeconds: settings.COMPACTOR_LAG_SECONDS,
     jobLimitSeconds: settings.COMPACTOR_JOB_LIMIT_SECONDS,
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
+    nightArguments: acceptUnsealedBefore === undefined ? [] : ['--accept-unsealed-before', acceptUnsealedBefore],
     program: fileURLToPath(new URL('../main.ts', import.meta.url)),
     async loadLedger() {
       const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
@@ -83,6 +84,8 @@ export interface ServeOptions {
   readonly jobLimitSeconds: number;
   /** Names of the configured sources. */
   readonly sources: readonly string[];
+  /** Of every `run` that the schedule starts. */
+  readonly nightArguments?: readonly string[];
   /** Whose commands the jobs are. */
   readonly program: string;
   loadLedger(): Promise<Ledger>;
@@ -146,7 +149,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   log.info({ host: address, port, adminPort: admin.port, runHour: runHour ?? null }, 'listening');
 
   if (runHour !== undefined) {
-    const run = () => jobs.start({ job: 'run', by: 'schedule', arguments: [] });
+    const run = () => jobs.start({ job: 'run', by: 'schedule', arguments: options.nightArguments ?? [] });
     schedule = openSchedule({ hour: runHour, clock, log, newestManifest: lookAtArchive, run });
   }
   // The metrics are to say what is archived also where no night is due.

@@ -40,6 +40,8 @@ export interface StagedCopy extends CopyFacts {
   readonly body: Buffer;
   /** Body and header: two copies of which these are equal are one record, published twice. */
   readonly record: Buffer;
+  /** The header's bytes without its closing brace, as they came; none of a listed copy. */
+  readonly headerBytes: Buffer;
   /** The envelope's header; a listed copy has none. */
   header(): EnvelopeHeader;
 }
@@ -84,6 +86,7 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
     scope: scope[0] === '' ? undefined : scopeOf(scope.join(' ')),
     body: payload.subarray(0, headerAt),
     record: payload.subarray(0, factsAt),
+    headerBytes: payload.subarray(headerAt + 1, factsAt),
     header() {
       header ??= JSON.parse(`${payload.toString('utf8', headerAt + 1, factsAt)}}`) as EnvelopeHeader;
       return header;

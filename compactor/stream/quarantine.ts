@@ -1,7 +1,7 @@
 /** Stream records that are no envelope: kept as they came, encrypted, with the reason. Not lost, never blocking. */
 import { join } from 'node:path';
 import type { Cursor } from '../../shared/stream/stream.ts';
-import { type CursorRange, pushCursors } from '../ledger/cursor-ranges.ts';
+import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { QuarantineObject } from '../ledger/manifest.ts';
 import type { Night } from '../night.ts';
 import { openSealed, type Sealing } from '../objects/seal-object.ts';
@@ -28,7 +28,7 @@ export function openQuarantine(night: Pick<Night, 'stagingDirectory' | 'recipien
       await sealing.write(line);
       const into = ranges.get(partition) ?? [];
       ranges.set(partition, into);
-      pushCursors(into, before, after);
+      into.push([before, after]);
     },
     async seal() {
       if (sealing === undefined) return { objects: [], pending: new Map() };

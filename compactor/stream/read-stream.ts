@@ -3,8 +3,9 @@
  * staged (its own day is closed and touched by this run), quarantined (no envelope), waiting (all others: they stay
  * above `next`, outside `done`, and are read again by a later run).
  */
-import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
-import { type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts';
+import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
+import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
+import { checkSeal, type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
@@ -60,7 +61,7 @@ export async function readStream(
   stream: EventStreamReader,
   snapshot: StreamSnapshot,
   ledger: StreamPosition | undefined,
-  today: Day,
+  rules: RecordRules,
   stager: Stager,
   seenAt: string,
 ): Promise<StreamReading> {
@@ -68,7 +69,6 @@ export async function readStream(
   const partitions = new Map<string, PartitionReading>();
   const holes: Hole[] = [];
   const proven = await provePositions(stream, snapshot, known);
-  const latestDay = addDays(today, 1);
   let records = 0;
 
   for (const partition of snapshot.partitions.keys()) {
@@ -95,7 +95,7 @@ export async function readStream(
       for (const entry of entries) {
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
-        if (isDone(entry) || (await takeRecord(partition, entry, latestDay, stager))) {
+        if (isDone(entry) || (await takeRecord(partition, entry, rules, stager))) {
           previous = entry;
           continue;
         }
@@ -119,12 +119,10 @@ export async function readStream(
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
-async function takeRecord(partition: string, entry: StreamEntry, latestDay: Day, stager: Stager): Promise<boolean> {
-  const record = readRecord(entry.value, latestDay);
+async function takeRecord(partition: string, entry: StreamEntry, rules: RecordRules, stager: Stager): Promise<boolean> {
+  const record = readRecord(entry.value, rules);
   if ('reason' in record) {
-    const raw = Buffer.from(entry.value).toString('base64');
-    const position = String(entry.position);
-    const line = JSON.stringify({ partition, position, reason: record.reason, raw });
+    const line = quarantineLine(partition, entry.position, record.reason, entry.value);
     await stager.quarantine(line, partition, [entry.before, entry.after]);
     return true;
   }
@@ -155,10 +153,49 @@ interface ReadRecord {
   readonly thin?: ThinFacts;
 }
 
+/** What must hold of a record, whoever wrote it. */
+export interface RecordRules {
+  /** A day beyond this one would hold the stream up for years. */
+  readonly latestDay: Day;
+  readonly streamKeys: StreamKeys | undefined;
+  /** RFC 3339 UTC with milliseconds. */
+  readonly acceptUnsealedBefore: string | undefined;
+  /** What the records of a source are, where that is known. */
+  readonly kinds: ReadonlyMap<string, 'stripe' | 'events' | undefined>;
+}
+
+/** Why the record is not from ingest or the compactor, as far as it can be told. */
+function strangerReason(envelope: Envelope, rules: RecordRules): string | undefined {
+  const { header } = envelope;
+  if (rules.streamKeys !== undefined) {
+    const state = checkSeal(envelope, rules.streamKeys);
+    const isOld = state === 'absent' && header.receivedat < (rules.acceptUnsealedBefore ?? '');
+    if (state !== 'holds' && !isOld) return `record_unsealed: the seal is ${sealWords[state]}`;
+  }
+  const { kind, name } = sourceOf(header)!;
+  const configured = rules.kinds.get(name);
+  if (configured !== undefined && configured !== kind) return `source ${name} has no events of kind ${kind}`;
+  const isRepublished = header.via === 'list' || header.via === 'restore';
+  const isStripe = header.scheme === 'stripe';
+  if (isStripe !== (kind === 'stripe')) return `scheme ${header.scheme} is not of kind ${kind}`;
+  if (!isRepublished && header.scheme === 'none') return 'a delivery needs a scheme';
+  return undefined;
+}
+
+const sealWords = { absent: 'not there', 'unknown key': 'of an unknown key', broken: 'not of this record' } as const;
+
+/** The line that the quarantine keeps of a record. */
+export function quarantineLine(partition: string, position: bigint, reason: string, value: Uint8Array): string {
+  const raw = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
+  return JSON.stringify({ partition, position: String(position), reason, raw });
+}
+
 /** What a stream record is, or why it goes to the quarantine. */
-function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly reason: string } {
+function readRecord(value: Uint8Array, rules: RecordRules): ReadRecord | { readonly reason: string } {
   const envelope = readEnvelope(value);
   if ('reason' in envelope) return envelope;
+  const stranger = strangerReason(envelope, rules);
+  if (stranger !== undefined) return { reason: stranger };
   const { header, data, instantMs } = envelope;
   const event = readClaims(data);
   if ('reason' in event) return event;
@@ -175,7 +212,7 @@ function readRecord(value: Uint8Array, latestDay: Day): ReadRecord | { readonly 
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
   const day = dayOf(instantMs);
-  if (day > latestDay) return { reason: 'time is in the future' };
+  if (day > rules.latestDay) return { reason: 'time is in the future' };
   return {
     envelope,
     name,

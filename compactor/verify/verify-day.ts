@@ -11,6 +11,7 @@ import { checkDelivery, type SecretsOfSources } from './check-delivery.ts';
 import type { IdRegister } from './verify-ids.ts';
 import { deliveriesChecker, partChecker } from './verify-lines.ts';
 import { bytesAlone, checkName, checkObject, idLines, type ReadContent, sealedLines } from './verify-object.ts';
+import { type LineProof, openLineProof } from './verify-proof.ts';
 import type { DayProof } from './verify-resume.ts';
 
 export interface Verification {
@@ -48,6 +49,8 @@ interface CheckingDay extends Verification {
   readonly known: Sorter;
   /** Ids of deliveries, each with the index of its object in `evidenceObjects`. */
   readonly evidence: Sorter;
+  /** Undefined: signatures are not looked at. */
+  readonly proof: LineProof | undefined;
   readonly evidenceObjects: { readonly manifest: number; readonly key: string; isSound: boolean }[];
 }
 
@@ -71,6 +74,7 @@ export async function verifyDay(
     hasCloudEvents: false,
     known,
     evidence,
+    proof: verification.secrets === undefined ? undefined : openLineProof(budget),
     evidenceObjects: [],
   };
   try {
@@ -81,12 +85,13 @@ export async function verifyDay(
       idsAreSound &&= isSound;
       await verifyPart(checking, part, isSound);
       if (part.deliveries === null) continue;
-      const ids = await verifyDeliveries(checking, { ...part.deliveries, manifest: part.manifest });
+      const ids = await verifyDeliveries(checking, { ...part.deliveries, manifest: part.manifest }, true);
       delivered = ids === undefined || delivered === undefined ? undefined : delivered + ids;
     }
-    for (const late of state.lateDeliveries) await verifyDeliveries(checking, late);
+    for (const late of state.lateDeliveries) await verifyDeliveries(checking, late, false);
     if (verification.identities !== undefined) {
       if (idsAreSound) refuseStrangers(checking);
+      refuseContradicted(checking, state);
       const newest = state.parts.at(-1);
       if (newest !== undefined && delivered !== undefined && delivered !== state.counts.delivered) {
         const message = `${delivered} events have a delivery, the newest manifest of the day says ${state.counts.delivered}`;
@@ -97,6 +102,7 @@ export async function verifyDay(
   } finally {
     known.close();
     evidence.close();
+    checking.proof?.close();
   }
 }
 
@@ -132,7 +138,8 @@ async function verifyPart(checking: CheckingDay, part: Placed<Part>, idsAreSound
   const ids = budget.sorter();
   try {
     let hasCloudEvents = false;
-    const checker = partChecker({ part, source, day }, (id, kind) => {
+    const checker = partChecker({ part, source, day }, (id, kind, line) => {
+      if (part.deliveries !== null) checking.proof?.addLine(id, kind, line);
       ids.add(sortKey(id), []);
       hasCloudEvents ||= kind === 'events';
       checking.readEvent();
@@ -180,6 +187,8 @@ async function compareIds(store: ObjectStore, { ids }: Part, ofLines: Sorter): P
 async function verifyDeliveries(
   checking: CheckingDay,
   { manifest, key, sha256, count }: Placed<DeliveriesObject>,
+  /** Whether the lines of its part were made of these. */
+  isOfPart: boolean,
 ): Promise<number | undefined> {
   const { identities, evidence, evidenceObjects, deliveries, secrets, source } = checking;
   const object = { manifest, key, sha256: sha256.ciphertext };
@@ -202,6 +211,7 @@ async function verifyDeliveries(
     const outcome = checkDelivery(delivery, secrets.get(source));
     if (outcome === 'unknown_secret') counts.unknownSecret += 1;
     else counts.checked += 1;
+    if (isOfPart) checking.proof?.addDelivery(delivery.id, delivery.body, outcome === 'holds');
     if (outcome !== 'failed') return;
     counts.failed += 1;
     findings.add('delivery_unproven', "a delivery's signature does not hold", number);
@@ -218,6 +228,21 @@ async function verifyDeliveries(
   deliveries.unknownSecret += counts.unknownSecret;
   entry.isSound = found.every(({ code }) => code === 'delivery_unproven');
   return entry.isSound ? ids : undefined;
+}
+
+/** A line that is another than what was proven of its event. */
+function refuseContradicted(checking: CheckingDay, state: DayState): void {
+  let first: string | undefined;
+  let more = 0;
+  for (const id of checking.proof?.contradicted() ?? []) {
+    if (first === undefined) first = id;
+    else more += 1;
+  }
+  const part = state.parts[0];
+  if (first === undefined || part === undefined) return;
+  const others = more === 0 ? '' : ` (and ${more} more)`;
+  const message = `the line of ${first}${others} is not what a delivery with a signature that holds brought`;
+  note(checking, part, [{ code: 'delivery_unproven', message }]);
 }
 
 /** A delivery whose event is not among the day's is evidence of nothing. */

@@ -15,7 +15,7 @@ const maxInstantMs = 8.64e15;
 /** Events of one part: canonical, of the day, in order, between the first and the last that the manifest names. */
 export function partChecker(
   place: { readonly part: Part; readonly source: string; readonly day: Day },
-  onEvent: (id: string, kind: 'stripe' | 'events') => void,
+  onEvent: (id: string, kind: 'stripe' | 'events', line: string) => void,
 ): { readonly each: LineChecker; end(findings: Findings): void } {
   const { part, source, day } = place;
   let before: { id: string; instantMs: number } | undefined;
@@ -38,7 +38,7 @@ export function partChecker(
       if (dayOf(facts.instantMs) !== day) findings.add('content_wrong', 'is an event of another day', number);
       first ??= facts.instantMs;
       before = facts;
-      onEvent(facts.id, facts.kind);
+      onEvent(facts.id, facts.kind, line);
     },
     end(findings) {
       const named = [part.firstCreated, part.lastCreated].join(' to ');

@@ -5,13 +5,14 @@
  *   identity.txt        age private key: opens the archive
  *   signing-key.pem     Ed25519 private key, PKCS#8: signs the manifests
  *   verifying-key.pem   its public half: for openssl
+ *   stream-key.txt      DAYBOOK_STREAM_KEY: seals stream records
  *   sources.json        DAYBOOK_SOURCES: a stripe source `platform` and a panda source `billing`, with made-up secrets
  *
  * The private key that opens the archive lies beside it here: promise 7 (test/README.md) does not hold for these values.
  */
 import { createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { DaybookError } from '../../shared/errors.ts';
@@ -22,6 +23,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export interface DevelopmentValues {
   /** What to add to the environment; empty where everything required is set. */
   readonly environment: Readonly<Record<string, string>>;
+  /** When the stream key was made: what is in the stream from before has no seal. RFC 3339; undefined where it is not ours. */
+  readonly sealedSince?: string;
   /** A warning for people to read, '' where nothing was added. */
   readonly warning: string;
 }
@@ -35,10 +38,10 @@ export interface DevelopmentFiles {
   readonly sources: string;
 }
 
-const filled = ['DAYBOOK_SOURCES', 'COMPACTOR_RECIPIENTS', 'COMPACTOR_SIGNING_KEY'] as const;
+const filled = ['DAYBOOK_SOURCES', 'DAYBOOK_STREAM_KEY', 'COMPACTOR_RECIPIENTS', 'COMPACTOR_SIGNING_KEY'] as const;
 export type FilledSetting = (typeof filled)[number];
 
-/** The required settings that are not set. */
+/** The settings that are not set. */
 export function unsetSettings(environment: Environment): FilledSetting[] {
   return filled.filter((name) => environment[name] === undefined && environment[`${name}_FILE`] === undefined);
 }
@@ -50,10 +53,17 @@ export async function developmentValues(
 ): Promise<DevelopmentValues> {
   const environment: Record<string, string> = {};
   const lines: string[] = [];
+  let sealedSince: string | undefined;
   if (names.includes('DAYBOOK_SOURCES')) {
     const path = await makeSources(dataDirectory);
     environment.DAYBOOK_SOURCES = path;
     lines.push(`DAYBOOK_SOURCES        ${path}: sources platform (stripe) and billing (panda), made-up secrets`);
+  }
+  if (names.includes('DAYBOOK_STREAM_KEY')) {
+    const path = await fileOf(dataDirectory, 'stream-key.txt', () => `${randomBytes(32).toString('hex')}\n`);
+    environment.DAYBOOK_STREAM_KEY_FILE = path;
+    sealedSince = (await stat(path)).mtime.toISOString();
+    lines.push(`DAYBOOK_STREAM_KEY     ${path}`);
   }
   if (names.includes('COMPACTOR_RECIPIENTS')) {
     const { path, recipient } = await makeIdentity(dataDirectory);
@@ -65,7 +75,8 @@ export async function developmentValues(
     environment.COMPACTOR_SIGNING_KEY_FILE = signingKey;
     lines.push(`COMPACTOR_SIGNING_KEY  ${signingKey}`);
   }
-  return { environment, warning: lines.length === 0 ? '' : warningOf(lines) };
+  const warning = lines.length === 0 ? '' : warningOf(lines);
+  return { environment, warning, ...(sealedSince === undefined ? {} : { sealedSince }) };
 }
 
 /** All the files, whatever the environment says: for the demo. */

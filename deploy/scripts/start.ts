@@ -20,13 +20,13 @@ async function start(): Promise<void> {
   // Both programs' settings at once: what is wrong with the night is to be known before it comes.
   const names = (Object.keys(settings) as SettingName[]).filter((name) => !unset.some((other) => other === name));
   const configuration = readSettings(given, names);
-  const { environment: added, warning } = await developmentValues(unset, configuration.DAYBOOK_DATA_DIR);
+  const { environment: added, warning, sealedSince } = await developmentValues(unset, configuration.DAYBOOK_DATA_DIR);
   process.stderr.write(warning);
   const environment = { ...given, ...added };
 
   const children = new Set<ChildProcess>();
-  const run = (program: string) => {
-    const child = spawn(process.execPath, [join(root, program), 'serve'], {
+  const run = (program: string, ...options: string[]) => {
+    const child = spawn(process.execPath, [join(root, program), 'serve', ...options], {
       env: environment,
       stdio: ['ignore', 'inherit', 'inherit'],
     });
@@ -52,7 +52,7 @@ async function start(): Promise<void> {
   process.on('SIGTERM', () => stop(0)).on('SIGINT', () => stop(0));
 
   run('ingest/main.ts');
-  run('compactor/main.ts');
+  run('compactor/main.ts', ...(sealedSince === undefined ? [] : ['--accept-unsealed-before', sealedSince]));
 }
 
 try {

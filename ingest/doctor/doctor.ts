@@ -69,7 +69,11 @@ function installationChecks({ settings, sources, secretFiles }: DoctorConfigurat
     { name: 'data', run: () => checkFolder('the data directory', dataDirectory) },
     {
       name: 'stream',
-      run: async () => fitting(await checkStream(stream, dataDirectory), settings.INGEST_MAX_BODY_BYTES),
+      run: async () =>
+        fitting(
+          await checkStream(stream, dataDirectory, settings.DAYBOOK_STREAM_KEY !== undefined),
+          settings.INGEST_MAX_BODY_BYTES,
+        ),
     },
     { name: 'spool', run: () => checkSpool(spool, dataDirectory, maxBytesSchema.parse(spool.params?.maxBytes)) },
     {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KafkaParams, KinesisParams } from '../config.ts';
+import { unsealedWarning } from '../crypto/stream-seal.ts';
 import { DaybookError } from '../errors.ts';
 import { openEmbeddedWriter } from '../stream/embedded.ts';
 import type { StreamConfiguration } from '../stream/open.ts';
@@ -22,7 +23,21 @@ const mend =
 const patienceMs = 5_000;
 
 /** Rejects with what keeps the stream from being used. */
-export async function checkStream(stream: StreamConfiguration, dataDirectory: string): Promise<StreamFindings> {
+export async function checkStream(
+  stream: StreamConfiguration,
+  dataDirectory: string,
+  isSealed: boolean,
+): Promise<StreamFindings> {
+  const { found, ...rest } = await checkDriver(stream, dataDirectory);
+  const hint =
+    'Set it for ingest and the compactor: openssl rand -hex 32 makes one. compactor/README.md says how to change over.';
+  return {
+    ...rest,
+    found: isSealed || stream.type === 'embedded' ? found : [...found, warning(unsealedWarning, hint)],
+  };
+}
+
+async function checkDriver(stream: StreamConfiguration, dataDirectory: string): Promise<StreamFindings> {
   switch (stream.type) {
     case 'embedded':
       return checkEmbedded(dataDirectory);

@@ -1,5 +1,6 @@
 /** An event that is archived, or that Stripe listed, as a stream record again: one that nobody delivered. */
 import { parseInstant } from '../clock.ts';
+import type { StreamKey } from '../crypto/stream-seal.ts';
 import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../envelope.ts';
 import { memberText } from '../json/json-text.ts';
 import type { AppendRecord } from './stream.ts';
@@ -11,6 +12,8 @@ export interface Republishing {
   readonly via: Extract<Via, 'list' | 'restore'>;
   /** RFC 3339 UTC with milliseconds. */
   readonly receivedAt: string;
+  /** Seals the record. */
+  readonly streamKey?: StreamKey | undefined;
 }
 
 /**
@@ -34,7 +37,7 @@ function stripeRecord(
   id: string,
   type: string,
   line: string,
-  { source, via, receivedAt: receivedat }: Republishing,
+  { source, via, receivedAt: receivedat, streamKey }: Republishing,
 ): AppendRecord | undefined {
   const { created } = event;
   const isThin = event.object === 'v2.core.event';
@@ -46,7 +49,7 @@ function stripeRecord(
   const header = { id, source: `/stripe/${source}`, type, ...subject, time, receivedat, via, scheme: 'stripe' };
   return {
     key: partitionKeyOf(id, isThin ? undefined : objectId),
-    value: writeEnvelope(header, Buffer.from(line)),
+    value: writeEnvelope(header, Buffer.from(line), streamKey),
   };
 }
 
@@ -55,14 +58,14 @@ function cloudEventRecord(
   id: string,
   type: string,
   line: string,
-  { source, via, receivedAt: receivedat }: Republishing,
+  { source, via, receivedAt: receivedat, streamKey }: Republishing,
 ): AppendRecord | undefined {
   const { time, subject } = event;
   const data = memberText(line, 'data');
   if (data === undefined || typeof time !== 'string' || parseInstant(time) === undefined) return undefined;
   const about = typeof subject === 'string' ? { subject } : {};
   const header = { id, source: `/events/${source}`, type, ...about, time, receivedat, via, scheme: 'none' };
-  return { key: partitionKeyOf(id), value: writeEnvelope(header, Buffer.from(data)) };
+  return { key: partitionKeyOf(id), value: writeEnvelope(header, Buffer.from(data), streamKey) };
 }
 
 function secondsMs(created: unknown): number | undefined {

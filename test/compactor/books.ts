@@ -155,7 +155,14 @@ export function stripeRecord(
 /** An event of another server, as ingest puts it on the stream. `time` undefined: none was claimed. */
 export function eventRecord(
   element: string,
-  options: { id: string; source?: string; time?: string; receivedAt: string; type?: string },
+  options: {
+    id: string;
+    source?: string;
+    time?: string;
+    receivedAt: string;
+    type?: string;
+    header?: Partial<EnvelopeHeader>;
+  },
 ): AppendRecord {
   const { id, source = 'billing', time, receivedAt, type = 'metric' } = options;
   const header: EnvelopeHeader = {
@@ -169,6 +176,7 @@ export function eventRecord(
     signedheaders: 'x-gu-tools-hmac-date: a; x-gu-tools-hmac-token: b',
     path: '/events',
     keyid: '0123456789abcdef',
+    ...options.header,
   };
   return { key: id, value: writeEnvelope(header, Buffer.from(element)) };
 }

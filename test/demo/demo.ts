@@ -6,7 +6,7 @@
 import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { ArchiveList } from '../../compactor/commands/list.ts';
-import { newestClosedDay } from '../../compactor/day/close-source.ts';
+import { newestClosedDay } from '../../compactor/day/closing.ts';
 import type { NightReport } from '../../compactor/night.ts';
 import type { ArchiveReport } from '../../compactor/verify/verify-archive.ts';
 import { developmentValues, makeDevelopmentFiles } from '../../deploy/scripts/development-values.ts';

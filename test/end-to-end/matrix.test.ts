@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { newestClosedDay } from '../../compactor/day/close-source.ts';
+import { newestClosedDay } from '../../compactor/day/closing.ts';
 import type { NightReport } from '../../compactor/night.ts';
 import type { ArchiveReport } from '../../compactor/verify/verify-archive.ts';
 import { makeDevelopmentFiles } from '../../deploy/scripts/development-values.ts';

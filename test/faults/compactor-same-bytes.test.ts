@@ -92,7 +92,11 @@ async function archived(records: readonly Buffer[], { partitions, batchEntries, 
   }
   archives += 1;
   const prefix = `archive-${archives}/`;
-  const report = await books.night([{ name: 'billing' }, { name: 'platform' }], { prefix, stream: () => stream });
+  const report = await books.night([{ name: 'billing' }, { name: 'platform' }], {
+    prefix,
+    stream: () => stream,
+    acceptRestored: true,
+  });
   assert.deepEqual([report.errors, report.warnings], [[], []]);
   const bytes = await readWhole(books.store, `${prefix}manifests/00000001.jsonl`);
   const { sources }: Manifest = JSON.parse(bytes.toString().split('\n')[0]!);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, type TestContext, test } from 'node:test';
 import { identityToRecipient } from 'age-encryption';
-import { newestClosedDay } from '../../compactor/day/close-source.ts';
+import { newestClosedDay } from '../../compactor/day/closing.ts';
 import type { NightReport } from '../../compactor/night.ts';
 import { addDays, type Day } from '../../shared/clock.ts';
 import { openStore } from '../../shared/store/open.ts';

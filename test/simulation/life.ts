@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
-import { newestClosedDay } from '../../compactor/day/close-source.ts';
+import { newestClosedDay } from '../../compactor/day/closing.ts';
 import type { Manifest } from '../../compactor/ledger/manifest.ts';
 import type { Night, NightSource } from '../../compactor/night.ts';
 import { verifyArchive } from '../../compactor/verify/verify-archive.ts';

@@ -511,7 +511,7 @@ describe('to the stream', () => {
       await restore({ except: [object] }, { output });
       await output.finish();
       successor.at('2026-12-02T03:00:00Z');
-      const report = await successor.night([{ name: 'billing' }, { name: 'platform' }]);
+      const report = await successor.night([{ name: 'billing' }, { name: 'platform' }], { acceptRestored: true });
       assert.deepEqual(report.errors, []);
       const { lines } = await restore({}, { of: successor });
       const expected = all.filter((line) => !line.includes(object));

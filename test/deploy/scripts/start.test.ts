@@ -81,6 +81,7 @@ test('a start without any setting takes a signed webhook, runs a night, and stop
     'identity.txt',
     'signing-key.pem',
     'sources.json',
+    'stream-key.txt',
     'verifying-key.pem',
   ]);
   assert.equal((await stat(development)).mode & 0o777, 0o700);
@@ -117,6 +118,7 @@ test('what is set is used, and with all of it set no development value is made',
   const made = await makeDevelopmentFiles(join(folder, 'made'));
   const started = start(data, {
     DAYBOOK_SOURCES: made.sources,
+    DAYBOOK_STREAM_KEY: 'k'.repeat(32),
     COMPACTOR_RECIPIENTS: made.recipient,
     COMPACTOR_SIGNING_KEY_FILE: made.signingKey,
     COMPACTOR_ENABLED: 'false',

@@ -167,19 +167,19 @@ test("a driver's warnings become findings with their facts; what kafkajs says it
 
 test('an embedded stream is opened where it is there, and not made where it is not', async () => {
   const data = join(directory, 'data');
-  assert.match((await checkStream({ type: 'embedded' }, data)).found[0]!.message, /is not there yet/);
-  assert.match((await checkStream({ type: 'embedded' }, data)).found[0]!.message, /is not there yet/);
+  assert.match((await checkStream({ type: 'embedded' }, data, false)).found[0]!.message, /is not there yet/);
+  assert.match((await checkStream({ type: 'embedded' }, data, false)).found[0]!.message, /is not there yet/);
   await (await openEmbeddedWriter({ directory: data })).close();
-  const { found } = await checkStream({ type: 'embedded' }, data);
+  const { found } = await checkStream({ type: 'embedded' }, data, false);
   assert.deepEqual(
     found.map(({ status }) => status),
     ['ok', 'ok'],
   );
   await writeFile(join(data, 'stream.sqlite'), 'no database at all, only text that is long enough to be looked at');
-  await assert.rejects(checkStream({ type: 'embedded' }, data), { code: 'stream_damaged' });
+  await assert.rejects(checkStream({ type: 'embedded' }, data, false), { code: 'stream_damaged' });
 });
 
 test('brokers and services that do not answer reject as the stream does', async () => {
   const kafka = { type: 'kafka' as const, params: { brokers: ['127.0.0.1:1'], topic: 't' } };
-  await assert.rejects(checkStream(kafka, directory), { code: 'stream_unavailable' });
+  await assert.rejects(checkStream(kafka, directory, true), { code: 'stream_unavailable' });
 });
