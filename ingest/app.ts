@@ -1,10 +1,10 @@
-/** The public listener's routes (interface.md, HTTP), one log line for each request, and a problem for each error. */
+/** The public listener's routes, one log line for each request, and a problem for each error. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express, { type Request, type Response } from 'express';
 import { DaybookError } from '../shared/errors.ts';
 import { type Answer, jsonAnswer, problemAnswer, reasonsOf, send } from '../shared/http/problem.ts';
 import type { Logger } from '../shared/program/log.ts';
-import { noObserver, type Observer } from './publish/observer.ts';
+import { healthRoutes, noObserver, type Observer } from './publish/observer.ts';
 import { discardRest } from './receive/read-body.ts';
 import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
 import type { Protocol } from './schemes/protocol.ts';
@@ -139,7 +139,9 @@ function writeLine(
   const { status, code } = answer;
   const latencyMs = Math.round(elapsedMs * 10) / 10;
   const line = { method, ...notes, status, code, latencyMs, ...(gone ? { gone } : {}) };
-  if (status < 500 || status === 501) log.info(line, 'request');
+  // Load balancers ask every few seconds: their answers are a line only where one is a refusal.
+  if (status < 400 && healthRoutes.has(notes.route)) log.debug(line, 'request');
+  else if (status < 500 || status === 501) log.info(line, 'request');
   else
     log.error(
       { ...line, reasons: reasonsOf(thrown), ...(code === 'internal_error' ? framesOf(thrown) : {}) },

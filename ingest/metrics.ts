@@ -5,7 +5,7 @@ import { type Declared, declareMetrics, type MetricTable } from '../shared/metri
 import { openProcessMetrics } from '../shared/metrics/process-metrics.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { within } from '../shared/program/within.ts';
-import type { AnsweredRequest, CircuitState, Observer } from './publish/observer.ts';
+import { type AnsweredRequest, type CircuitState, healthRoutes, type Observer } from './publish/observer.ts';
 import type { SpoolSize } from './spool/backing-store.ts';
 
 const outcomes = ['accepted', 'left_out', 'unauthenticated', 'invalid', 'aborted', 'unavailable', 'failed'] as const;
@@ -104,7 +104,6 @@ export const ingestMetrics = {
 
 /** No source can have this name. */
 const unknownSource = '_unknown';
-const healthRoutes: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 export interface IngestMetricsOptions {
   /** Names of the configured sources. */

@@ -7,7 +7,7 @@ import type { AppendRecord } from '../shared/stream/stream.ts';
 import { type Publishing, publishOrSpool } from './publish-or-spool.ts';
 import { checkMediaType } from './receive/content-type.ts';
 import { type BodyBudget, readBody } from './receive/read-body.ts';
-import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './schemes/protocol.ts';
+import type { NamedEvent, Proof, Protocol, ReceivedEvent, ReceivedRequest } from './schemes/protocol.ts';
 
 /** What receiving needs; the clock comes in so that tests can pass their own. */
 export interface Reception {
@@ -26,6 +26,11 @@ export interface RequestNotes {
   keyid?: string;
   /** Of the body. */
   bytes: number;
+  /** Of the event, once its sender is proven; of several the first's. */
+  eventId?: string;
+  type?: string;
+  /** How many came. */
+  events?: number;
   /** Events stored. */
   records: number;
   /** False where a valid event was left out by design (the other mode of a source with accounts). */
@@ -53,7 +58,7 @@ export async function receiveEvent(
     notes.source = proof.sourceName;
     notes.keyid = proof.keyid;
 
-    const events = protocol.parse(request); // 400, 403, 422
+    const events = protocol.parse(request, (first, count) => nameEvents(notes, first, count)); // 400, 403, 422
     if (events === undefined) {
       notes.stored = false;
       return protocol.accepted(undefined);
@@ -68,6 +73,15 @@ export async function receiveEvent(
   } finally {
     reception.bodyBudget.giveBack(body.length);
   }
+}
+
+/** Ids are 255 characters at most; a type may be longer than a log line should be. */
+const maxNotedCharacters = 255;
+
+function nameEvents(notes: RequestNotes, { id, type }: NamedEvent, count: number): void {
+  notes.eventId = id;
+  notes.type = type.slice(0, maxNotedCharacters);
+  notes.events = count;
 }
 
 function recordOf(

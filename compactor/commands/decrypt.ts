@@ -7,6 +7,7 @@ import { makeFolder } from '../../shared/files/folder.ts';
 import type { NewFile } from '../../shared/files/new-file.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { openStandardOutput } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
 import { openStore } from '../../shared/store/open.ts';
@@ -154,8 +155,8 @@ function report(
   if (json) process.stdout.write(`${JSON.stringify({ files, failures })}\n`);
   else {
     if (!toStdout) process.stdout.write(files.map(({ sha256, output }) => `${sha256}  ${output}\n`).join(''));
-    for (const { input, code, message } of failures) process.stderr.write(`${input}: ${message} (${code})\n`);
-    if (failures.length > 0) process.stderr.write(`${failures.length} failed, ${files.length} done\n`);
+    for (const { input, code, message } of failures) standardError().write(`${input}: ${message} (${code})\n`);
+    if (failures.length > 0) standardError().write(`${failures.length} failed, ${files.length} done\n`);
   }
   if (failures.length > 0) process.exitCode = 2;
 }

@@ -9,6 +9,7 @@ import { createNewFile, type NewFile } from '../../shared/files/new-file.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { openStandardOutput } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
 import { openStore } from '../../shared/store/open.ts';
@@ -115,7 +116,7 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
             : await toFile(restoreTo, file);
     done();
     const text = options.json === true ? `${JSON.stringify(summary)}\n` : describe(summary, selection);
-    (target === 'stdout' ? process.stderr : process.stdout).write(text);
+    (target === 'stdout' ? standardError() : process.stdout).write(text);
     setExitCode(summary);
   } finally {
     done();

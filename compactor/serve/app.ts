@@ -90,6 +90,8 @@ export function createApp({ jobs, jobSecret, clock, lagSeconds, closing, log }: 
     const latencyMs = Math.round((performance.now() - startedMs) * 10) / 10;
     const line = { method: request.method, route, status, code, latencyMs };
     if (status === 500) log.error({ ...line, reasons: reasonsOf(thrown) }, 'request');
+    // Load balancers ask every few seconds.
+    else if (status < 400 && route === '/healthz') log.debug(line, 'request');
     else log.info(line, 'request');
   }
 

@@ -4,14 +4,16 @@
  * hundreds of megabytes for a while: health, metrics and progress would wait for it, and what kills it would kill them.
  *
  * A job may be killed at any moment: the commands are made for it. It tells its progress by IPC messages `{step,count,total}`
- * and its report on stdout; its log goes where this process's goes. When this process is gone the channel closes, and
+ * and its report on stdout; its log goes through a pipe to where this process's goes. When this process is gone the channel closes, and
  * the job ends as at SIGTERM, once it pauses (compactor/serve/job-process.ts).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../shared/clock.ts';
 import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { type ReportSummary, summaryOf } from './report-summary.ts';
 
 export const jobNames = ['run', 'verify', 'prune'] as const;
@@ -84,8 +86,10 @@ export function openJobs({ program, clock, log, ended, limitMs, killAfterMs = 4_
     if (isStopped || current !== undefined) return false;
     const startedAt = clock.now().toISOString();
     const child = spawn(process.execPath, [program, request.job, ...request.arguments, '--json'], {
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
+    const output = standardError();
+    createInterface({ input: child.stderr! }).on('line', (line) => output.write(`${line}\n`));
     log.info({ ...request, pid: child.pid }, 'job started');
     child.on('message', (message) => {
       if (current !== undefined) current.job = { ...current.job, ...progressOf(message) };
@@ -164,7 +168,8 @@ async function readReport(stdout: Readable): Promise<string | undefined> {
 
 function exitOf(child: ChildProcess, log: Logger): Promise<number | null> {
   return new Promise((resolve) => {
-    child.once('exit', (code) => resolve(code));
+    // Not at its exit: its last lines may still be on their way.
+    child.once('close', (code) => resolve(code));
     child.on('error', (error) => {
       log.error({ reason: messageOf(error) }, 'the process of a job cannot be started or reached');
       if (child.pid === undefined) resolve(null);

@@ -62,7 +62,10 @@ function verifyCaller(
   throw new DaybookError(refusal.code, refusal.detail === undefined ? {} : { detail: refusal.detail });
 }
 
-function parseEvents({ headers, body, receivedAtMs }: ReceivedRequest): ReceivedEvent[] {
+function parseEvents(
+  { headers, body, receivedAtMs }: ReceivedRequest,
+  named: Parameters<Protocol['parse']>[1],
+): ReceivedEvent[] {
   const { text, value } = parseJsonBody(body);
   const mediaType = mediaTypeOf(headers['content-type']);
   const batch = Array.isArray(value);
@@ -77,12 +80,14 @@ function parseEvents({ headers, body, receivedAtMs }: ReceivedRequest): Received
   const pointer = (index: number) => (batch ? `#/${index}` : '#');
 
   refuse('event_invalid', elements, (element, index) => shapeErrors(element, pointer(index), onlyCloudEvents));
-  refuse('time_out_of_range', elements, (element, index) => timeErrors(element, pointer(index), receivedAtMs));
 
   const texts = batch ? elementTexts(text) : [text];
-  return elements.map((element, index) =>
+  const events = elements.map((element, index) =>
     eventOf(element as Record<string, unknown>, texts[index]!, batch ? Buffer.from(texts[index]!) : body),
   );
+  named(events[0]!, events.length);
+  refuse('time_out_of_range', elements, (element, index) => timeErrors(element, pointer(index), receivedAtMs));
+  return events;
 }
 
 /** Throws what is wrong with any of the elements, the first hundred errors of it. */

@@ -20,10 +20,14 @@ export interface Proof {
   readonly signedheaders: string;
 }
 
-/** One event of a body: what its envelope says of it. */
-export interface ReceivedEvent {
+/** How a log line names an event. */
+export interface NamedEvent {
   readonly id: string;
   readonly type: string;
+}
+
+/** One event of a body: what its envelope says of it. */
+export interface ReceivedEvent extends NamedEvent {
   readonly subject: string | undefined;
   /** The claimed time, RFC 3339. */
   readonly time: string | undefined;
@@ -40,8 +44,14 @@ export interface Protocol {
   readonly mediaTypes: ReadonlySet<string>;
   /** Who it was, or a refusal thrown. Never parses the body. */
   verify(request: ReceivedRequest): Proof;
-  /** The events of a verified body, or a refusal thrown. Undefined: valid, but by design not for this source. */
-  parse(request: ReceivedRequest): readonly ReceivedEvent[] | undefined;
+  /**
+   * The events of a verified body, or a refusal thrown. Undefined: valid, but by design not for this source. Calls `named`
+   * with the first and their number as soon as these are known, so that also a refusal's log line says which event it was.
+   */
+  parse(
+    request: ReceivedRequest,
+    named: (first: NamedEvent, count: number) => void,
+  ): readonly ReceivedEvent[] | undefined;
   /** What the sender reads once everything is durable, or, with undefined, was left out by design. */
   accepted(events: readonly ReceivedEvent[] | undefined): Answer;
 }

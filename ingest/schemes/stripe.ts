@@ -32,7 +32,7 @@ export function stripeProtocol(source: StripeSource, secrets: readonly Secret[])
     via: 'webhook',
     mediaTypes: new Set(['application/json']),
     verify: (request) => verifyWebhook(request, source.name, secrets),
-    parse: (request) => parseWebhook(request, source),
+    parse: (request, named) => parseWebhook(request, source, named),
     accepted: (events) => (events === undefined ? leftOut : stored),
   };
 }
@@ -55,7 +55,11 @@ function verifyWebhook(
   };
 }
 
-function parseWebhook({ body, receivedAtMs }: ReceivedRequest, source: StripeSource): ReceivedEvent[] | undefined {
+function parseWebhook(
+  { body, receivedAtMs }: ReceivedRequest,
+  source: StripeSource,
+  named: Parameters<Protocol['parse']>[1],
+): ReceivedEvent[] | undefined {
   const event = readQuickly(body) ?? parseJsonBody(body).value;
   if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is no JSON object.' });
   const { id, type, created, livemode } = event;
@@ -67,6 +71,7 @@ function parseWebhook({ body, receivedAtMs }: ReceivedRequest, source: StripeSou
     livemode: source.mode === undefined || typeof livemode === 'boolean' ? undefined : 'must be true or false',
   });
   if (errors.length > 0) throw new FieldsRefused('event_invalid', errors);
+  named({ id: id as string, type: type as string }, 1);
 
   if (source.mode !== undefined && livemode !== (source.mode === 'live')) {
     // Stripe sends both modes to the production endpoint of a Connect platform: no fault of the sender's.

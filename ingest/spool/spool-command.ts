@@ -2,6 +2,7 @@
 import { systemClock } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { openStandardOutput } from '../../shared/program/standard-output.ts';
 import { readSpoolConfiguration } from '../configuration.ts';
 import type { BackingStore, DeadLetter, SpoolSize } from './backing-store.ts';
@@ -49,7 +50,7 @@ export async function requeueCommand({ sequence }: RequeueOptions): Promise<void
     process.stdout.write(`${requeued}\n`);
     const { dead } = await store.size();
     if (sequences !== undefined || dead === 0) return;
-    process.stderr.write(`${dead} dead letters stay: they are too damaged to be sent. See: spool export\n`);
+    standardError().write(`${dead} dead letters stay: they are too damaged to be sent. See: spool export\n`);
   });
 }
 

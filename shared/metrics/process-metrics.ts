@@ -3,6 +3,7 @@
  * (gauges that end in `_total`), and its observers cannot be closed.
  */
 import type { Registry } from 'prom-client';
+import { droppedLines } from '../program/standard-error.ts';
 import { declareMetrics, type MetricTable } from './metrics.ts';
 
 export const processMetrics = {
@@ -16,6 +17,11 @@ export const processMetrics = {
     meaning:
       'By how much a timer that is due every 100 ms was late: how long the process was busy with something else.',
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  },
+  daybook_log_dropped_lines_total: {
+    type: 'counter',
+    unit: 'lines',
+    meaning: 'Log lines dropped because whoever reads stderr did not, or because it could not be written.',
   },
 } as const satisfies MetricTable;
 
@@ -47,6 +53,8 @@ export function openProcessMetrics(registry: Registry): ProcessMetrics {
       metrics.process_cpu_seconds_total.inc((user + system) / 1e6);
       metrics.process_resident_memory_bytes.set(rss);
       metrics.nodejs_heap_used_bytes.set(heapUsed);
+      metrics.daybook_log_dropped_lines_total.reset();
+      metrics.daybook_log_dropped_lines_total.inc(droppedLines());
     },
     close: () => clearInterval(timer),
   };

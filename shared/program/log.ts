@@ -1,11 +1,13 @@
-import { destination, type Logger, pino } from 'pino';
+import { type Logger, pino } from 'pino';
+import { standardError } from './standard-error.ts';
 
 export type { Logger };
 
-/** JSON lines on stderr; results go to stdout and never through here. */
+/** JSON lines on stderr, which never wait; results go to stdout and never through here. */
 export function openLog(program: string, level: string): Logger {
-  return pino(
-    { level, base: { program }, timestamp: () => `,"time":"${new Date().toISOString()}"` },
-    destination({ fd: 2, sync: true }),
-  );
+  const output = standardError();
+  const timestamp = () => `,"time":"${new Date().toISOString()}"`;
+  output.sayDropped = (dropped) =>
+    `{"level":"warn"${timestamp()},"program":"${program}","dropped":${dropped},"msg":"log lines were dropped, since nobody read them"}\n`;
+  return pino({ level, base: { program }, timestamp, formatters: { level: (word) => ({ level: word }) } }, output);
 }

@@ -1,6 +1,7 @@
 /** How a command ends: one sentence and a hint on stderr, and the exit code that interface.md gives it. */
 import type { Command } from 'commander';
 import { DaybookError, type ErrorCode, messageOf } from '../errors.ts';
+import { standardError } from './standard-error.ts';
 
 const usersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'configuration_invalid',
@@ -30,11 +31,13 @@ export function exitCodeOf(error: unknown): 1 | 2 | 3 {
 }
 
 export async function runProgram(program: Command): Promise<void> {
+  // First of all: from here on nothing waits for a reader of stderr, what Node itself says there included.
+  const output = standardError();
   try {
     await program.parseAsync();
   } catch (error) {
     const hint = error instanceof DaybookError ? `\n${error.code}: ${error.hint}` : '';
-    process.stderr.write(`${program.name()}: ${messageOf(error)}${hint}\n`);
+    output.write(`${program.name()}: ${messageOf(error)}${hint}\n`);
     process.exitCode = exitCodeOf(error);
   }
 }

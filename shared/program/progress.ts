@@ -1,4 +1,5 @@
 import type { Logger } from './log.ts';
+import { standardError } from './standard-error.ts';
 
 const terminalEveryMs = 200;
 const logEveryMs = 10_000;
@@ -33,12 +34,12 @@ export function openProgress(log: Logger): Progress {
       }
       if (nowMs - saidAtMs < (isTerminal ? terminalEveryMs : logEveryMs)) return;
       saidAtMs = nowMs;
-      if (isTerminal) process.stderr.write(`\r\u001b[K${describe(step, count, total)}`);
+      if (isTerminal) standardError().write(`\r\u001b[K${describe(step, count, total)}`);
       else log.info({ step, count, ...(total === undefined ? {} : { total }) }, 'in progress');
       isShown = isTerminal;
     },
     done() {
-      if (isShown) process.stderr.write('\r\u001b[K');
+      if (isShown) standardError().write('\r\u001b[K');
       isShown = false;
     },
   };

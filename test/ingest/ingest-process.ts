@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../shared/clock.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
 import { openEmbeddedReader } from '../../shared/stream/embedded/embedded.ts';
+import type { UnreadPipe } from '../unread-pipe.ts';
 
 const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
 
@@ -18,6 +19,8 @@ export interface ProcessOptions {
   readonly preload?: URL;
   /** A command that starts it, given as its last arguments. */
   readonly through?: readonly string[];
+  /** Takes its log instead of this process. */
+  readonly log?: UnreadPipe;
 }
 
 export type IngestChild = ChildProcessByStdio<null, null, Readable>;
@@ -36,13 +39,19 @@ export function spawnIngest({ cwd, environment, commands = [], ...options }: Pro
   const env = { PATH: process.env.PATH ?? '', INGEST_ADMIN_PORT: '0', ...environment };
   const preload = options.preload === undefined ? [] : ['--import', options.preload.href];
   const [command, ...parameters] = [...(options.through ?? []), process.execPath, ...preload, mainPath, ...commands];
-  return spawn(command!, parameters, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const log = options.log?.fd ?? 'pipe';
+  return spawn(command!, parameters, { cwd, env, stdio: ['ignore', 'ignore', log] }) as IngestChild;
 }
 
 /** Resolves when the port is open; rejects with what stderr said if the process ends before. */
 export async function startIngestProcess(options: ProcessOptions): Promise<IngestProcess> {
   const child = spawnIngest(options);
   const exited = once(child, 'exit') as IngestProcess['exited'];
+  if (options.log !== undefined) {
+    // Read until its ports are known, and then no more.
+    const started = await portsIn(options.log, exited);
+    return { process: child, url: `http://127.0.0.1:${started.port}`, ...started, exited };
+  }
   const said: string[] = [];
   let adminPort = 0;
   const port = await new Promise<number>((resolve, reject) => {
@@ -55,6 +64,23 @@ export async function startIngestProcess(options: ProcessOptions): Promise<Inges
     lines.on('close', () => reject(new Error(said.join('\n'))));
   });
   return { process: child, url: `http://127.0.0.1:${port}`, port, adminPort, exited };
+}
+
+async function portsIn(log: UnreadPipe, exited: Promise<unknown>): Promise<{ port: number; adminPort: number }> {
+  let isOver = false;
+  void exited.then(() => {
+    isOver = true;
+  });
+  for (;;) {
+    const lines = log.read().split('\n');
+    const [port, adminPort] = ['listening', 'metrics listening'].map((message) => {
+      const line = lines.find((each) => each.endsWith(`"msg":"${message}"}`));
+      return line === undefined ? undefined : (JSON.parse(line).port as number);
+    });
+    if (port !== undefined && adminPort !== undefined) return { port, adminPort };
+    if (isOver) throw new Error(lines.join('\n'));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 /** What the embedded stream of a data directory holds. */

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { closeSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { unreadPipe } from '../unread-pipe.ts';
 import { readRecords, spawnIngest, startIngestProcess } from './ingest-process.ts';
 import { pandaHeaders, post, serverEvent, stripeEvent, stripeHeaders, stripeSecret } from './ingest-under-test.ts';
 
@@ -107,6 +109,40 @@ test('commands of later versions say that they are not available, exit 1; unknow
     assert.equal((await runIngest(command, {})).code, 1, command.join(' '));
   }
   assert.equal((await runIngest(['--help'], {})).code, 0);
+});
+
+test('a log that nobody reads stops nothing: events, health, metrics and the stop go on, and what is dropped is counted', {
+  timeout: 30_000,
+}, async () => {
+  const pipe = unreadPipe(join(directory, 'log'));
+  const ingest = await startIngestProcess({
+    cwd: directory,
+    environment: {
+      DAYBOOK_SOURCES: sources,
+      PLATFORM_SECRET: stripeSecret,
+      DAYBOOK_DATA_DIR: join(directory, 'unread'),
+      INGEST_PORT: '0',
+      LOG_LEVEL: 'trace',
+    },
+    log: pipe,
+  });
+  const dropped = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${ingest.adminPort}/metrics`)).text();
+    return Number(/^daybook_log_dropped_lines_total (\d+)$/m.exec(text)?.[1]);
+  };
+  assert.equal(await dropped(), 0);
+  // Lines of a kilobyte, until more waits than is kept.
+  const event = JSON.stringify(
+    serverEvent({ id: 'i'.repeat(255), type: 't'.repeat(255), specversion: '1.0', source: 's' }),
+  );
+  while ((await dropped()) === 0) {
+    const sent = Array.from({ length: 50 }, () => post(`${ingest.url}/events`, pandaHeaders(), event));
+    for (const { status } of await Promise.all(sent)) assert.equal(status, 201);
+  }
+  assert.equal((await fetch(`${ingest.url}/healthz`)).status, 200);
+  ingest.process.kill('SIGTERM');
+  assert.deepEqual(await ingest.exited, [0, null]);
+  closeSync(pipe.fd);
 });
 
 async function runIngest(commands: readonly string[], environment: Record<string, string>) {

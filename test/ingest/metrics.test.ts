@@ -88,7 +88,7 @@ test('each source has all outcomes, and each code its series, at zero from the s
   }
   const names = new Set(
     [...series.keys()]
-      .filter((each) => each.startsWith('daybook_'))
+      .filter((each) => each.startsWith('daybook_ingest_'))
       .map((each) => each.replace(/\{.*/, '').replace(/(?<!_total)_(?:bucket|sum|count)$/, '')),
   );
   assert.deepEqual([...names].sort(), Object.keys(ingestMetrics).sort());

@@ -234,9 +234,27 @@ test('a source with accounts gets both modes by design: the other one is answere
   assert.equal(writer.records.length, 0);
   const line = ingest.log.at(-1)!;
   assert.deepEqual([line.source, line.stored, line.records], ['connect', false, 0]);
+  assert.deepEqual([line.eventId, line.type], ['evt_1', 'invoice.paid'], 'who asks why it is not there finds it');
 
   assert.deepEqual((await deliver(stripeEvent({ livemode: true }), 'connect')).json, { received: true });
   assert.equal(writer.records.length, 1);
+});
+
+test('the log line of a request names the event, also of one that is refused, and of none whose sender is not proven', async () => {
+  const named = () => {
+    const { eventId, type, events } = ingest.log.at(-1)!;
+    return [eventId, type, events];
+  };
+  await deliver(stripeEvent({ id: 'evt_taken' }));
+  assert.deepEqual(named(), ['evt_taken', 'invoice.paid', 1]);
+  await deliver(stripeEvent({ id: 'evt_ahead', created: nowSeconds() + 999 }));
+  assert.deepEqual(named(), ['evt_ahead', 'invoice.paid', 1]);
+  // As long as may be, with what would break a line or a terminal.
+  await deliver(stripeEvent({ type: `\n\u001b[2J"${'x'.repeat(900)}` }));
+  assert.deepEqual([String(named()[1]).length, String(named()[1]).slice(0, 6)], [255, '\n\u001b[2J"']);
+  const body = JSON.stringify(stripeEvent());
+  await post(`${ingest.url}/webhooks/platform`, { ...stripeHeaders(body), 'stripe-signature': 't=1,v1=00' }, body);
+  assert.deepEqual(named(), [undefined, undefined, undefined]);
 });
 
 test('a created more than 5 minutes ahead is 422; one of any age is taken', async () => {

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,7 @@ import type { EndedJob, RunningJob } from '../../../compactor/serve/jobs.ts';
 import { addDays, dayOf } from '../../../shared/clock.ts';
 import type { FakeStripe } from '../../stripe/fake-stripe.ts';
 import { startFakeStripe } from '../../stripe/fake-stripe.ts';
+import { type UnreadPipe, unreadPipe } from '../../unread-pipe.ts';
 import { eventsOf, verify } from '../archive-under-test.ts';
 import { type Books, listingOf, openBooks, stripeRecord } from '../books.ts';
 import { until } from '../until.ts';
@@ -47,7 +49,7 @@ interface Served {
   post(path: string): Promise<Response>;
 }
 
-async function start(change: Readonly<Record<string, string>> = {}): Promise<Served> {
+async function start(change: Readonly<Record<string, string>> = {}, log?: UnreadPipe): Promise<Served> {
   const environment = {
     PATH: process.env.PATH,
     DAYBOOK_DATA_DIR: books.directory,
@@ -67,11 +69,11 @@ async function start(change: Readonly<Record<string, string>> = {}): Promise<Ser
   const child = spawn(process.execPath, [program, 'serve'], {
     cwd: books.directory,
     env: environment,
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', log?.fd ?? 'pipe'],
   });
   children.add(child);
   const lines: string[] = [];
-  createInterface({ input: child.stderr! }).on('line', (line) => void lines.push(line));
+  if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => void lines.push(line));
   const exit = once(child, 'exit').then((result) => {
     children.delete(child);
     return result;
@@ -79,12 +81,18 @@ async function start(change: Readonly<Record<string, string>> = {}): Promise<Ser
   const said = async (message: string) =>
     JSON.parse(
       await until(() => {
+        if (log !== undefined) lines.splice(0, lines.length, ...log.read().split('\n'));
         const found = lines.find((line) => line.includes(`"msg":"${message}"`));
         if (found === undefined && child.exitCode !== null) throw new Error(lines.join('\n'));
         return found;
       }),
     );
-  const port = async () => (await said('listening')).port;
+  let listening: Promise<Record<string, unknown>> | undefined;
+  const port = async () => {
+    // Once: a log that is not to be read is read by this.
+    listening ??= said('listening');
+    return (await listening).port;
+  };
   const headers = { 'x-job-secret': secret };
   return {
     child,
@@ -136,6 +144,27 @@ test('it closes the day that was missed, stops with exit 0, and after a new star
   assert.ok(!second.lines.some((line) => line.includes('"by":"schedule"')), second.lines.join('\n'));
   await stop(second);
   await assertMended();
+});
+
+test('a log that nobody reads stops neither serve nor its jobs, and what they had to say comes once it is read', async () => {
+  const pipe = unreadPipe(join(books.directory, 'log'));
+  const served = await start({ COMPACTOR_ENABLED: 'false', LOG_LEVEL: 'trace' }, pipe);
+  assert.equal((await served.get('/healthz')).status, 200);
+  const { adminPort } = await served.said('listening');
+  pipe.fill();
+  assert.equal((await served.post('/jobs/run')).status, 202);
+  await until(async () => {
+    const { last } = (await (await served.get('/jobs')).json()) as { last: EndedJob[] };
+    return last[0]?.outcome === 'done' || undefined;
+  });
+  assert.equal((await served.get('/healthz')).status, 200);
+  const metrics = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text();
+  assert.match(metrics, /^daybook_log_dropped_lines_total 0$/m, 'it waits, there is room for it');
+  await served.said('job ended');
+  assert.match(pipe.read(), /"level":"info".*"program":"compactor".*"job started"/);
+  pipe.fill();
+  await stop(served);
+  closeSync(pipe.fd);
 });
 
 test('COMPACTOR_ENABLED=false switches the schedule off, not the jobs that are asked for', async () => {
