@@ -17,6 +17,7 @@ import {
   type StreamPosition,
   type Verdict,
 } from './ledger/manifest.ts';
+import { clockToleranceMs, proveTime, timeAfter } from './ledger/prove-time.ts';
 import type { Night, NightReport, Problem } from './night.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
@@ -44,6 +45,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   // Before the ledger: whatever is committed by now, a ledger that is whole knows of.
   const committed = await night.stream.committed();
   const ledger = await loadLedger(night.store, night.prefix, night.verifyingKeys);
+  await proveTime(night.clock.now(), night.trustClock === true ? undefined : ledger.head, night.askTime);
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
   refuseLedgerBehind(committed, ledger, snapshot.id);
 
@@ -92,7 +94,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     format: 'daybook-manifest/1',
     number: (ledger.head?.number ?? 0) + 1,
     previous: ledger.head === undefined ? null : { number: ledger.head.number, sha256: ledger.head.sha256 },
-    createdAt: night.clock.now().toISOString(),
+    createdAt: timeAfter(ledger.head, night.clock.now()),
     stream: await positionAfter(night.stream, reading, ledger.stream, pendingOf([...closed, quarantined])),
     holes: [...ledger.holes, ...reading.holes],
     quarantine: quarantined.objects,
@@ -138,6 +140,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     {
       latestDay: addDays(dayOf(now), 1),
       streamKeys: night.streamKeys,
+      latestReceipt: new Date(now.getTime() + clockToleranceMs).toISOString(),
       acceptUnsealedBefore: night.acceptUnsealedBefore?.toISOString(),
       kinds: new Map(night.sources.map(({ name, kind }) => [name, kind])),
     },

@@ -185,6 +185,19 @@ export function consumerOf(location: string, prefix: string): string {
   return `daybook-compactor-${createHash('sha256').update(`${location}\n${prefix}`).digest('hex').slice(0, 12)}`;
 }
 
+/** A connection to Stripe by the first key that is configured, where sources are; undefined where there is none. */
+export function openConfiguredStripe(log: Logger): StripeApi | undefined {
+  const environment = readEnvironment(process.env, process.cwd());
+  if (environment.DAYBOOK_SOURCES === undefined && environment.DAYBOOK_SOURCES_FILE === undefined) return undefined;
+  const apis = new Map<string, StripeApi>();
+  readSettings(environment, ['DAYBOOK_SOURCES', 'STRIPE_API_BASE'], (sound, problems) => {
+    const { apiKeys } = readNightKeys({ ...sound }, environment, problems);
+    if (sound.STRIPE_API_BASE === undefined) return;
+    for (const source of sound.DAYBOOK_SOURCES ?? []) nightSourceOf(source, apiKeys, sound.STRIPE_API_BASE, log, apis);
+  });
+  return [...apis.values()][0];
+}
+
 function nightSourceOf(
   source: Source,
   apiKeys: ReadonlyMap<string, string>,

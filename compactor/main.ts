@@ -21,6 +21,7 @@ program
     '--accept-unsealed-before <time>',
     'while DAYBOOK_STREAM_KEY is new: take records without a seal that say they were received before this (RFC 3339)',
   )
+  .option('--trust-clock', 'go on although the newest manifest was made by a clock that was ahead')
   .option(
     '--accept-restored',
     'take restored records as events of their own: to write an archive again from another one',
@@ -81,6 +82,18 @@ program
   .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
   .option('-o, --output <file>', 'write them to this file, which must not be there; - or nothing: to stdout')
   .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
+  .option(
+    '--quarantine <object>',
+    'with --to-stream: records of this object of the quarantine, as they came, for the next night (repeatable)',
+    repeatable,
+    [],
+  )
+  .option(
+    '--reason <text>',
+    'with --quarantine: records whose reason begins so (repeatable); without: all but record_unsealed and record_unproven',
+    repeatable,
+    [],
+  )
   .option('--dry-run', 'say what would be restored; opens nothing unless --identity is given and lines have to be read')
   .option('--json', 'print the summary as one JSON document: on stderr where the events go to stdout')
   .action(async (options) => (await import('./commands/restore.ts')).restoreCommand(options));

@@ -8,6 +8,7 @@ import type { ObjectStore } from '../shared/store/store.ts';
 import type { EventStreamReader } from '../shared/stream/stream.ts';
 import type { RecoveredStream } from './day/publish-recovered.ts';
 import type { DayCounts, Verdict } from './ledger/manifest.ts';
+import type { AskTime } from './ledger/prove-time.ts';
 import type { ListingSource } from './stripe/list-days.ts';
 
 /** All that one run works with: a simulation passes its own clock, stream, store and Stripe. */
@@ -36,6 +37,10 @@ export interface Night {
   readonly acceptUnsealedBefore?: Date | undefined;
   /** Restored records make lines of their own: for an archive that is written again from another one. */
   readonly acceptRestored?: boolean;
+  /** Asks others for the time; undefined: the ledger alone is asked. */
+  readonly askTime?: AskTime | undefined;
+  /** The ledger's time is ahead of the real one, and known to be. */
+  readonly trustClock?: boolean;
   /** Where recovered events go out once they are archived; undefined: nowhere. */
   readonly recoveredTo?: RecoveredStream;
   readonly log: Logger;

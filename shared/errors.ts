@@ -295,6 +295,10 @@ export const errorCodes = {
     title: 'The ledger knows less than was archived already',
     hint: 'This is an older copy of the archive, or another one: point DAYBOOK_STORE at the right one, or begin a new archive under a new prefix. Nothing was written.',
   },
+  clock_untrusted: {
+    title: "This machine's clock cannot be right",
+    hint: 'Nothing was written or deleted. Let the machine keep its time by NTP, then run again. If the newest manifest itself was made by a clock that was ahead: `run --trust-clock`.',
+  },
   manifest_contended: {
     retry: true,
     title: 'Other runs wrote every manifest number first',

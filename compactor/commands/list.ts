@@ -147,7 +147,13 @@ export async function oldestUnarchivedDay(
     stream,
     await stream.snapshot(),
     ledger.stream,
-    { latestDay: addDays(dayOf(now), 1), streamKeys: undefined, acceptUnsealedBefore: undefined, kinds: new Map() },
+    {
+      latestDay: addDays(dayOf(now), 1),
+      latestReceipt: '~',
+      streamKeys: undefined,
+      acceptUnsealedBefore: undefined,
+      kinds: new Map(),
+    },
     {
       isTouched: () => true,
       stage(_source, _key, _payload, _id, { day, origin }) {

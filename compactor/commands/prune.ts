@@ -12,8 +12,9 @@ import { openRemover, openStore } from '../../shared/store/open.ts';
 import type { ObjectRemover } from '../../shared/store/store.ts';
 import { openReader } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
-import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
+import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
 import { type PruneAges, type PruneMeans, type PruneReport, pruneArchive } from '../ledger/prune-archive.ts';
+import { askTime } from './ask-time.ts';
 import { tableOf } from './table.ts';
 
 export interface PruneOptions {
@@ -44,6 +45,7 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
   const { DAYBOOK_STORE: configuration, DAYBOOK_DATA_DIR: dataDirectory } = settings;
   const log = openLog('compactor', settings.LOG_LEVEL);
   const { store, prefix } = await openStore(configuration, dataDirectory, { willCreate: isApplied });
+  const stripe = isApplied ? openConfiguredStripe(log) : undefined;
   const { progress, done } = openProgress(log);
   const stop = () => process.exit(2);
   process.once('SIGTERM', stop).once('SIGINT', stop);
@@ -54,7 +56,12 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
     if (isApplied) {
       stream = await openStream(settings, consumerOf(store.location, prefix), log);
       remover = await openRemover(configuration, dataDirectory);
-      apply = { remover, signer: readSigner(settings.COMPACTOR_SIGNING_KEY), stream };
+      apply = {
+        remover,
+        signer: readSigner(settings.COMPACTOR_SIGNING_KEY),
+        stream,
+        askTime: () => askTime(store, stripe === undefined ? [] : [stripe]),
+      };
     }
     const report = await pruneArchive({ clock: systemClock, store, prefix, verifyingKeys, ages, apply, log, progress });
     done();
@@ -64,6 +71,7 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
   } finally {
     done();
     process.off('SIGTERM', stop).off('SIGINT', stop);
+    stripe?.close();
     await remover?.close();
     await stream?.close();
     await store.close();

@@ -14,9 +14,11 @@ import { openStandardOutput } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openWriter } from '../../shared/stream/open.ts';
+import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
 import { loadLedger } from '../ledger/ledger.ts';
 import { type RestoreOutput, type RestoreReport, restoreArchive } from '../restore/restore-archive.ts';
+import { type QuarantineReport, restoreQuarantine } from '../restore/restore-quarantine.ts';
 import { checkSelection, looksAtLines, type Selection } from '../restore/restore-selection.ts';
 import { openStreamOutput } from '../restore/restore-stream.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
@@ -32,6 +34,8 @@ export interface RestoreOptions {
   readonly id: readonly string[];
   readonly object: readonly string[];
   readonly except: readonly string[];
+  readonly quarantine: readonly string[];
+  readonly reason: readonly string[];
   readonly identity: readonly string[];
   readonly output?: string;
   readonly toStream?: boolean;
@@ -72,7 +76,7 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
   };
   checkSelection(selection);
   const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM', 'DAYBOOK_STREAM_KEY']);
-  if (options.identity.length === 0 && target !== 'dry run') {
+  if (options.identity.length === 0 && (target !== 'dry run' || options.quarantine.length > 0)) {
     throw new DaybookError('usage', {
       detail: '--identity is needed to open the archive; without it there is --dry-run',
     });
@@ -96,6 +100,18 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
   try {
     if (target === 'file') file = await createNewFile(options.output!);
     const ledger = await loadLedger(store, prefix, verifyingKeys);
+    if (options.quarantine.length > 0) {
+      const { quarantine: objects, reason: reasons } = options;
+      const streamKey = settings.DAYBOOK_STREAM_KEY?.[0];
+      const bringBack = (writer: EventStreamWriter | undefined) =>
+        restoreQuarantine({ store, ledger, prefix, objects, reasons, identities, streamKey, writer });
+      const report =
+        target === 'dry run'
+          ? await bringBack(undefined)
+          : await onStream(settings, log, (writer) => bringBack(writer));
+      process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describeQuarantine(report));
+      return;
+    }
     const restoreTo = (output: RestoreOutput | undefined) =>
       restoreArchive({
         store,
@@ -150,8 +166,7 @@ async function toStream(
   settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_STREAM_KEY' | 'DAYBOOK_DATA_DIR'>,
   log: Logger,
 ): Promise<RestoreSummary> {
-  const writer = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
-  try {
+  return onStream(settings, log, async (writer) => {
     const output = openStreamOutput({
       writer,
       log,
@@ -161,12 +176,42 @@ async function toStream(
     const report = await restoreTo(output);
     await output.finish();
     return { ...report, dryRun: false, output: 'stream', refused: output.refused() };
+  });
+}
+
+async function onStream<T>(
+  settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_DATA_DIR'>,
+  log: Logger,
+  work: (writer: EventStreamWriter) => Promise<T>,
+): Promise<T> {
+  const writer = await openWriter(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, log);
+  try {
+    return await work(writer);
   } finally {
     await writer.close();
   }
 }
 
-function targetOf({ output, toStream, dryRun }: RestoreOptions): Target {
+function describeQuarantine({ dryRun, restored, left }: QuarantineReport): string {
+  const list = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts)
+      .map(([reason, count]) => `  ${count} × ${reason}\n`)
+      .join('');
+  const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((all, one) => all + one, 0);
+  const said = dryRun ? 'Would bring back to the stream' : 'Brought back to the stream';
+  const rest = sum(left) === 0 ? '' : `Left in the quarantine: ${sum(left)}\n${list(left)}`;
+  return `${said}: ${sum(restored)}\n${list(restored)}${rest}`;
+}
+
+function targetOf({ output, toStream, dryRun, quarantine, reason }: RestoreOptions): Target {
+  if (reason.length > 0 && quarantine.length === 0) {
+    throw new DaybookError('usage', { detail: '--reason goes with --quarantine' });
+  }
+  if (quarantine.length > 0 && toStream !== true) {
+    throw new DaybookError('usage', {
+      detail: '--quarantine goes with --to-stream: decrypt opens the object as a file',
+    });
+  }
   if (toStream === true && output !== undefined) {
     throw new DaybookError('usage', { detail: '--to-stream and --output exclude each other' });
   }

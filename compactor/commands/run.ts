@@ -13,6 +13,7 @@ import { newestClosedDay } from '../day/closing.ts';
 import { loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
+import { askTime } from './ask-time.ts';
 import { tableOf } from './table.ts';
 
 export interface RunOptions {
@@ -21,6 +22,7 @@ export interface RunOptions {
   readonly now?: string;
   readonly acceptUnsealedBefore?: string;
   readonly acceptRestored?: boolean;
+  readonly trustClock?: boolean;
   readonly json?: boolean;
 }
 
@@ -30,7 +32,11 @@ export async function runCommand(options: RunOptions): Promise<void> {
   const clock = clockOf(options.now, configuration);
   const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);
   const acceptUnsealedBefore = instantOf('--accept-unsealed-before', options.acceptUnsealedBefore);
-  const accepted = { acceptUnsealedBefore, acceptRestored: options.acceptRestored === true };
+  const accepted = {
+    acceptUnsealedBefore,
+    acceptRestored: options.acceptRestored === true,
+    trustClock: options.trustClock === true,
+  };
   let report: NightReport;
   let incomplete = 0;
   try {
@@ -58,7 +64,7 @@ async function runNight(
   clock: Clock,
   days: ReadonlySet<Day> | undefined,
   force: boolean,
-  accepted: Pick<Night, 'acceptUnsealedBefore' | 'acceptRestored'>,
+  accepted: Pick<Night, 'acceptUnsealedBefore' | 'acceptRestored' | 'trustClock'>,
 ): Promise<{ report: NightReport; incomplete: number }> {
   const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
@@ -66,7 +72,12 @@ async function runNight(
     log.warn(unsealedWarning);
   }
   const consumer = consumerOf(store.location, prefix);
-  const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, { consumer, clock, log });
+  // What ages out of the stream does so by the real time, also in a drill: others read it too.
+  const stream = await openReader(settings.DAYBOOK_STREAM, settings.DAYBOOK_DATA_DIR, {
+    consumer,
+    clock: systemClock,
+    log,
+  });
   let recoveredTo: EventStreamWriter | undefined;
   let staging: Staging | undefined;
   const { progress, done } = openProgress(log);
@@ -96,6 +107,15 @@ async function runNight(
       force,
       streamKeys: settings.DAYBOOK_STREAM_KEY,
       ...accepted,
+      // A time that was given for a drill is nobody's to confirm.
+      askTime:
+        clock === systemClock
+          ? () =>
+              askTime(
+                store,
+                sources.flatMap(({ listing }) => listing?.api ?? []),
+              )
+          : undefined,
       ...(recoveredTo === undefined ? {} : { recoveredTo }),
       log,
       progress,

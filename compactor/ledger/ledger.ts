@@ -20,6 +20,7 @@ import {
   type Manifest,
   manifestKey,
   type Part,
+  type QuarantineObject,
   type StreamPosition,
   sha256Hex,
   type Verdict,
@@ -68,6 +69,8 @@ export interface Ledger {
   /** Per source what could be asked for, as the newest manifest with a word on it says. */
   readonly asked: Readonly<Record<string, AskedScope | null>>;
   readonly sources: ReadonlyMap<string, ReadonlyMap<Day, DayState>>;
+  /** By their keys, the objects of the quarantine. */
+  readonly quarantine: ReadonlyMap<string, QuarantineObject>;
   /** By their keys, the objects that are pruned: gone, or about to be. */
   readonly pruned: ReadonlyMap<string, Pruned>;
 }
@@ -167,6 +170,7 @@ export interface LedgerInLoading extends Ledger {
   asked: Ledger['asked'];
   newestNight: Ledger['newestNight'];
   readonly sources: Map<string, Map<Day, DayState>>;
+  readonly quarantine: Map<string, QuarantineObject>;
   readonly pruned: Map<string, Pruned>;
 }
 
@@ -180,6 +184,7 @@ export function startLedger(): LedgerInLoading {
     lists: {},
     asked: {},
     sources: new Map(),
+    quarantine: new Map(),
     pruned: new Map(),
   };
 }
@@ -201,6 +206,7 @@ export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256:
     ledger.sources.set(source, states);
     for (const [day, entry] of Object.entries(days)) states.set(day, addEntry(states.get(day), entry, head));
   }
+  for (const object of manifest.quarantine) ledger.quarantine.set(object.key, object);
   for (const { key, rule } of manifest.pruned ?? []) ledger.pruned.set(key, { manifest: number, rule });
 }
 

@@ -12,6 +12,7 @@ import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
 import { appendManifest, encodeManifest, type Manifest, manifestKey } from './manifest.ts';
+import { type AskTime, proveTime, timeAfter } from './prove-time.ts';
 
 /** A day's age is the number of days since it; what belongs to an older one than this is pruned. Undefined: nothing is. */
 export interface PruneAges {
@@ -39,6 +40,8 @@ export interface PruneMeans {
   readonly signer: Signer;
   /** Whether the ledger is behind it is asked of this; undefined where there is no stream yet. */
   readonly stream: Pick<EventStreamReader, 'committed' | 'snapshot'> | undefined;
+  /** Asks others for the time. */
+  readonly askTime?: AskTime | undefined;
 }
 
 export interface ObjectToPrune {
@@ -103,6 +106,7 @@ async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, pro
   const committed = await apply?.stream?.committed();
   const ledger = await loadLedger(store, prefix, verifyingKeys);
   const snapshot = await apply?.stream?.snapshot();
+  if (apply !== undefined) await proveTime(clock.now(), ledger.head, apply.askTime);
   // An archive that has lost its newest manifests must not grow others in their place, least of all such as delete.
   if (committed !== undefined && snapshot !== undefined) refuseLedgerBehind(committed, ledger, snapshot.id);
 
@@ -206,7 +210,7 @@ function manifestOf(
     format: 'daybook-manifest/1',
     number: head!.number + 1,
     previous: { number: head!.number, sha256: head!.sha256 },
-    createdAt: clock.now().toISOString(),
+    createdAt: timeAfter(head, clock.now()),
     stream: stream!,
     holes,
     quarantine: [],

@@ -12,6 +12,7 @@ import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../
 import { type EventScope, type ScopeClaims, scopeOfEvent } from '../day/scope.ts';
 import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
 import { type Hole, hash16, type StreamPosition } from '../ledger/manifest.ts';
+import { untrusted } from '../ledger/prove-time.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { type ThinFacts, thinFacts } from '../stripe/thin-events.ts';
 import { provePositions } from './prove-position.ts';
@@ -70,6 +71,7 @@ export async function readStream(
   const holes: Hole[] = [];
   const proven = await provePositions(stream, snapshot, known);
   let records = 0;
+  const receipts: Receipts = { all: 0, future: 0 };
 
   for (const partition of snapshot.partitions.keys()) {
     const { from, done: doneBefore = [] } = proven.get(partition) ?? {};
@@ -95,7 +97,7 @@ export async function readStream(
       for (const entry of entries) {
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
-        if (isDone(entry) || (await takeRecord(partition, entry, rules, stager))) {
+        if (isDone(entry) || (await takeRecord(partition, entry, rules, stager, receipts))) {
           previous = entry;
           continue;
         }
@@ -108,6 +110,10 @@ export async function readStream(
     }
     noteEnd();
   }
+  // One record can lie about its receipt. If most of them are of the future, it is this clock that is behind.
+  if (receipts.future * 2 > receipts.all) {
+    throw untrusted(`${receipts.future} of ${receipts.all} records were received later than ${rules.latestReceipt}`);
+  }
   const named = [...proven];
   return {
     id: snapshot.id,
@@ -119,8 +125,20 @@ export async function readStream(
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
-async function takeRecord(partition: string, entry: StreamEntry, rules: RecordRules, stager: Stager): Promise<boolean> {
-  const record = readRecord(entry.value, rules);
+/** Envelopes that are new, and those of them that say they were received in the future. */
+interface Receipts {
+  all: number;
+  future: number;
+}
+
+async function takeRecord(
+  partition: string,
+  entry: StreamEntry,
+  rules: RecordRules,
+  stager: Stager,
+  receipts: Receipts,
+): Promise<boolean> {
+  const record = readRecord(entry.value, rules, receipts);
   if ('reason' in record) {
     const line = quarantineLine(partition, entry.position, record.reason, entry.value);
     await stager.quarantine(line, partition, [entry.before, entry.after]);
@@ -157,6 +175,8 @@ interface ReadRecord {
 export interface RecordRules {
   /** A day beyond this one would hold the stream up for years. */
   readonly latestDay: Day;
+  /** Later receipts are of the future. RFC 3339 UTC with milliseconds. */
+  readonly latestReceipt: string;
   readonly streamKeys: StreamKeys | undefined;
   /** RFC 3339 UTC with milliseconds. */
   readonly acceptUnsealedBefore: string | undefined;
@@ -191,12 +211,18 @@ export function quarantineLine(partition: string, position: bigint, reason: stri
 }
 
 /** What a stream record is, or why it goes to the quarantine. */
-function readRecord(value: Uint8Array, rules: RecordRules): ReadRecord | { readonly reason: string } {
+function readRecord(
+  value: Uint8Array,
+  rules: RecordRules,
+  receipts: Receipts,
+): ReadRecord | { readonly reason: string } {
   const envelope = readEnvelope(value);
   if ('reason' in envelope) return envelope;
   const stranger = strangerReason(envelope, rules);
   if (stranger !== undefined) return { reason: stranger };
   const { header, data, instantMs } = envelope;
+  receipts.all += 1;
+  if (header.receivedat > rules.latestReceipt) receipts.future += 1;
   const event = readClaims(data);
   if ('reason' in event) return event;
   const { kind, name } = sourceOf(header)!;

@@ -5,6 +5,7 @@
  *
  * A walk is complete if it ends without an error. One that ends with an error has handed out its newer part only.
  */
+import type { DatedAnswer } from '../../shared/doctor/check-clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
@@ -25,6 +26,8 @@ export interface StripeApi {
   list(window: ListWindow): AsyncIterable<ListedEvent[]>;
   /** The ids of all connected accounts (GET /v1/accounts). Throws as `list` does. */
   accounts(): Promise<string[]>;
+  /** The date of one answer, whatever it says; undefined where none came. Asked once, and never twice. */
+  askTime?(): Promise<DatedAnswer | undefined>;
   /** Ends the connections, so that the process can exit. */
   close(): void;
 }
@@ -74,6 +77,14 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
   return {
     list: (window) => (window.thin === true ? walkThinEvents(window, ask) : walk(window, ask, log)),
     accounts: () => walkAccounts(ask),
+    async askTime() {
+      try {
+        const { headers } = await get('/v1/events?limit=1', undefined);
+        return { date: headers.date, receivedAtMs: Date.now() };
+      } catch {
+        return undefined;
+      }
+    },
     close() {
       closed = true;
       requests.close();

@@ -1,3 +1,5 @@
+import type { DatedAnswer } from '../doctor/check-clock.ts';
+
 /** The bytes of one object, which can be read from the start as often as an upload needs them. */
 export interface ObjectBody {
   readonly bytes: number;
@@ -15,6 +17,8 @@ export interface ObjectBody {
  * `object_key_invalid`, whatever is asked.
  */
 export interface ObjectStore {
+  /** The date of the last answer of the store's server, where it is one. */
+  answered?(): DatedAnswer;
   /** Names the place for people: a path or a URL, without credentials. */
   readonly location: string;
   create(key: string, body: ObjectBody): Promise<'created' | 'exists'>;

@@ -4,6 +4,7 @@
  */
 import { GetObjectCommand, HeadObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
 import type { S3Params } from '../../config.ts';
+import { noteDate } from '../../doctor/note-date.ts';
 import { DaybookError } from '../../errors.ts';
 import type { ObjectStore } from '../store.ts';
 import { openS3Client, type S3Timeouts } from './client.ts';
@@ -21,6 +22,7 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
   const bucket = bucketOf(params, timeouts);
   const { client, name, location } = bucket;
   const probeKey = probeKeyOf(prefix);
+  const answered = noteDate(client);
   let probing: Promise<void> | undefined;
   /** Once a store, before the first create; again after a failure. */
   const probe = () => {
@@ -34,6 +36,7 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
 
   return {
     location,
+    answered,
     probe,
     async create(key, body) {
       refuse(key);
