@@ -92,8 +92,10 @@ export function createApp(
     }
     const gone = response.destroyed;
     if (!gone) {
-      send(response, answer, readiness.closing());
-      discardRest(request);
+      // One that was cut to make room is not to send on.
+      const isCut = answer.code === 'overloaded' && !request.complete;
+      send(response, answer, isCut || readiness.closing());
+      if (!isCut) discardRest(request);
     }
     const elapsedMs = performance.now() - startedMs;
     const { route, source, records } = notes;

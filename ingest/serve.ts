@@ -1,9 +1,9 @@
 /** Opens ingest's public listener and closes it again without losing what it took. */
-import { createServer } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { messageOf } from '../shared/errors.ts';
 import { listen } from '../shared/http/listen.ts';
+import { createProblemServer } from '../shared/http/problem-server.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { within } from '../shared/program/within.ts';
 import type { Secret } from '../shared/schemes/secrets.ts';
@@ -12,6 +12,7 @@ import type { EventStreamWriter } from '../shared/stream/stream.ts';
 import { createApp, type Doors } from './app.ts';
 import type { Observer } from './publish/observer.ts';
 import { type OpenPublishing, openPublishing } from './publish-or-spool.ts';
+import { boundIdleConnections } from './receive/idle-connections.ts';
 import { openBodyBudget } from './receive/read-body.ts';
 import type { Reception } from './receive-event.ts';
 import { eventsProtocol } from './schemes/panda.ts';
@@ -94,7 +95,8 @@ export interface Ingest {
 
 /** Kept beside the largest body in a record of the stream, for the envelope's header. */
 export const envelopeBytes = 32 * 1024;
-const maxBodiesBytes = 256 * 1024 * 1024;
+/** Of bodies that are whole and wait for the stream, and of those that are not whole yet. */
+const bodyLimits = { maxBytes: 256 * 1024 * 1024, maxUnfinishedBytes: 32 * 1024 * 1024 };
 
 /** Resolves when the port is open; rejects with `listener_unavailable`. */
 export async function serve(options: ServeOptions): Promise<Ingest> {
@@ -109,7 +111,7 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
     log,
     observer,
   );
-  const server = createServer(
+  const server = createProblemServer(
     {
       headersTimeout: timeouts.headersMs,
       requestTimeout: timeouts.requestMs,
@@ -117,7 +119,12 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
       keepAliveTimeout: timeouts.keepAliveMs,
     },
     app,
+    ({ status, code }, reason) => {
+      observer.answered({ route: 'unknown', source: undefined, status, code, records: 0, seconds: 0 });
+      log.info({ route: 'unknown', bytes: 0, records: 0, status, code, reason }, 'request');
+    },
   );
+  boundIdleConnections(server);
   const { address, port } = await listen(server, options.host, options.port).catch(async (error: unknown) => {
     await publishing.stop();
     await publishing.finish(0, false);
@@ -184,7 +191,7 @@ function receptionOf(
     get maxBodyBytes() {
       return fittingBodyBytes();
     },
-    bodyBudget: openBodyBudget(maxBodiesBytes),
+    bodyBudget: openBodyBudget(bodyLimits),
     publishing,
     streamKey,
   };

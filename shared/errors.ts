@@ -12,6 +12,18 @@ interface ErrorKind {
 
 export const errorCodes = {
   // --- HTTP, in the order in which a request can meet them
+  request_malformed: {
+    status: 400,
+    title: 'Not a request',
+    hint: 'Send HTTP/1.1 with a Host header, one Content-Length or chunks that are whole.',
+  },
+  headers_too_large: { status: 431, title: 'Headers too large', hint: 'All headers together may have 16 KiB.' },
+  request_timeout: {
+    status: 408,
+    title: 'The request did not come in time',
+    hint: 'Headers must be in within 10 s, the whole request within 30 s.',
+  },
+  expectation_unknown: { status: 417, title: 'Expectation unknown', hint: 'Send Expect: 100-continue, or no Expect.' },
   unknown_route: { status: 404, title: 'No such route', hint: 'POST to /webhooks/<source> or /events.' },
   unknown_source: {
     status: 404,

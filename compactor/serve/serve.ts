@@ -1,10 +1,11 @@
 /** `daybook-compactor serve`: the nightly schedule, jobs by request, metrics. The work itself is done by jobs. */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import type { SettingName } from '../../shared/config.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { listen } from '../../shared/http/listen.ts';
+import { createProblemServer } from '../../shared/http/problem-server.ts';
 import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
@@ -131,9 +132,10 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     await schedule?.check();
   }
 
-  const server = createServer(
+  const server = createProblemServer(
     { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 65_000 },
     createApp({ ...options, jobs, closing: () => isClosing }),
+    ({ status, code }, reason) => log.info({ route: 'unknown', status, code, reason }, 'request'),
   );
   const admin = await openMetricsListener({
     host: options.adminHost,

@@ -1,21 +1,28 @@
 /**
- * The raw body of a request, bounded twice: each by `maxBytes`, and all that are in memory at once by a budget. Only
- * bytes that arrived count, so a client that announces much and sends nothing holds nothing.
+ * The raw body of a request, bounded by `maxBytes`. All that are in memory at once are bounded twice: those that are not
+ * whole yet (see unfinished-bodies.ts), and those that are whole and wait for the stream. Only bytes that arrived count,
+ * so a client that announces much and sends nothing holds no more than its connection.
  */
 import type { IncomingMessage } from 'node:http';
 import { DaybookError } from '../../shared/errors.ts';
-
-const noBytes = Buffer.alloc(0);
+import { openUnfinishedBodies, type UnfinishedBodies, type UnfinishedBody } from './unfinished-bodies.ts';
 
 export interface BodyBudget {
-  /** Whether the bytes fitted; if so they are held until given back. */
+  readonly unfinished: UnfinishedBodies;
+  /** Of a body that is whole: whether it fitted; if so its bytes are held until given back. */
   take(bytes: number): boolean;
   giveBack(bytes: number): void;
 }
 
-export function openBodyBudget(maxBytes: number): BodyBudget {
+export interface BodyLimits {
+  readonly maxBytes: number;
+  readonly maxUnfinishedBytes: number;
+}
+
+export function openBodyBudget({ maxBytes, maxUnfinishedBytes }: BodyLimits): BodyBudget {
   let held = 0;
   return {
+    unfinished: openUnfinishedBodies(maxUnfinishedBytes),
     take(bytes) {
       if (held + bytes > maxBytes) return false;
       held += bytes;
@@ -37,52 +44,103 @@ export function readBody(request: IncomingMessage, maxBytes: number, budget: Bod
     return Promise.reject(new DaybookError('body_too_large', { detail: `The limit is ${maxBytes} bytes.` }));
   }
   return new Promise((resolve, reject) => {
-    let body: Buffer = noBytes;
-    let bytes = 0;
+    const pieces = openPieces();
+    let unfinished: UnfinishedBody | undefined;
 
     function onData(chunk: Buffer): void {
-      if (bytes + chunk.length > maxBytes) {
+      if (pieces.bytes() + chunk.length > maxBytes) {
         fail(new DaybookError('body_too_large', { detail: `The limit is ${maxBytes} bytes.` }));
-      } else if (!budget.take(chunk.length)) {
-        fail(new DaybookError('overloaded', { detail: 'Too many bodies are being received.' }));
       } else {
-        body = appended(body, bytes, chunk);
-        bytes += chunk.length;
+        budget.unfinished.hold(unfinished!, pieces.add(chunk));
       }
     }
     function onEnd(): void {
       stopListening();
-      resolve(body.subarray(0, bytes));
+      if (budget.take(pieces.bytes())) resolve(pieces.join());
+      else reject(overloaded('Too many bodies wait for the stream.'));
     }
     function onGone(): void {
       fail(new DaybookError('request_aborted'));
     }
+    function onCut(): void {
+      fail(overloaded('Too many bodies are being received, and this one was among the largest and slowest.'));
+    }
     function fail(error: DaybookError): void {
       stopListening();
-      budget.giveBack(bytes);
+      pieces.clear();
       reject(error);
     }
     function stopListening(): void {
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+      // Not there yet where it is cut as it begins.
+      if (unfinished !== undefined) budget.unfinished.end(unfinished);
     }
 
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    unfinished = budget.unfinished.begin(request.socket?.remoteAddress, headerBytesOf(request), onCut);
   });
 }
 
+function overloaded(detail: string): DaybookError {
+  return new DaybookError('overloaded', { detail });
+}
+
+function headerBytesOf({ rawHeaders = [] }: IncomingMessage): number {
+  return rawHeaders.reduce((bytes, text) => bytes + text.length, 0);
+}
+
+const pieceBytes = 8 * 1024;
+
 /**
- * A buffer with the first `bytes` bytes of `body` and then the chunk. Grows by doubling rather than keeping the chunks:
- * a sender that makes each byte a chunk of its own would cost a hundred times its bytes.
+ * What came of a body. Node hands over copies of exactly what it read, which are kept as they are; small ones are joined
+ * at once, since a sender that makes each byte a chunk of its own would cost a hundred times its bytes. Growing one
+ * buffer instead would leave outgrown ones behind until they are collected.
  */
-function appended(body: Buffer, bytes: number, chunk: Buffer): Buffer {
-  if (bytes === 0) return chunk;
-  let roomy = body;
-  if (bytes + chunk.length > body.length) {
-    roomy = Buffer.allocUnsafeSlow(2 * (bytes + chunk.length));
-    body.copy(roomy, 0, 0, bytes);
+function openPieces(): {
+  /** The memory that it takes beside what was taken before. */
+  add(chunk: Buffer): number;
+  bytes(): number;
+  join(): Buffer;
+  clear(): void;
+} {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  /** The last piece, where it was made to be filled, and what is free in it. */
+  let last = Buffer.alloc(0);
+  let free = 0;
+
+  return {
+    add(chunk) {
+      bytes += chunk.length;
+      if (pieces.length === 0 || chunk.length >= pieceBytes) {
+        trim();
+        pieces.push(chunk);
+        return chunk.length;
+      }
+      const fitting = Math.min(free, chunk.length);
+      chunk.copy(last, last.length - free, 0, fitting);
+      free -= fitting;
+      if (fitting === chunk.length) return 0;
+      last = Buffer.allocUnsafeSlow(pieceBytes);
+      free = pieceBytes - chunk.copy(last, 0, fitting);
+      pieces.push(last);
+      return pieceBytes;
+    },
+    bytes: () => bytes,
+    join() {
+      trim();
+      return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
+    },
+    clear() {
+      pieces.length = 0;
+    },
+  };
+
+  /** Nothing more goes into the last piece. */
+  function trim(): void {
+    if (free > 0) pieces[pieces.length - 1] = last.subarray(0, last.length - free);
+    free = 0;
   }
-  chunk.copy(roomy, bytes);
-  return roomy;
 }
 
 /** Of a refused body; then the connection is cut. */

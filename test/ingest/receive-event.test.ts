@@ -15,7 +15,7 @@ import { memoryWriter, pandaHeaders, pandaSecret, post, serverEvent, targetOf } 
 test('whether a body is taken or refused, and why, its bytes go back to the budget of all', async () => {
   const writer = memoryWriter();
   const groupCommit = openGroupCommit(targetOf(writer));
-  const bodyBudget = openBodyBudget(2048);
+  const bodyBudget = openBodyBudget({ maxBytes: 2048, maxUnfinishedBytes: 1e6 });
   const secret = { text: pandaSecret, keyid: keyidOf(pandaSecret), notAfterMs: undefined };
   const app = createApp(
     { webhooks: new Map(), events: eventsProtocol(new Map([['billing', [secret]]])) },

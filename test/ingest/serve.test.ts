@@ -38,6 +38,17 @@ async function asksHealth(client: Client): Promise<void> {
   await until(() => client.received().endsWith('{"status":"ok"}'));
 }
 
+/** The one answer on a connection is a problem document that says that code, and closes it. */
+function assertProblem(text: string, status: number, code: string): void {
+  const [head, json = ''] = text.split('\r\n\r\n');
+  assert.match(head!, new RegExp(`^HTTP/1\\.1 ${status} \\w`), text);
+  assert.match(head!, /\r\nconnection: close/i);
+  assert.match(head!, /\r\ncontent-type: application\/problem\+json\r\n/);
+  const { type, title, status: said, code: named, hint } = JSON.parse(json);
+  assert.deepEqual([type, said, named], [`urn:daybook:error:${code}`, status, code]);
+  assert.ok(title !== '' && hint !== '');
+}
+
 function requestText(body: string, extra: readonly string[] = []): string {
   const headers = Object.entries(stripeHeaders(body)).map(([name, value]) => `${name}: ${value}`);
   const head = ['POST /webhooks/platform HTTP/1.1', 'host: x', `content-length: ${body.length}`, ...headers, ...extra];
@@ -52,7 +63,7 @@ test('headers that do not come in time are 408 although the request has more, an
   const patient = await startIngest({ timeouts: { ...quick, requestMs: 60_000 } });
   const client = open(patient.port);
   client.socket.write('POST /events HTTP/1.1\r\nhost: x\r\n');
-  assert.match(await client.closed, /^HTTP\/1\.1 408 /);
+  assertProblem(await client.closed, 408, 'request_timeout');
   await patient.close();
 });
 
@@ -64,14 +75,14 @@ test('a body that does not come in time is 408, and nothing is stored', async ()
   writer.records.length = 0;
   const client = open();
   client.socket.write(requestText(body).slice(0, -5));
-  assert.match(await client.closed, /^HTTP\/1\.1 408 /);
+  assertProblem(await client.closed, 408, 'request_timeout');
   assert.equal(writer.records.length, 0);
 });
 
 test('headers over 16 KiB are 431', async () => {
   const client = open();
   client.socket.write(`GET /healthz HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
-  assert.match(await client.closed, /^HTTP\/1\.1 431 /);
+  assertProblem(await client.closed, 431, 'headers_too_large');
 });
 
 for (const [what, text] of [
@@ -87,9 +98,73 @@ for (const [what, text] of [
   test(`${what} is 400`, async () => {
     const client = open();
     client.socket.end(text);
-    assert.match(await client.closed, /^HTTP\/1\.1 400 /);
+    assertProblem(await client.closed, 400, 'request_malformed');
+    const { route, status, code } = ingest.log.at(-1)!;
+    assert.deepEqual([route, status, code], ['unknown', 400, 'request_malformed']);
   });
 }
+
+test('Expect: 100-continue is told to go on; any other expectation is 417', async () => {
+  const client = open();
+  const [head, rest] = requestText(body, ['expect: 100-continue', 'connection: close']).split('\r\n\r\n');
+  client.socket.write(`${head}\r\n\r\n`);
+  await until(() => client.received() === 'HTTP/1.1 100 Continue\r\n\r\n');
+  client.socket.write(rest!);
+  assert.match(await client.closed, /HTTP\/1\.1 200 OK/);
+
+  writer.records.length = 0;
+  const other = open();
+  other.socket.write(requestText(body, ['expect: 200-maybe']));
+  assertProblem(await other.closed, 417, 'expectation_unknown');
+  assert.equal(writer.records.length, 0);
+});
+
+test('CONNECT is 405', async () => {
+  const client = open();
+  client.socket.write('CONNECT example.org:443 HTTP/1.1\r\nhost: example.org\r\n\r\n');
+  assertProblem(await client.closed, 405, 'method_not_allowed');
+});
+
+test('what is malformed behind a whole request does not take the place of its answer', async () => {
+  const gate = Promise.withResolvers<void>();
+  const started = Promise.withResolvers<void>();
+  const slow = memoryWriter();
+  slow.intercept = () => {
+    started.resolve();
+    return gate.promise;
+  };
+  const other = await startIngest({ writer: slow });
+  const client = open(other.port);
+  client.socket.write(`${requestText(body)}hello\r\n\r\n`);
+  await started.promise;
+  await asksHealth(open(other.port)); // by now the server has read the rest
+  gate.resolve();
+  const text = await client.closed;
+  assert.deepEqual(text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200']);
+  await other.close();
+});
+
+test('half-sent bodies beyond what memory is for are cut with 503, and an honest sender gets through', {
+  timeout: 20_000,
+}, async () => {
+  const flooded = await startIngest({ timeouts: { requestMs: 60_000 } });
+  const half = Buffer.concat([Buffer.from(requestText('x'.repeat(1_000_000)).slice(0, -500_000))]);
+  const clients = Array.from({ length: 100 }, () => {
+    const client = open(flooded.port);
+    client.socket.write(half);
+    return client;
+  });
+  await until(() => clients.some(({ received }) => received() !== ''));
+  for (let sent = 0; sent < 20; sent++) {
+    assert.equal((await post(`${flooded.url}/webhooks/platform`, stripeHeaders(body), body)).status, 200);
+  }
+  const cut = clients.find(({ received }) => received() !== '')!;
+  const text = await cut.closed;
+  assertProblem(text, 503, 'overloaded');
+  assert.match(text, /\r\nretry-after: \d+\r\n/);
+  for (const { socket } of clients) socket.destroy();
+  await flooded.close();
+});
 
 test('a malformed chunk ends its connection and stores nothing', async () => {
   writer.records.length = 0;
