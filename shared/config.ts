@@ -2,13 +2,15 @@
  * Configuration, declared once: name, meaning, default, whether it holds a secret, and how its text is read. The
  * The table in shared/README.md is held equal to `settings` by test/house/docs.test.ts. Nothing here opens a socket or a store.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
+import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
+import { parseWritten } from './json/locate-json.ts';
 import { sourcesSchema } from './schemes/sources.ts';
+import { unknownNames, withoutServices } from './setting-names.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,6 +35,8 @@ const whole = (minimum: number, maximum: number) =>
     .transform(Number)
     .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 const port = whole(0, 65_535);
+/** A rule between members is looked at beside other problems too: all of them are named at once. */
+const besideOthers = ({ value }: { readonly value: unknown }) => typeof value === 'object' && value !== null;
 
 /** Younger days may still be on Stripe's list, and so not settled. */
 export const minPruneDays = 31;
@@ -44,21 +48,36 @@ const json = <T>(schema: z.ZodType<T>) =>
   z
     .string()
     .transform((text, context): unknown => {
-      try {
-        return JSON.parse(text);
-      } catch {
-        context.addIssue({ code: 'custom', message: 'is not JSON' });
-        return z.NEVER;
-      }
+      const parsed = parseWritten(text);
+      if ('value' in parsed) return parsed.value;
+      context.addIssue({ code: 'custom', message: parsed.problem });
+      return z.NEVER;
     })
     .pipe(schema);
+
+/** JSON text, or the path of a file with it: what is wrong with the file's JSON is said with its name. */
+const jsonOrPath = <T>(looksLikeText: RegExp, schema: z.ZodType<T>) => {
+  const text = json(schema);
+  return z.string().transform((given, context): T => {
+    const isPath = !looksLikeText.test(given);
+    const read = isPath ? textOrPath(looksLikeText).safeParse(given) : undefined;
+    const parsed = read?.success === false ? read : text.safeParse(read?.data ?? given);
+    if (parsed.success) return parsed.data as T;
+    for (const { path, message } of parsed.error.issues) {
+      const isOfFile = isPath && message.startsWith(notJson);
+      context.addIssue({ code: 'custom', path, message: isOfFile ? `the file ${given} ${message}` : message });
+    }
+    return z.NEVER;
+  });
+};
+const notJson = 'is not JSON';
 
 /** The text itself if it looks like what is wanted, else the text of the file at that path. */
 const textOrPath = (looksLikeText: RegExp) =>
   z.string().transform((text, context): string => {
     if (looksLikeText.test(text)) return text;
     try {
-      return readFileSync(text, 'utf8');
+      return readTextFile(text);
     } catch (error) {
       const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
       context.addIssue({ code: 'custom', message: `is neither a value nor a readable file (${reason})` });
@@ -80,7 +99,10 @@ export const tlsParams = z.union([
   z.boolean(),
   z
     .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
-    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'needs cert and key together'),
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+      message: 'needs cert and key together',
+      when: besideOthers,
+    }),
 ]);
 
 const kafkaParams = z.strictObject({
@@ -145,6 +167,7 @@ const s3Params = z
   .refine(({ sse, kmsKeyId }) => kmsKeyId === undefined || sse === 'aws:kms', {
     path: ['kmsKeyId'],
     message: 'is used with sse aws:kms alone',
+    when: besideOthers,
   });
 export type S3Params = z.infer<typeof s3Params>;
 
@@ -175,7 +198,7 @@ export const settings = {
     meaning: 'Who sends: JSON array of sources, or the path of a file with it.',
     default: required,
     secret: true,
-    schema: textOrPath(/^\s*\[/).pipe(json(sourcesSchema)),
+    schema: jsonOrPath(/^\s*\[/, sourcesSchema),
   }),
   DAYBOOK_STREAM: setting({
     of: 'both',
@@ -339,10 +362,10 @@ export const settings = {
   }),
   COMPACTOR_JOB_SECRET: setting({
     of: 'compactor',
-    meaning: 'Secret of the job endpoints; unset: they answer 403.',
+    meaning: 'Secret of the job endpoints, 16 characters at least; unset: they answer 403.',
     default: optional,
     secret: true,
-    schema: z.string().min(1, 'is empty'),
+    schema: z.string().min(16, 'has fewer than 16 characters. Make one: openssl rand -base64 32'),
   }),
   COMPACTOR_JOB_LIMIT_SECONDS: setting({
     of: 'compactor',
@@ -386,16 +409,16 @@ type ValueOf<S> = S extends Setting<infer T> & { default: infer D }
   : never;
 export type Configuration<N extends SettingName> = { readonly [K in N]: ValueOf<Settings[K]> };
 
-/** The environment with the `.env` file of the working directory below it. */
+/** The environment, without what Kubernetes put there, with the `.env` file of the working directory below it. */
 export function readEnvironment(environment: Environment, directory: string): Environment {
   let text: string;
   try {
-    text = readFileSync(join(directory, '.env'), 'utf8');
+    text = readTextFile(join(directory, '.env'));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return environment;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return withoutServices(environment);
     throw new DaybookError('configuration_invalid', { detail: '.env is there but cannot be read', cause: error });
   }
-  return { ...parseEnv(text), ...environment };
+  return { ...parseEnv(text), ...withoutServices(environment) };
 }
 
 /**
@@ -408,15 +431,15 @@ export function readSettings<N extends SettingName>(
   names: readonly N[],
   check?: (sound: Partial<Configuration<N>>, problems: string[]) => void,
 ): Configuration<N> {
-  const problems = unknownNames(environment);
+  const problems = unknownNames(environment, knownNames());
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of names) {
     const declared: Setting<unknown> = settings[name];
-    const text = readText(environment, name, declared, problems);
-    if (text === undefined) continue;
-    const parsed = declared.schema.safeParse(text);
+    const read = readText(environment, name, declared, problems);
+    if (read === undefined) continue;
+    const parsed = declared.schema.safeParse(read.text);
     if (parsed.success) values[name] = parsed.data;
-    else for (const issue of parsed.error.issues) problems.push(problemOf(name, issue));
+    else for (const issue of parsed.error.issues) problems.push(problemOf(name, issue, read.file));
   }
   check?.(values as Partial<Configuration<N>>, problems);
   refuseProblems(problems);
@@ -435,12 +458,18 @@ export function defaultOf(name: SettingName): string | 'required' | 'unset' {
   return value === optional ? 'unset' : (value as string);
 }
 
+interface SettingText {
+  readonly text: string;
+  /** Where NAME_FILE named it. */
+  readonly file?: string;
+}
+
 function readText(
   environment: Environment,
   name: string,
   declared: Setting<unknown>,
   problems: string[],
-): string | undefined {
+): SettingText | undefined {
   const given = environment[name];
   const path = declared.secret === true ? environment[`${name}_FILE`] : undefined;
   if (given !== undefined && path !== undefined) {
@@ -449,32 +478,27 @@ function readText(
   }
   if (path !== undefined) {
     try {
-      return readFileSync(path, 'utf8').trim();
+      return { text: readTextFile(path).trim(), file: path };
     } catch (error) {
       problems.push(`${name}_FILE: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`);
       return undefined;
     }
   }
-  if (given !== undefined) return given;
+  if (given !== undefined) return { text: withoutByteOrderMark(given) };
   if (declared.default === required) problems.push(`${name}: is required. ${declared.meaning}`);
-  return typeof declared.default === 'string' ? declared.default : undefined;
+  return typeof declared.default === 'string' ? { text: declared.default } : undefined;
 }
 
-/** Kubernetes sets names like these for every service in the namespace. */
-const kubernetesNames = /_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_.+)$/;
-
-function unknownNames(environment: Environment): string[] {
+function knownNames(): Set<string> {
   const known = new Set<string>(Object.keys(settings));
   for (const [name, declared] of Object.entries(settings)) {
     if ((declared as Setting<unknown>).secret === true) known.add(`${name}_FILE`);
   }
-  return Object.keys(environment)
-    .filter((name) => /^(?:DAYBOOK|INGEST|COMPACTOR)_/.test(name) && !known.has(name) && !kubernetesNames.test(name))
-    .sort()
-    .map((name) => `${name}: is no setting of daybook`);
+  return known;
 }
 
-function problemOf(name: string, issue: z.core.$ZodIssue): string {
+function problemOf(name: string, issue: z.core.$ZodIssue, file: string | undefined): string {
   const where = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
-  return `${name}${where}: ${issue.message}`;
+  const isOfFile = file !== undefined && issue.message.startsWith(notJson);
+  return `${name}${where}: ${isOfFile ? `the file ${file} ` : ''}${issue.message}`;
 }

@@ -99,10 +99,9 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
       });
     }
   }
-  checks.push({
-    name: 'schedule',
-    run: () => scheduleFindings(settings, seen.ledger, nowMs),
-  });
+  if (configuration.refusal?.message.includes('COMPACTOR_JOB_SECRET') !== true) {
+    checks.push({ name: 'schedule', run: () => scheduleFindings(settings, seen.ledger, nowMs) });
+  }
   const listeners = listenersOf(settings);
   checks.push({
     name: 'listeners',

@@ -1,7 +1,8 @@
 /** Checks the signature of a delivery once more, years later if need be: without the clock, with the secrets of then. */
-import { readFileSync } from 'node:fs';
 import { refuseProblems } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { readTextFile } from '../../shared/files/read-text.ts';
+import { parseWritten } from '../../shared/json/locate-json.ts';
 import { verifyPandaToken } from '../../shared/schemes/panda.ts';
 import { resolveSecrets, type Secret } from '../../shared/schemes/secrets.ts';
 import { sourcesSchema } from '../../shared/schemes/sources.ts';
@@ -29,15 +30,17 @@ export function readSecretsFile(
 }
 
 function parseSources(path: string) {
-  let value: unknown;
+  let text: string;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
+    text = readTextFile(path);
   } catch (error) {
-    // The parser's own message would quote the file.
-    const reason = (error as NodeJS.ErrnoException).code ?? 'it is not JSON';
+    const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
     throw new DaybookError('usage', { detail: `--secrets: the file cannot be read (${reason})` });
   }
-  const parsed = sourcesSchema.safeParse(value);
+  const written = parseWritten(text);
+  if ('problem' in written)
+    throw new DaybookError('usage', { detail: `--secrets: the file ${path} ${written.problem}` });
+  const parsed = sourcesSchema.safeParse(written.value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `--secrets ${path.join('.')}: ${message}`);
   throw new DaybookError('usage', { detail: problems.join('\n') });

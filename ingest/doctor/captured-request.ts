@@ -23,7 +23,7 @@ export function parseCapture(bytes: Buffer): CapturedRequest {
 
 /** The same of a head and a body that were kept apart. */
 export function parseHead(head: Buffer, body: Buffer): CapturedRequest {
-  const [first = '', ...lines] = head.toString('latin1').trimEnd().split(/\r?\n/);
+  const [first = '', ...lines] = withoutMark(head).toString('latin1').trimEnd().split(/\r?\n/);
   const request = /^([A-Za-z]{1,20}) (\S+)(?: HTTP\/\d(?:\.\d)?)?\s*$/.exec(first);
   if (request === null) throw notCaptured('its first line is no request line such as POST /webhooks/platform HTTP/1.1');
   const [, method, target] = request;
@@ -36,6 +36,11 @@ export function parseHead(head: Buffer, body: Buffer): CapturedRequest {
     headers[name] = headers[name] === undefined ? header[2]! : `${headers[name]}, ${header[2]}`;
   }
   return { method: method!.toUpperCase(), target: target!, path: pathOf(target!), headers, body };
+}
+
+/** An editor's byte order mark stands before the request line. */
+function withoutMark(head: Buffer): Buffer {
+  return head.subarray(0, 3).equals(Buffer.from('\ufeff')) ? head.subarray(3) : head;
 }
 
 function endOfHead(bytes: Buffer): { end: number; bodyAt: number } {

@@ -1,6 +1,7 @@
 /** Identities whose file or key has a passphrase: asked for, key by key, before anything is opened. */
 import { armor, Decrypter } from 'age-encryption';
 import { DaybookError } from '../errors.ts';
+import { textOfBytes } from '../files/read-text.ts';
 import { type Identity, parseIdentities, readIdentity } from './identities.ts';
 import { keyEntries } from './key-text.ts';
 
@@ -18,7 +19,7 @@ const ageFile = Buffer.from('age-encryption.org/v1\n');
 export async function unlockIdentities(bytes: Uint8Array, name: string, ask: AskPassphrase): Promise<Identity[]> {
   const file = Buffer.from(bytes);
   if (file.subarray(0, ageFile.length).equals(ageFile)) return parseIdentities(await openAgeFile(file, name, ask));
-  const text = file.toString('utf8');
+  const text = textOfBytes(file);
   const entries = keyEntries(text);
   if (entries.length === 1 && entries[0]!.label === 'AGE ENCRYPTED FILE') {
     return parseIdentities(await openAgeFile(dearmored(entries[0]!.text), name, ask));

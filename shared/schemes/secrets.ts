@@ -3,8 +3,8 @@
  * resolves `secrets` alone and the compactor `apiKey` alone, so that neither needs what only the other uses.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { parseInstant } from '../clock.ts';
+import { readTextFile } from '../files/read-text.ts';
 import type { SecretReference } from './sources.ts';
 
 export interface Secret {
@@ -72,7 +72,7 @@ function secretText(
     return text;
   }
   try {
-    return readFileSync(reference.file, 'utf8').trim();
+    return readTextFile(reference.file).trim();
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
     problems.push(`${where}: the file ${reference.file} cannot be read (${reason})`);

@@ -17,12 +17,15 @@ const notAfter = z
 const secretText = z.string().min(1, 'is empty');
 
 /** A secret's text, or where it is to be found. */
-const secretReference = z.union([
-  secretText,
-  z.strictObject({ env: z.string().min(1), notAfter }),
-  z.strictObject({ file: z.string().min(1), notAfter }),
-  z.strictObject({ value: secretText, notAfter }),
-]);
+const secretReference = z.union(
+  [
+    secretText,
+    z.strictObject({ env: z.string().min(1), notAfter }),
+    z.strictObject({ file: z.string().min(1), notAfter }),
+    z.strictObject({ value: secretText, notAfter }),
+  ],
+  'must be a text that is not empty, {"env":"NAME"}, {"file":"path"} or {"value":"text"}, the latter three with notAfter (RFC 3339) or without',
+);
 export type SecretReference = z.infer<typeof secretReference>;
 
 const name = z.string().refine(isSourceName, 'must match [a-z][a-z0-9-]{0,39} and be neither manifests nor quarantine');
@@ -47,16 +50,35 @@ const stripeSource = z.strictObject({
 
 const pandaSource = z.strictObject({ name, scheme: z.literal('panda'), secrets });
 
-const laterSource = z
-  .looseObject({ name, scheme: z.enum(['standard', 'github', 'shopify', 'slack']) })
-  .refine(() => false, 'has a scheme that is not available in this version of daybook (stripe and panda are)');
-
 export type StripeSource = z.infer<typeof stripeSource>;
 export type PandaSource = z.infer<typeof pandaSource>;
 export type Source = StripeSource | PandaSource;
 
+const schemes = { stripe: stripeSource, panda: pandaSource };
+const schemeNames = Object.keys(schemes);
+
+/** Of a source whose scheme does not exist: what is wrong beside it is said at once. */
+const ofNoScheme = stripeSource.extend({
+  scheme: z.enum(schemeNames, `must be ${schemeNames.join(' or ')}: others are not available in this version`),
+});
+
 export const sourcesSchema = z
-  .array(z.discriminatedUnion('scheme', [stripeSource, pandaSource, laterSource]))
+  .array(z.unknown())
   .min(1, 'names no source')
-  .refine((sources) => new Set(sources.map((source) => source.name)).size === sources.length, 'has a name twice')
-  .transform((sources) => sources as Source[]);
+  .transform((values, context): Source[] => {
+    const firstOf = new Map<unknown, number>();
+    return values.flatMap((value, index) => {
+      const { scheme, name } = (value ?? {}) as { readonly scheme?: unknown; readonly name?: unknown };
+      const shape = Object.hasOwn(schemes, String(scheme)) ? schemes[scheme as keyof typeof schemes] : ofNoScheme;
+      const parsed = (shape as z.ZodType<Source>).safeParse(value);
+      for (const { path, message } of parsed.error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path: [index, ...path], message });
+      }
+      const first = firstOf.get(name);
+      if (first === undefined) firstOf.set(name, index);
+      else if (typeof name === 'string') {
+        context.addIssue({ code: 'custom', path: [index, 'name'], message: `is the name of source [${first}] too` });
+      }
+      return parsed.data ?? [];
+    });
+  });

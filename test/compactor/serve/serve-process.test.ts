@@ -19,7 +19,7 @@ import { type Books, listingOf, openBooks, stripeRecord } from '../books.ts';
 import { until } from '../until.ts';
 
 const program = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
-const secret = 'of the jobs';
+const secret = 'the secret of the jobs';
 const day = addDays(dayOf(Date.now()), -2);
 
 let books: Books;

@@ -564,6 +564,12 @@ test('whatever is captured, the explanation ends and is no fault of its own', as
   );
 });
 
+test('a byte order mark before a captured request is left out, one in its body is not', () => {
+  const capture = parseCapture(Buffer.from('\ufeffPOST /webhooks/platform HTTP/1.1\r\nHost: a\r\n\r\n\ufeff{}'));
+  assert.equal(capture.path, '/webhooks/platform');
+  assert.equal(capture.body.toString(), '\ufeff{}');
+});
+
 test('a file that is no captured request is refused as such', () => {
   for (const text of [
     '',
