@@ -7,9 +7,9 @@ import { makeFolder } from '../../shared/files/folder.ts';
 import type { NewFile } from '../../shared/files/new-file.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
-import { standardError } from '../../shared/program/standard-error.ts';
-import { openStandardOutput } from '../../shared/program/standard-output.ts';
+import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import { readStoreConfiguration } from '../configuration.ts';
@@ -61,7 +61,7 @@ export async function decryptCommand(patterns: readonly string[], options: Decry
     });
     await stdout?.finish();
     done();
-    report(files, [...missing, ...failures], options.json === true, toStdout);
+    await report(files, [...missing, ...failures], options.json === true, toStdout);
   } finally {
     done();
     process.off('SIGTERM', stop).off('SIGINT', stop);
@@ -146,17 +146,15 @@ async function makeOutputFolder(path: string): Promise<void> {
   }
 }
 
-function report(
+async function report(
   files: readonly DecryptedFile[],
   failures: readonly DecryptFailure[],
   json: boolean,
   toStdout: boolean,
-): void {
-  if (json) process.stdout.write(`${JSON.stringify({ files, failures })}\n`);
-  else {
-    if (!toStdout) process.stdout.write(files.map(({ sha256, output }) => `${sha256}  ${output}\n`).join(''));
-    for (const { input, code, message } of failures) standardError().write(`${input}: ${message} (${code})\n`);
-    if (failures.length > 0) standardError().write(`${failures.length} failed, ${files.length} done\n`);
-  }
+): Promise<void> {
   if (failures.length > 0) process.exitCode = 2;
+  if (json) return print(`${JSON.stringify({ files, failures })}\n`);
+  for (const { input, code, message } of failures) tell(`${visibleText(input)}: ${visibleText(message)} (${code})\n`);
+  if (failures.length > 0) tell(`${failures.length} failed, ${files.length} done\n`);
+  if (!toStdout) await print(files.map(({ sha256, output }) => `${sha256}  ${visibleText(output)}\n`).join(''));
 }

@@ -1,5 +1,7 @@
 /** `daybook-compactor link`: time-limited URLs of archive objects, each with the SHA-256 that the signed manifest names. */
 import { DaybookError } from '../../shared/errors.ts';
+import { print } from '../../shared/program/standard-output.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { ObjectLink, ObjectStore } from '../../shared/store/store.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
@@ -43,7 +45,7 @@ export async function linkCommand(keys: readonly string[], options: LinkOptions)
     for (const { key } of objects) await refuseMissing(store, key);
     const linked: LinkedObject[] = [];
     for (const object of objects) linked.push({ ...object, ...(await link(object.key, expiresSeconds)) });
-    process.stdout.write(options.json === true ? `${JSON.stringify({ links: linked })}\n` : describe(linked));
+    await print(options.json === true ? `${JSON.stringify({ links: linked })}\n` : describe(linked));
   } finally {
     await store.close();
   }
@@ -83,7 +85,7 @@ async function refuseMissing(store: ObjectStore, key: string): Promise<void> {
 function describe(linked: readonly LinkedObject[]): string {
   const blocks = linked.map(
     ({ key, url, expiresAt, endsWithCredentials, sha256, manifest }) =>
-      `${key}\n  url       ${url}\n  until     ${expiresAt}${endsWithCredentials ? ', when the credentials that signed it end' : ''}\n  sha256    ${sha256}\n  manifest  ${manifest}\n`,
+      `${visibleText(key)}\n  url       ${url}\n  until     ${expiresAt}${endsWithCredentials ? ', when the credentials that signed it end' : ''}\n  sha256    ${sha256}\n  manifest  ${manifest}\n`,
   );
   return `${blocks.join('')}To fetch and compare: curl -fsS '<url>' | sha256sum\n`;
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
 import { openLog } from '../../shared/program/log.ts';
+import { print } from '../../shared/program/standard-output.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
@@ -63,7 +64,7 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
       ledger,
     );
     const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger, dayOf(systemClock.now())) };
-    process.stdout.write(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
+    await print(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
   } finally {
     await store.close();
   }

@@ -8,6 +8,8 @@ import { DaybookError } from '../../shared/errors.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
+import { print } from '../../shared/program/standard-output.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openRemover, openStore } from '../../shared/store/open.ts';
 import type { ObjectRemover } from '../../shared/store/store.ts';
 import { openReader } from '../../shared/stream/open.ts';
@@ -65,9 +67,9 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
     }
     const report = await pruneArchive({ clock: systemClock, store, prefix, verifyingKeys, ages, apply, log, progress });
     done();
-    process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
     const codes = report.failures.map(({ code }) => exitCodeOf(new DaybookError(code)));
     if (codes.length > 0) process.exitCode = Math.max(...codes);
+    await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   } finally {
     done();
     process.off('SIGTERM', stop).off('SIGINT', stop);
@@ -132,7 +134,7 @@ function describe(report: PruneReport): string {
       : `The store keeps older versions: the bytes of ${count(hidden, 'object')} are there until a lifecycle rule ends them.\n`,
     ...failures.slice(0, maxShown).map(({ code, key, message }) => {
       const name = message.includes(key) ? '' : `${key}: `;
-      return `FAILED ${name}${message} (${code})\n`;
+      return `FAILED ${visibleText(`${name}${message}`)} (${code})\n`;
     }),
     failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
     !dryRun && left > 0 ? `${count(left, 'object')} still there: left to the next run.\n` : '',

@@ -9,9 +9,9 @@ import { createNewFile, type NewFile } from '../../shared/files/new-file.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
-import { standardError } from '../../shared/program/standard-error.ts';
-import { openStandardOutput } from '../../shared/program/standard-output.ts';
+import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
@@ -132,8 +132,9 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
             : await toFile(restoreTo, file);
     done();
     const text = options.json === true ? `${JSON.stringify(summary)}\n` : describe(summary, selection);
-    (target === 'stdout' ? standardError() : process.stdout).write(text);
     setExitCode(summary);
+    if (target === 'stdout') tell(text);
+    else await print(text);
   } finally {
     done();
     clear();
@@ -240,7 +241,8 @@ function describe(summary: RestoreSummary, selection: Selection): string {
     : looksAtLines(selection)
       ? ' Which of them fit, only their lines tell: with --identity they are opened and counted.'
       : ' Not all could be looked at.';
-  const where = output === null ? 'nowhere' : output === '-' ? 'stdout' : output === 'stream' ? 'the stream' : output;
+  const where =
+    output === null ? 'nowhere' : output === '-' ? 'stdout' : output === 'stream' ? 'the stream' : visibleText(output);
   return [
     rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
     dryRun
@@ -252,7 +254,7 @@ function describe(summary: RestoreSummary, selection: Selection): string {
     ...named('Refused by the stream', refused.ids, refused.count),
     ...failures.slice(0, maxShown).map(({ source, day, key, code, message }) => {
       const name = message.includes(key) ? '' : ` ${key}:`;
-      return `FAILED ${source} ${day}:${name} ${message} (${code})\n`;
+      return `FAILED ${source} ${day}:${visibleText(`${name} ${message}`)} (${code})\n`;
     }),
     failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
   ].join('');
@@ -271,5 +273,5 @@ function describePruned(pruned: RestoreSummary['pruned']): string[] {
 function named(what: string, ids: readonly string[], count: number): string[] {
   if (count === 0) return [];
   const more = count > maxShown ? ` and ${count - maxShown} more` : '';
-  return [`${what}: ${ids.slice(0, maxShown).join(', ')}${more}\n`];
+  return [`${what}: ${visibleText(ids.slice(0, maxShown).join(', '))}${more}\n`];
 }

@@ -4,6 +4,8 @@ import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
+import { print } from '../../shared/program/standard-output.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
@@ -43,15 +45,15 @@ export async function runCommand(options: RunOptions): Promise<void> {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
     if (options.json !== true) throw error;
-    process.stdout.write(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
     process.exitCode = exitCodeOf(error);
+    await print(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
     return;
   } finally {
     configuration.close();
   }
-  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   if (report.errors.length > 0) process.exitCode = 2;
   else if (incomplete > 0) process.exitCode = 3;
+  await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
 }
 
 function problemOf(error: unknown): Problem {
@@ -201,7 +203,7 @@ function describe({ manifest, days, errors, warnings }: NightReport): string {
   const problems = [
     ...errors.map((problem) => ({ kind: 'error', ...problem })),
     ...warnings.map((problem) => ({ kind: 'warning', ...problem })),
-  ].map(({ kind, code, source, day, message }) => `${kind} ${code}${where(source, day)}: ${message}\n`);
+  ].map(({ kind, code, source, day, message }) => `${kind} ${code}${where(source, day)}: ${visibleText(message)}\n`);
   const written = manifest === null ? 'Nothing to say: no manifest written.\n' : `Manifest ${manifest} written.\n`;
   return `${rows.length > 0 ? tableOf(head, rows) : ''}${problems.join('')}${written}`;
 }

@@ -6,7 +6,9 @@ import { readEnvironment } from '../../shared/config.ts';
 import { DaybookError, errorKind } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
+import { print } from '../../shared/program/standard-output.ts';
 import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
 import type { Break } from '../verify/breaks.ts';
@@ -88,11 +90,11 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
     process.off('SIGTERM', stop).off('SIGINT', stop);
     await store.close();
   }
-  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
   const isIncomplete = report.days.some(({ verdict }) => verdict === 'incomplete');
   // Of a delivery whose secret was not given nothing is proven.
   const isUnproven = report.deliveries.unknownSecret > 0;
   if (!report.ok || (options.strict === true && (isIncomplete || isUnproven))) process.exitCode = 3;
+  await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
 }
 
 function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {
@@ -105,7 +107,9 @@ function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined):
     `${breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`}${pruned === 0 ? '' : `, ${pruned} pruned`}`,
   ]);
   const table = rows.length === 0 ? '' : `${tableOf(['source', 'day', 'verdict', 'events', 'check'], rows)}\n`;
-  const said = information.map(({ key, message }) => `  ${key === null ? '' : `${key}: `}${message}\n`).join('');
+  const said = information
+    .map(({ key, message }) => `  ${visibleText(`${key === null ? '' : `${key}: `}${message}`)}\n`)
+    .join('');
   const counts = `${manifests} manifests, ${objects} objects`;
   const events = days.reduce((total, day) => total + day.events, 0);
   const signed = secrets === undefined ? '' : `, ${deliveries.checked} deliveries with a signature that holds`;
@@ -114,7 +118,8 @@ function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined):
 }
 
 function describeBreaks([first, ...others]: readonly Break[], omitted: number, counts: string): string {
-  const text = ({ manifest, key, message, code }: Break) => `manifest ${manifest}, ${key}: ${message} (${code})\n`;
+  const text = ({ manifest, key, message, code }: Break) =>
+    `manifest ${manifest}, ${visibleText(`${key}: ${message}`)} (${code})\n`;
   const more = others.length + omitted - Math.min(others.length, maxBreaksShown);
   return [
     `BROKEN (${counts} looked at). The first break:\n  ${text(first!)}  ${errorKind(first!.code).hint}\n`,

@@ -51,7 +51,7 @@ export async function doctorCommand(options: { readonly json?: boolean }): Promi
   const findings = await findAll(checksOf(configuration, systemClock.now().getTime()));
   const { refusal } = configuration;
   const refused = refusal === undefined ? [] : findingsOfConfiguration(refusal);
-  report([...refused, ...findings], options.json === true);
+  await report([...refused, ...findings], options.json === true);
 }
 
 function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {

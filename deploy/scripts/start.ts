@@ -6,8 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
-import { DaybookError, messageOf } from '../../shared/errors.ts';
-import { exitCodeOf } from '../../shared/program/program.ts';
+import { endWith, heedReaders } from '../../shared/program/program.ts';
 import { developmentValues, unsetSettings } from './development-values.ts';
 
 /** Both end within 9 s of their signal. */
@@ -15,6 +14,7 @@ const stopWithinMs = 9_500;
 const root = dirname(dirname(import.meta.dirname));
 
 async function start(): Promise<void> {
+  heedReaders();
   const given = readEnvironment(process.env, process.cwd());
   const unset = unsetSettings(given);
   // Both programs' settings at once: what is wrong with the night is to be known before it comes.
@@ -58,7 +58,5 @@ async function start(): Promise<void> {
 try {
   await start();
 } catch (error) {
-  const hint = error instanceof DaybookError ? `\n${error.code}: ${error.hint}` : '';
-  process.stderr.write(`start: ${messageOf(error)}${hint}\n`);
-  process.exitCode = exitCodeOf(error);
+  endWith('start', error);
 }

@@ -43,7 +43,7 @@ export interface DoctorOptions {
 export async function doctorCommand(options: DoctorOptions): Promise<void> {
   const request = readRequest(options);
   const nowMs = momentOf(options, request !== undefined);
-  report(await findingsOf(request, nowMs), options.json === true);
+  await report(await findingsOf(request, nowMs), options.json === true);
 }
 
 async function findingsOf(request: CapturedRequest | undefined, nowMs: number): Promise<Finding[]> {

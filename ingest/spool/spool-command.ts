@@ -2,8 +2,7 @@
 import { systemClock } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
-import { standardError } from '../../shared/program/standard-error.ts';
-import { openStandardOutput } from '../../shared/program/standard-output.ts';
+import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
 import { readSpoolConfiguration } from '../configuration.ts';
 import type { BackingStore, DeadLetter, SpoolSize } from './backing-store.ts';
 import { openSpool } from './open-spool.ts';
@@ -18,9 +17,9 @@ export async function inspectCommand({ json }: InspectOptions): Promise<void> {
     const size = await store.size();
     if (json === true) {
       const { records, bytes, oldestSeconds, dead } = size;
-      process.stdout.write(`${JSON.stringify({ records, bytes, oldestSeconds, dead })}\n`);
+      await print(`${JSON.stringify({ records, bytes, oldestSeconds, dead })}\n`);
     } else {
-      process.stdout.write(describe(size, await countByReason(store)));
+      await print(describe(size, await countByReason(store)));
     }
   });
 }
@@ -47,10 +46,12 @@ export async function requeueCommand({ sequence }: RequeueOptions): Promise<void
   await withSpool(async (store) => {
     const requeued = await store.requeue(sequences);
     // Dies here: they wait again, and nobody was told; a repeat finds nothing more to do.
-    process.stdout.write(`${requeued}\n`);
+    await print(`${requeued}\n`);
     const { dead } = await store.size();
     if (sequences !== undefined || dead === 0) return;
-    standardError().write(`${dead} dead letters stay: they are too damaged to be sent. See: spool export\n`);
+    tell(
+      `${dead} dead ${dead === 1 ? 'letter stays: it is' : 'letters stay: they are'} too damaged to be sent. See: spool export\n`,
+    );
   });
 }
 

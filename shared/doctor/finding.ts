@@ -3,9 +3,12 @@
  * other. Nothing in a finding is a secret, an expected signature or the content of a body; a secret is named by its
  * place in the configuration and its keyid.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, type ErrorCode } from '../errors.ts';
 import { reasonsOf } from '../http/problem.ts';
+import { print } from '../program/standard-output.ts';
+import { visibleText } from '../program/visible-text.ts';
 
 export type Status = 'ok' | 'warning' | 'problem';
 
@@ -92,10 +95,14 @@ export function findingsOfConfiguration(thrown: unknown): Finding[] {
  * Prints the findings on stdout and sets the exit code: 1 a wrong configuration, 2 another problem, else 0. The process
  * ends soon after, also where a check that was given up would hold it.
  */
-export function report(findings: readonly Finding[], isJson: boolean): void {
+export async function report(findings: readonly Finding[], isJson: boolean): Promise<void> {
   process.exitCode = exitCodeOf(findings);
   const text = isJson ? `${JSON.stringify({ findings })}\n` : describe(findings);
-  process.stdout.write(text, () => setTimeout(() => process.exit(), 500).unref());
+  try {
+    await print(text);
+  } finally {
+    setTimeout(() => process.exit(), 500).unref();
+  }
 }
 
 export function exitCodeOf(findings: readonly Finding[]): 0 | 1 | 2 {
@@ -108,8 +115,8 @@ export function describe(findings: readonly Finding[]): string {
   const width = Math.max(0, ...findings.map(({ check }) => check.length));
   const groups = findings.map(({ status, check, code, message, hint }) => {
     const said = code === undefined ? message : `${message} (${code})`;
-    const todo = hint === '' ? '' : `${' '.repeat(width + 11)}→ ${visible(hint)}\n`;
-    return `${status.padEnd(7)}  ${check.padEnd(width)}  ${visible(said)}\n${todo}`;
+    const todo = hint === '' ? '' : `${' '.repeat(width + 11)}→ ${visibleText(hint)}\n`;
+    return `${status.padEnd(7)}  ${check.padEnd(width)}  ${visibleText(said)}\n${todo}`;
   });
   const count = (wanted: Status) => findings.filter(({ status }) => status === wanted).length;
   const [problems, warnings] = [count('problem'), count('warning')];
@@ -118,9 +125,4 @@ export function describe(findings: readonly Finding[]): string {
 
 export function counted(count: number, what: string): string {
   return `${count === 0 ? 'no' : count} ${what}${count === 1 ? '' : 's'}`;
-}
-
-/** Names come from requests and from servers: what moves the cursor of a terminal does not come out. */
-function visible(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
 }

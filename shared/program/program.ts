@@ -1,7 +1,8 @@
-/** How a command ends: one sentence and a hint on stderr, and the exit code that interface.md gives it. */
+/** How a command ends: one sentence and a hint on stderr, and its exit code. */
 import type { Command } from 'commander';
 import { DaybookError, type ErrorCode, messageOf } from '../errors.ts';
 import { standardError } from './standard-error.ts';
+import { isReaderGone, tell } from './standard-output.ts';
 
 const usersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'configuration_invalid',
@@ -30,16 +31,38 @@ export function exitCodeOf(error: unknown): 1 | 2 | 3 {
   return archiveFault.has(error.code) ? 3 : 2;
 }
 
+/** What a shell says of a program that SIGPIPE ended: `list | head` is no failure, and nobody is left to be told. */
+const readerGone = 141;
+
 export async function runProgram(program: Command): Promise<void> {
   // First of all: from here on nothing waits for a reader of stderr, what Node itself says there included.
-  const output = standardError();
+  standardError();
+  heedReaders();
+  for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
+    command.configureOutput({ writeErr: tell });
+  }
   try {
     await program.parseAsync();
   } catch (error) {
-    const hint = error instanceof DaybookError ? `\n${error.code}: ${error.hint}` : '';
-    output.write(`${program.name()}: ${messageOf(error)}${hint}\n`);
-    process.exitCode = exitCodeOf(error);
+    // A code that was set already is the result of the work, which is done.
+    if (error instanceof DaybookError && isReaderGone(error)) process.exitCode ||= readerGone;
+    else endWith(program.name(), error);
   }
+}
+
+/** Says why a program ends, and sets its exit code. */
+export function endWith(name: string, error: unknown): void {
+  const hint = error instanceof DaybookError ? `\n${error.code}: ${error.hint}` : '';
+  tell(`${name}: ${messageOf(error)}${hint}\n`);
+  process.exitCode = exitCodeOf(error);
+}
+
+/** A reader that goes away ends no program by itself. Of stdout whoever writes is told; of stderr nobody can be. */
+export function heedReaders(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exitCode ||= isReaderGone(error) ? readerGone : 2;
+  });
+  process.stderr.on('error', () => {});
 }
 
 /** A command that this version does not have, as a clear answer. */

@@ -14,6 +14,7 @@ import { defaultOf } from '../../shared/config.ts';
 import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { linesOf, openPlaintext } from '../../shared/crypto/open-sealed.ts';
 import { messageOf } from '../../shared/errors.ts';
+import { heedReaders } from '../../shared/program/program.ts';
 import { listedCopy } from '../stripe/events.ts';
 import { startFakeStripe } from '../stripe/fake-stripe.ts';
 import { sendWebhook } from '../stripe/webhook-sender.ts';
@@ -43,6 +44,7 @@ interface Secrets {
 }
 
 async function demo(): Promise<void> {
+  heedReaders();
   const base = join(process.env.DAYBOOK_DATA_DIR ?? defaultOf('DAYBOOK_DATA_DIR'), 'demo');
   const run = makeRunFolder(base);
   const { environment, warning } = await developmentValues(['COMPACTOR_RECIPIENTS', 'COMPACTOR_SIGNING_KEY'], base);

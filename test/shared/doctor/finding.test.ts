@@ -95,6 +95,6 @@ test('a finding is a group of lines: status, check, what was found, what to do; 
   ]);
   assert.equal(
     described,
-    'ok       stream  fine\nproblem  a       b?[2Jad?news (stream_missing)\n                 → mend it\n\n1 problem, no warnings.\n',
+    'ok       stream  fine\nproblem  a       b\\u001b[2Jad\\u000anews (stream_missing)\n                 → mend it\n\n1 problem, no warnings.\n',
   );
 });
