@@ -8,9 +8,9 @@ import { z } from 'zod';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
-import { parseWritten } from './json/locate-json.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
+import { besideOthers, json, jsonOrPath, notJson, textOrPath, whole } from './setting-shapes.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -28,62 +28,12 @@ interface Setting<T> {
 const required = Symbol('required');
 const optional = Symbol('optional');
 
-const whole = (minimum: number, maximum: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, 'is no whole number')
-    .transform(Number)
-    .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 const port = whole(0, 65_535);
-/** A rule between members is looked at beside other problems too: all of them are named at once. */
-const besideOthers = ({ value }: { readonly value: unknown }) => typeof value === 'object' && value !== null;
 
 /** Younger days may still be on Stripe's list, and so not settled. */
 export const minPruneDays = 31;
 export const maxPruneDays = 36_500;
 const host = z.string().min(1, 'is empty');
-
-/** JSON text of the given shape. */
-const json = <T>(schema: z.ZodType<T>) =>
-  z
-    .string()
-    .transform((text, context): unknown => {
-      const parsed = parseWritten(text);
-      if ('value' in parsed) return parsed.value;
-      context.addIssue({ code: 'custom', message: parsed.problem });
-      return z.NEVER;
-    })
-    .pipe(schema);
-
-/** JSON text, or the path of a file with it: what is wrong with the file's JSON is said with its name. */
-const jsonOrPath = <T>(looksLikeText: RegExp, schema: z.ZodType<T>) => {
-  const text = json(schema);
-  return z.string().transform((given, context): T => {
-    const isPath = !looksLikeText.test(given);
-    const read = isPath ? textOrPath(looksLikeText).safeParse(given) : undefined;
-    const parsed = read?.success === false ? read : text.safeParse(read?.data ?? given);
-    if (parsed.success) return parsed.data as T;
-    for (const { path, message } of parsed.error.issues) {
-      const isOfFile = isPath && message.startsWith(notJson);
-      context.addIssue({ code: 'custom', path, message: isOfFile ? `the file ${given} ${message}` : message });
-    }
-    return z.NEVER;
-  });
-};
-const notJson = 'is not JSON';
-
-/** The text itself if it looks like what is wanted, else the text of the file at that path. */
-const textOrPath = (looksLikeText: RegExp) =>
-  z.string().transform((text, context): string => {
-    if (looksLikeText.test(text)) return text;
-    try {
-      return readTextFile(text);
-    } catch (error) {
-      const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
-      context.addIssue({ code: 'custom', message: `is neither a value nor a readable file (${reason})` });
-      return z.NEVER;
-    }
-  });
 
 const pem = /-----BEGIN [A-Z ]+-----/;
 const prefix = z

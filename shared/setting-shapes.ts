@@ -1,0 +1,57 @@
+/** How the text of a setting is read: numbers, JSON, and texts that may be the path of a file. */
+import { z } from 'zod';
+import { readTextFile } from './files/read-text.ts';
+import { parseWritten } from './json/locate-json.ts';
+
+/** How a problem with JSON begins: where the text is a file's, its name goes before it. */
+export const notJson = 'is not JSON';
+
+export const whole = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'is no whole number')
+    .transform(Number)
+    .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
+
+/** A rule between members is looked at beside other problems too: all of them are named at once. */
+export const besideOthers = ({ value }: { readonly value: unknown }) => typeof value === 'object' && value !== null;
+
+/** JSON text of the given shape. */
+export const json = <T>(schema: z.ZodType<T>) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      const parsed = parseWritten(text);
+      if ('value' in parsed) return parsed.value;
+      context.addIssue({ code: 'custom', message: parsed.problem });
+      return z.NEVER;
+    })
+    .pipe(schema);
+
+/** JSON text, or the path of a file with it: what is wrong with the file's JSON is said with its name. */
+export const jsonOrPath = <T>(looksLikeText: RegExp, schema: z.ZodType<T>) => {
+  const text = json(schema);
+  return z.string().transform((given, context): T => {
+    const isPath = !looksLikeText.test(given);
+    const read = isPath ? textOrPath(looksLikeText).safeParse(given) : undefined;
+    const parsed = read?.success === false ? read : text.safeParse(read?.data ?? given);
+    if (parsed.success) return parsed.data as T;
+    for (const { path, message } of parsed.error.issues) {
+      const isOfFile = isPath && message.startsWith(notJson);
+      context.addIssue({ code: 'custom', path, message: isOfFile ? `the file ${given} ${message}` : message });
+    }
+    return z.NEVER;
+  });
+};
+/** The text itself if it looks like what is wanted, else the text of the file at that path. */
+export const textOrPath = (looksLikeText: RegExp) =>
+  z.string().transform((text, context): string => {
+    if (looksLikeText.test(text)) return text;
+    try {
+      return readTextFile(text);
+    } catch (error) {
+      const reason = (error as NodeJS.ErrnoException).code ?? 'unreadable';
+      context.addIssue({ code: 'custom', message: `is neither a value nor a readable file (${reason})` });
+      return z.NEVER;
+    }
+  });
