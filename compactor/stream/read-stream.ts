@@ -5,7 +5,7 @@
  */
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
-import { checkSeal, type Envelope, readEnvelope, sourceOf } from '../../shared/envelope.ts';
+import { checkSeal, type Envelope, type EnvelopeHeader, readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
@@ -110,7 +110,7 @@ export async function readStream(
     }
     noteEnd();
   }
-  // One record can lie about its receipt. If most of them are of the future, it is this clock that is behind.
+  // One record can lie about its receipt. If most of them were received in the future, it is this clock that is behind.
   if (receipts.future * 2 > receipts.all) {
     throw untrusted(`${receipts.future} of ${receipts.all} records were received later than ${rules.latestReceipt}`);
   }
@@ -125,7 +125,7 @@ export async function readStream(
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. */
-/** Envelopes that are new, and those of them that say they were received in the future. */
+/** Envelopes that are new, and those of them that are of the future and say that they were received there. */
 interface Receipts {
   all: number;
   future: number;
@@ -147,7 +147,7 @@ async function takeRecord(
   if (!stager.isTouched(record.day)) return false;
   const { header, headerBytes, data } = record.envelope;
   const facts: CopyFacts = {
-    origin: header.via === 'list' || header.via === 'restore' ? 'republished' : 'delivered',
+    origin: isRepublished(header) ? 'republished' : 'delivered',
     kind: record.kind,
     day: record.day,
     instantMs: record.instantMs,
@@ -195,11 +195,15 @@ function strangerReason(envelope: Envelope, rules: RecordRules): string | undefi
   const { kind, name } = sourceOf(header)!;
   const configured = rules.kinds.get(name);
   if (configured !== undefined && configured !== kind) return `source ${name} has no events of kind ${kind}`;
-  const isRepublished = header.via === 'list' || header.via === 'restore';
   const isStripe = header.scheme === 'stripe';
   if (isStripe !== (kind === 'stripe')) return `scheme ${header.scheme} is not of kind ${kind}`;
-  if (!isRepublished && header.scheme === 'none') return 'a delivery needs a scheme';
+  if (!isRepublished(header) && header.scheme === 'none') return 'a delivery needs a scheme';
   return undefined;
+}
+
+/** Nobody delivered it: an earlier night, or a restore, put it there. */
+function isRepublished({ via }: EnvelopeHeader): boolean {
+  return via === 'list' || via === 'restore';
 }
 
 const sealWords = { absent: 'not there', 'unknown key': 'of an unknown key', broken: 'not of this record' } as const;
@@ -222,7 +226,6 @@ function readRecord(
   if (stranger !== undefined) return { reason: stranger };
   const { header, data, instantMs } = envelope;
   receipts.all += 1;
-  if (header.receivedat > rules.latestReceipt) receipts.future += 1;
   const event = readClaims(data);
   if ('reason' in event) return event;
   const { kind, name } = sourceOf(header)!;
@@ -238,7 +241,10 @@ function readRecord(
   }
   if (instantMs < 0) return { reason: 'time is before 1970' };
   const day = dayOf(instantMs);
-  if (day > rules.latestDay) return { reason: 'time is in the future' };
+  if (day > rules.latestDay) {
+    if (header.receivedat > rules.latestReceipt) receipts.future += 1;
+    return { reason: 'time is in the future' };
+  }
   return {
     envelope,
     name,

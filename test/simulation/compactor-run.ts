@@ -1,5 +1,7 @@
 /** One run of the compactor as a process of its own, which meets faults, dies, or is overtaken by a rival, as its plan says. */
+
 import { cpSync, existsSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { compact } from '../../compactor/compact.ts';
 import type { Night, NightReport } from '../../compactor/night.ts';
@@ -193,7 +195,7 @@ export async function runCompactor(
   if (isDead) {
     // The dead tell nothing, and leave a folder whose lock nobody holds.
     report = undefined;
-    if (existsSync(stagingDirectory)) cpSync(stagingDirectory, `${stagingDirectory}-dead`, { recursive: true });
+    if (existsSync(stagingDirectory)) cpSync(stagingDirectory, deadFolderOf(stagingDirectory), { recursive: true });
   }
   staging.remove();
   return { report, failure, died: isDead, faults, calls, startedMs, endedMs: surroundings.nowMs() };
@@ -212,4 +214,9 @@ function shortened(body: ObjectBody): ObjectBody {
       yield Buffer.concat(chunks).subarray(0, -1);
     },
   };
+}
+
+/** A name as runs have, that no run has: its own, turned round. */
+function deadFolderOf(directory: string): string {
+  return join(dirname(directory), [...basename(directory)].reverse().join(''));
 }
