@@ -1,7 +1,6 @@
 /** THE PATH of the compactor: one night. */
 import { addDays, type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import type { StreamSnapshot } from '../shared/stream/stream.ts';
 import { openIdFilter } from './day/archived-ids.ts';
 import { closeSource } from './day/close-source.ts';
 import { type ClosedSource, newestClosedDay, type StagedSource, stageSource } from './day/closing.ts';
@@ -52,8 +51,8 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
-  await takeBackOffsets(night, reading.restarted, snapshot);
-  // Dies here: the ledger still is ahead of those partitions, so the next run finds them made anew once more.
+  await takeBackOffsets(night, reading.recreated);
+  // Dies here: the ledger still is ahead of those partitions, so the next run finds again that they are not what it knows.
 
   const recovered =
     night.recoveredTo === undefined
@@ -85,7 +84,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
   );
   if (Object.keys(sources).length === 0 && quarantined.objects.length === 0 && reading.holes.length === 0) {
-    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.restarted);
+    if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     recovered?.discard();
     return { manifest: null, days: [], errors, warnings };
   }
@@ -168,12 +167,12 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
   return { reading, quarantine, staged, budget, ids };
 }
 
-/** Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. */
-async function takeBackOffsets(night: Night, restarted: readonly string[], snapshot: StreamSnapshot): Promise<void> {
-  if (restarted.length === 0) return;
-  await night.stream.commit(
-    new Map(restarted.map((partition) => [partition, snapshot.partitions.get(partition)?.start ?? 0n])),
-  );
+/**
+ * Offsets of a partition's former life must not outlive the manifest: the ledger would look as if it were behind. They go
+ * back to the very beginning, whatever is kept: of a partition in which nothing is, the ledger then has no position.
+ */
+async function takeBackOffsets(night: Night, recreated: readonly string[]): Promise<void> {
+  if (recreated.length > 0) await night.stream.commit(new Map(recreated.map((partition) => [partition, 0n])));
 }
 
 async function commitOffsets(

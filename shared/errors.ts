@@ -355,7 +355,7 @@ export const errorCodes = {
   },
   stream_recreated: {
     title: 'A partition of the stream was made anew, or put back to an older state',
-    hint: 'What the ledger cannot prove was read again; nothing is archived twice. Find out who did it: records that the stream had and no night had read are gone from it.',
+    hint: 'It was read from its beginning; nothing is archived twice. Find out who did it: what the stream had and no night had archived is gone. What Stripe still lists is recovered; ask the other senders.',
   },
   records_quarantined: {
     title: 'Stream records that are no envelope were put into the quarantine',

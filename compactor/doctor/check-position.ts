@@ -31,8 +31,8 @@ export async function checkPosition(stream: EventStreamReader, ledger: Ledger, n
   const waiting: Waiting[] = [];
   for (const partition of snapshot.partitions.keys()) {
     const position = proven.get(partition);
-    if (position?.isContradicted === true) {
-      const hint = 'What is not proven is read again, and nothing is archived twice. Find out who did it.';
+    if (position !== undefined && position.from === undefined) {
+      const hint = 'It is read from its beginning, and nothing is archived twice. Find out who did it.';
       const said = `partition ${partition} was made anew, or put back to an older state, since the last night`;
       found.push(warning(said, hint, 'stream_recreated'));
     }

@@ -12,6 +12,7 @@ import type { Day } from '../../shared/clock.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { StoredRecord } from '../../shared/stream/stream.ts';
 import type { AskedScope, Mode } from '../day/scope.ts';
 import type { ListsKnown } from '../stripe/list-days.ts';
 import type { GenerationFailure } from '../stripe/thin-events.ts';
@@ -84,8 +85,15 @@ export interface PartitionPosition {
   readonly last: string | null;
   /** Ranges above `next` that are archived or quarantined already. */
   readonly done: readonly (readonly [string, string])[];
-  /** For each `done` range the same of its last record. Not there in older manifests: then nothing proves them. */
-  readonly doneLast?: readonly (string | null)[];
+  /** What proves all of this. Not there in older manifests: of theirs `last` proves `next`, and nothing proves `done`. */
+  readonly tip?: Tip;
+}
+
+/** How far a run had read: no position that the ledger knows lies beyond it. */
+export interface Tip {
+  readonly at: string;
+  /** The mark of the record that ends there (`markOf`); null: it has aged out unread, as all before it. */
+  readonly mark: string | null;
 }
 
 export interface StreamPosition {
@@ -145,9 +153,18 @@ export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
   return Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
 }
 
-/** What the ledger keeps of a stream record's value. */
+/** What `last` is of a stream record's value. */
 export function hash16(value: Uint8Array): string {
   return sha256Hex(value).slice(0, 16);
+}
+
+/** Of when the stream took a record (ms, in decimal; nothing for Kinesis), a line feed, and its value. */
+export function markOf({ value, appendedMs }: StoredRecord): string {
+  return createHash('sha256')
+    .update(`${appendedMs ?? ''}\n`)
+    .update(value)
+    .digest('hex')
+    .slice(0, 16);
 }
 
 export function sha256Hex(bytes: Uint8Array): string {

@@ -11,7 +11,7 @@ import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { type EventScope, type ScopeClaims, scopeOfEvent } from '../day/scope.ts';
 import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
-import { type Hole, hash16, type StreamPosition } from '../ledger/manifest.ts';
+import { type Hole, hash16, markOf, type StreamPosition, type Tip } from '../ledger/manifest.ts';
 import { untrusted } from '../ledger/prove-time.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { type ThinFacts, thinFacts } from '../stripe/thin-events.ts';
@@ -40,10 +40,10 @@ export interface PartitionReading {
   readonly doneBefore: readonly CursorRange[];
   /** Every record seen, skipped ones included. */
   readonly seen: [Cursor, Cursor][];
-  /** Records that wait, each from the end of the record before it on. */
+  /** Records that wait. */
   readonly waiting: [Cursor, Cursor][];
-  /** The hash of the record that ends at a cursor, where one that waits follows, or none. */
-  readonly ends: Map<Cursor, string>;
+  /** How far it was read; where nothing was, as far as before. */
+  tip: Tip | undefined;
   /** Records that have aged out unread. */
   readonly lost: [Cursor, Cursor][];
 }
@@ -52,10 +52,8 @@ export interface StreamReading {
   readonly id: string;
   readonly partitions: ReadonlyMap<string, PartitionReading>;
   readonly holes: readonly Hole[];
-  /** Partitions that contradict the ledger. */
+  /** Partitions that are not what the ledger knows: they were read from their beginning. */
   readonly recreated: readonly string[];
-  /** Partitions that were read from their beginning though the ledger knows a position. */
-  readonly restarted: readonly string[];
 }
 
 export async function readStream(
@@ -75,19 +73,14 @@ export async function readStream(
 
   for (const partition of snapshot.partitions.keys()) {
     const { from, done: doneBefore = [] } = proven.get(partition) ?? {};
-    const reading: PartitionReading = { from, doneBefore, seen: [], waiting: [], ends: new Map(), lost: [] };
+    const tip = from === undefined ? undefined : known[partition]?.tip;
+    const reading: PartitionReading = { from, doneBefore, seen: [], waiting: [], tip, lost: [] };
     partitions.set(partition, reading);
-    let previous: { readonly after: Cursor; readonly value?: Uint8Array } | undefined =
-      from === undefined ? undefined : { after: from };
-    const noteEnd = () => {
-      if (previous?.value !== undefined) reading.ends.set(previous.after, hash16(previous.value));
-    };
     const isDone = skipper(reading.doneBefore);
     for await (const { hole, entries } of stream.read(partition, reading.from, snapshot)) {
       if (hole !== undefined) {
         pushCursors(reading.seen, hole.from, hole.to);
-        noteEnd();
-        previous = { after: hole.to };
+        reading.tip = { at: String(hole.to), mark: null };
         // What earlier runs archived before it aged out is no loss.
         for (const [from, to] of without([[hole.from, hole.to]], reading.doneBefore)) {
           reading.lost.push([from, to]);
@@ -97,30 +90,25 @@ export async function readStream(
       for (const entry of entries) {
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
-        if (isDone(entry) || (await takeRecord(partition, entry, rules, stager, receipts))) {
-          previous = entry;
-          continue;
+        if (isDone(entry)) continue;
+        if (!(await takeRecord(partition, entry, rules, stager, receipts))) {
+          pushCursors(reading.waiting, entry.before, entry.after);
         }
-        noteEnd();
-        // Offsets without a record before it belong to it: a position then always stands behind a record, which proves it.
-        pushCursors(reading.waiting, previous?.after ?? entry.before, entry.after);
-        previous = { after: entry.after };
       }
+      const last = entries.at(-1);
+      if (last !== undefined) reading.tip = { at: String(last.after), mark: markOf(last) };
       stager.progress(records);
     }
-    noteEnd();
   }
   // One record can lie about its receipt. If most of them were received in the future, it is this clock that is behind.
   if (receipts.future * 2 > receipts.all) {
     throw untrusted(`${receipts.future} of ${receipts.all} records were received later than ${rules.latestReceipt}`);
   }
-  const named = [...proven];
   return {
     id: snapshot.id,
     partitions,
     holes,
-    recreated: named.filter(([, { isContradicted }]) => isContradicted).map(([partition]) => partition),
-    restarted: named.filter(([, { from }]) => from === undefined).map(([partition]) => partition),
+    recreated: [...proven].flatMap(([partition, { from }]) => (from === undefined ? [partition] : [])),
   };
 }
 
@@ -321,7 +309,7 @@ export async function positionAfter(
 ): Promise<StreamPosition> {
   const before = ledger?.id === reading.id ? ledger.partitions : {};
   const partitions: Record<string, StreamPosition['partitions'][string]> = { ...before };
-  for (const [partition, { from, seen, waiting, doneBefore, ends }] of reading.partitions) {
+  for (const [partition, { from, seen, waiting, doneBefore, tip }] of reading.partitions) {
     const start = from ?? seen[0]?.[0];
     if (start === undefined) {
       // Nothing was ever read of it: also where it was created anew and is empty.
@@ -337,18 +325,13 @@ export async function positionAfter(
     const done = without(unionOf([...read, ...doneBefore.filter(([, to]) => to > next)]), open).filter(
       ([, to]) => to > next,
     );
-    const hashOf = async (cursor: Cursor) => {
-      const value = ends.has(cursor) ? undefined : await stream.recordBefore(partition, cursor);
-      return ends.get(cursor) ?? (value === undefined ? null : hash16(value));
-    };
     const unmoved = known !== undefined && BigInt(known.next) === next && from !== undefined;
-    const doneLast: (string | null)[] = [];
-    for (const [, to] of done) doneLast.push(await hashOf(to));
+    const record = unmoved ? undefined : await stream.recordBefore(partition, next);
     partitions[partition] = {
       next: String(next),
-      last: unmoved ? known.last : await hashOf(next),
+      last: unmoved ? known.last : record === undefined ? null : hash16(record.value),
       done: done.map(([a, b]) => [String(a), String(b)]),
-      doneLast,
+      ...(tip === undefined ? {} : { tip }),
     };
   }
   return { id: reading.id, partitions };

@@ -34,12 +34,20 @@ export interface EventStreamWriter {
   close(): Promise<void>;
 }
 
-export interface StreamEntry {
+export interface StoredRecord {
+  readonly value: Uint8Array;
+  /**
+   * When the stream took it, as it keeps that: the same at every reading. Tells a record from an equal one that was sent
+   * again and got its position. Undefined where no position is ever given twice (Kinesis).
+   */
+  readonly appendedMs: number | undefined;
+}
+
+export interface StreamEntry extends StoredRecord {
   readonly before: Cursor;
   readonly after: Cursor;
   /** The record's own number as its stream shows it: an offset or a sequence number. */
   readonly position: bigint;
-  readonly value: Uint8Array;
 }
 
 export interface StreamBatch {
@@ -57,7 +65,7 @@ export interface PartitionBounds {
 
 /** Where the stream stood at one moment: what arrives later belongs to the next run. */
 export interface StreamSnapshot {
-  /** Names this very stream: a re-created one has another id (Kafka excepted, see `recordBefore`). */
+  /** Names this very stream. A topic that is made again under its name keeps it, and so does a file that is put back. */
   readonly id: string;
   readonly partitions: ReadonlyMap<string, PartitionBounds>;
 }
@@ -71,8 +79,8 @@ export interface EventStreamReader {
    * of bounded bytes. Each entry's `before` is the `after` of the one before it, or lies past it where offsets have gaps.
    */
   read(partition: string, from: Cursor | undefined, snapshot: StreamSnapshot): AsyncIterable<StreamBatch>;
-  /** The value of the record that ends at this cursor, or undefined where it is no longer kept. */
-  recordBefore(partition: string, cursor: Cursor): Promise<Uint8Array | undefined>;
+  /** The record that ends at this cursor, or undefined where it is no longer kept. */
+  recordBefore(partition: string, cursor: Cursor): Promise<StoredRecord | undefined>;
   /** Notes how far this consumer is done with each partition. Idempotent; never moves a partition that is not named. */
   commit(positions: ReadonlyMap<string, Cursor>): Promise<void>;
   close(): Promise<void>;

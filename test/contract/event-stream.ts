@@ -182,7 +182,8 @@ export function eventStreamContract(name: string, factory: () => Promise<StreamU
       const one = await reader();
       for (const [partition, entries] of await readAll(one)) {
         for (const entry of entries) {
-          assert.deepEqual(hex((await one.recordBefore(partition, entry.after))!), hex(entry.value));
+          const { value, appendedMs } = (await one.recordBefore(partition, entry.after))!;
+          assert.deepEqual([hex(value), appendedMs], [hex(entry.value), entry.appendedMs]);
         }
         const first = entries[0];
         if (first !== undefined) assert.equal(await one.recordBefore(partition, first.before), undefined);

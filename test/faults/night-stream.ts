@@ -35,7 +35,7 @@ export function memoryStream(count: number, batchEntries = 1_000): MemoryStream 
       while (at < end || 'hole' in hole) {
         const entries = values.slice(at, Math.min(at + batchEntries, end)).map((value, index) => {
           const position = BigInt(at + index);
-          return { before: position, after: position + 1n, position, value };
+          return { before: position, after: position + 1n, position, value, appendedMs: 0 };
         });
         yield { entries, ...hole };
         hole = {};
@@ -44,7 +44,8 @@ export function memoryStream(count: number, batchEntries = 1_000): MemoryStream 
     },
     async recordBefore(partition, cursor) {
       const { values, start } = partitions[Number(partition)]!;
-      return Number(cursor) > start ? values[Number(cursor) - 1] : undefined;
+      const value = Number(cursor) > start ? values[Number(cursor) - 1] : undefined;
+      return value && { value, appendedMs: 0 };
     },
     async commit(positions) {
       committed = new Map([...committed, ...positions]);

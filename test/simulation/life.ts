@@ -26,7 +26,7 @@ import { digestOf, plaintextOf } from './plaintext.ts';
 import { type Random, seeded } from './random.ts';
 import { type Sent, sentRecord } from './sent.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
-import { type SimulatedStream, simulatedStream } from './simulated-stream.ts';
+import { type Fork, type RememberedStream, type SimulatedStream, simulatedStream } from './simulated-stream.ts';
 import { injectStripeFaults } from './stripe-faults.ts';
 import { type Arrival, openTraffic } from './traffic.ts';
 
@@ -113,8 +113,9 @@ async function nightsOf(
   let records = 0;
   let runCount = 0;
   let ended = false;
-  /** Made anew since the last run. */
+  /** Made anew, put back or cut since the last run. */
   let isStreamNew = false;
+  let remembered: RememberedStream | undefined;
 
   const noteFault = (kind: string) => faults.set(kind, (faults.get(kind) ?? 0) + 1);
 
@@ -310,6 +311,14 @@ async function nightsOf(
     }
   }
 
+  /** That a partition took another way is said where what was read shows it, and never where it did not. */
+  function checkForks({ outcome: { report }, facts }: Done, forked: readonly string[]): void {
+    if (report === undefined) return;
+    const said = report.errors.flatMap(({ code, message }) => (code === 'stream_recreated' ? [message] : []));
+    const expected = forked.map((partition) => `partition ${partition}`);
+    assert.deepEqual(said.sort(), expected.sort(), `${facts.name} says which partitions are not what they were`);
+  }
+
   /** The same events in another order, on other partitions: the same plaintext. */
   async function runElsewhere(name: string, plan: RunPlan): Promise<(() => void) | undefined> {
     const mixed = random.of(`${name} elsewhere`);
@@ -366,7 +375,12 @@ async function nightsOf(
 
   /** What happens beside the runs until they begin. */
   function happen(night: Random): void {
+    // Between two arrivals: what is gone is some of what a night has read, and of what came since.
+    arrive(nowMs - night.between(0, 24 * 60) * minuteMs);
+    if (night.chance(0.1)) remembered = numbering === 'offsets' ? stream.remember() : undefined;
+    arrive(nowMs - night.between(0, 12 * 60) * minuteMs);
     if (night.chance(0.03 * circumstances.misfortune)) makeStreamAnew(night);
+    if (night.chance(0.06 * circumstances.misfortune)) rewind(night);
     arrive(nowMs);
     // Who makes a stream anew may fill it with what the archive has.
     if (isStreamNew && night.chance(0.7)) restore(night, night.between(1, 80));
@@ -377,8 +391,34 @@ async function nightsOf(
 
   function makeStreamAnew(night: Random): void {
     noteFault('stream made anew');
-    model.goneWithStream(stream.recreate(night.chance(0.5) && model.tellsStream));
+    const keepsId = numbering === 'offsets' && night.chance(0.5);
+    const fork = stream.recreate(keepsId, night.chance(0.8) ? stream.bounds().size : night.between(1, 6));
+    if (keepsId) follow(fork);
+    else model.goneWithStream(fork.gone);
+    remembered = undefined;
     isStreamNew = true;
+  }
+
+  /** The machine of the stream is put back to a snapshot, or a broker without the newest records leads a partition. */
+  function rewind(night: Random): void {
+    if (numbering !== 'offsets') return;
+    if (remembered !== undefined && night.chance(0.6)) {
+      noteFault('stream put back');
+      follow(stream.putBack(remembered, circumstances.keepsUncommitted));
+    } else {
+      noteFault('partition cut');
+      follow(stream.cut(night.pick([...stream.bounds().keys()]), night.between(1, 30)));
+    }
+    remembered = undefined;
+    isStreamNew = true;
+  }
+
+  function follow(fork: Fork): void {
+    const starts = new Map([...stream.bounds()].map(([name, { start }]) => [name, start!]));
+    model.forked(fork, stream.records(), starts);
+    // What was sent may be sent again, byte for byte: by a spool that was put back with the stream.
+    for (const { sent } of fork.gone)
+      if (random.of(`again ${sent.id} ${sent.receivedAt}`).chance(0.3)) append(sent, nowMs);
   }
 
   function restore(night: Random, count: number): void {
@@ -405,6 +445,7 @@ async function nightsOf(
     const stood = new Set(model.open);
     const standing = stream.records();
     const due = model.due(dayOf(nowMs));
+    const forked = model.forkedPartitions(stream.bounds());
     const left = staged(directory);
     const recoveredBefore = model.recovered.size;
 
@@ -419,6 +460,7 @@ async function nightsOf(
     const done = await run({ plan, days, force, stripeFaultRate, rival });
     await check();
     for (const one of [done, ...rivals]) checkOutcome(one, rivals.length > 0);
+    if (rivals.length === 0) checkForks(done, forked);
     const { facts } = done;
     for (const folder of left) assert.ok(!staged(directory).includes(folder), 'the dead are swept');
     const wentWell = [done, ...rivals].every(({ outcome: { faults: failed, died }, facts: { isAnswered, asked } }) => {

@@ -9,11 +9,12 @@ import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import type { Identities } from '../../shared/crypto/identities.ts';
 import type { Verify } from '../../shared/crypto/signing.ts';
 import { canonicalJson, compareCodePoints } from '../../shared/json/canonical-json.ts';
+import type { StreamSnapshot } from '../../shared/stream/stream.ts';
 import { differing } from './differing.ts';
 import { openNamedObjects, sha256Of } from './named-objects.ts';
 import { ageOf, isDueByRules, isNearRetention, verdictByRules } from './rules.ts';
 import type { Sent } from './sent.ts';
-import { isDone, type Numbering, type StandingRecord } from './simulated-stream.ts';
+import { type Fork, isDone, type Numbering, type StandingRecord } from './simulated-stream.ts';
 import type { ListedEvent } from './traffic.ts';
 
 /** The run that wrote a manifest, as the model has to know it. */
@@ -74,13 +75,16 @@ export interface Model {
   readonly open: ReadonlySet<FollowedRecord>;
   /** Events whose line came from Stripe's list alone, in the order of their archiving: `<source> <id>`. */
   readonly recovered: ReadonlySet<string>;
-  /** Whether the ledger has of one of the stream's partitions what tells it from another of the same name. */
-  readonly tellsStream: boolean;
   readonly manifests: number;
   readonly figures: { events: number; evidence: number; holes: number; quarantined: number };
   follow(record: StandingRecord, numbering: Numbering): void;
   agedOut(records: readonly StandingRecord[]): void;
+  /** The stream is another one, with another id. */
   goneWithStream(records: readonly StandingRecord[]): void;
+  /** The stream left the history that it had, and keeps its id. */
+  forked(fork: Fork, standing: readonly StandingRecord[], starts: ReadonlyMap<string, bigint>): void;
+  /** The partitions of which a run that begins now must say that, and no others: those where what was read shows it. */
+  forkedPartitions(bounds: StreamSnapshot['partitions']): readonly string[];
   list(event: ListedEvent): void;
   /** Checks the manifests that are new in the store. */
   checkManifests(objects: ReadonlyMap<string, Buffer>, runOf: (number: number) => RunFacts): Promise<void>;
@@ -107,6 +111,28 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
   let holes: readonly Hole[] = [];
   let lists: Manifest['lists'] = {};
   let firstDays: Manifest['firstDays'] = {};
+
+  /** By partition the position from which on its records are other ones than when the last manifest was made. */
+  const forkedFrom = new Map<string, bigint>();
+
+  /** A record that is still there, or is back, after its partition took another way behind it: is it to be read again? */
+  function reopen(one: FollowedRecord, start: bigint): void {
+    const said = position?.id === one.streamId ? position.partitions[one.partition] : undefined;
+    if (one.fate === 'open') return;
+    if (said !== undefined && !isDisproven(one.partition, start) && isDone(one, said)) return;
+    one.fate = 'open';
+    one.isUnknown = false;
+    open.add(one);
+  }
+
+  /** Whether what the last manifest has as read of a partition is not what lies there. */
+  function isDisproven(partition: string, start: bigint): boolean {
+    const tip = position?.partitions[partition]?.tip;
+    const from = forkedFrom.get(partition);
+    if (tip === undefined || from === undefined) return false;
+    const at = BigInt(tip.at);
+    return from < at || (tip.mark === null && start < at);
+  }
 
   const sourceOf = (name: string): KnownSource => {
     let source = sources.get(name);
@@ -155,6 +181,11 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       open.delete(record);
     }
     head = { number: manifest.number, sha256: sha256Of(bytes) };
+    for (const partition of forkedFrom.keys()) {
+      // It stays where the partition is not there any more: should one of that name come again, it is another.
+      const [said, known] = [manifest.stream, position].map((of) => JSON.stringify(of?.partitions[partition]?.tip));
+      if (said !== known) forkedFrom.delete(partition);
+    }
     position = manifest.stream;
     holes = manifest.holes;
     lists = manifest.lists;
@@ -498,9 +529,6 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       );
       return days.sort();
     },
-    get tellsStream() {
-      return Object.values(position?.partitions ?? {}).some(({ last }) => last !== null);
-    },
     get manifests() {
       return head?.number ?? 0;
     },
@@ -514,7 +542,9 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
         const one = followed.get(record)!;
         if (one.fate !== 'open') continue;
         one.fate = 'aged out';
-        one.isUnknown = position?.id !== one.streamId || position.partitions[one.partition] === undefined;
+        const said = position?.id === one.streamId ? position.partitions[one.partition] : undefined;
+        // Of another history, with a position that an archived record had: nothing tells that it was there.
+        one.isUnknown = said === undefined || isDone(one, said) || isDisproven(one.partition, -1n);
         open.delete(one);
         if (!one.isUnknown) unsaid.add(one);
       }
@@ -529,7 +559,35 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       // Its positions mean nothing any more.
       followed.clear();
       unsaid.clear();
+      forkedFrom.clear();
       assert.equal(open.size, 0);
+    },
+    forked({ gone, from }, standing, starts) {
+      for (const record of gone) {
+        const one = followed.get(record)!;
+        if (one.fate === 'open') one.fate = 'gone with the stream';
+        open.delete(one);
+        followed.delete(record);
+      }
+      const stands = new Set(standing);
+      for (const [partition, cursor] of from) forkedFrom.set(partition, lesser(cursor, forkedFrom.get(partition)));
+      for (const [record, one] of followed) {
+        const cursor = from.get(one.partition);
+        if (cursor === undefined) continue;
+        unsaid.delete(one);
+        if (one.position >= cursor) followed.delete(record);
+        else if (stands.has(record)) reopen(one, starts.get(one.partition)!);
+        // It may be called lost, though it was archived: it aged out, and its range is not proven any more.
+        else if (one.fate === 'done') one.fate = 'aged out';
+      }
+    },
+    forkedPartitions(bounds) {
+      return [...forkedFrom.keys()].filter((partition) => {
+        const { start, end } = bounds.get(partition) ?? {};
+        if (start === undefined || end === undefined || !isDisproven(partition, start)) return false;
+        // Where all that was read has aged out, nothing tells, and nothing is passed over.
+        return start < BigInt(position!.partitions[partition]!.tip!.at);
+      });
     },
     list(event) {
       const days = listed.get(event.source) ?? new Map<Day, ListedEvent[]>();
@@ -585,6 +643,10 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       }
     },
   };
+}
+
+function lesser(one: bigint, other: bigint | undefined): bigint {
+  return other !== undefined && other < one ? other : one;
 }
 
 function listName(isThin: boolean, account: string | undefined): string {

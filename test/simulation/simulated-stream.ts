@@ -31,9 +31,29 @@ export interface SimulatedStream extends EventStreamReader {
   records(): StandingRecord[];
   /** The records that are gone: those from before a time, and, where asked, committed ones only. */
   drop(beforeMs: number, committedOnly: boolean): StandingRecord[];
-  /** Empties it; by offsets it may keep its id, as a topic of the same name does. The records that are gone. */
-  recreate(keepsId: boolean): StandingRecord[];
+  /** Empties it; by offsets it may keep its id, as a topic of the same name does. It may get another number of partitions. */
+  recreate(keepsId: boolean, partitionCount: number): Fork;
   addPartition(): void;
+  /** What a snapshot of its machine holds of it. By offsets only. */
+  remember(): RememberedStream;
+  /** As it was then, its id too; what consumers committed as well, where that lies in the same file. */
+  putBack(to: RememberedStream, withCommitted: boolean): Fork;
+  /** Its newest records are gone from one partition: a broker that did not have them leads it now. By offsets only. */
+  cut(partition: string, records: number): Fork;
+  bounds(): StreamSnapshot['partitions'];
+}
+
+/** Where a stream leaves the history that it had. */
+export interface Fork {
+  readonly gone: readonly StandingRecord[];
+  /** By partition: what is below this position is as it was; what comes at it or above is another record. */
+  readonly from: ReadonlyMap<string, bigint>;
+}
+
+export interface RememberedStream {
+  readonly id: string;
+  readonly partitions: ReadonlyMap<string, Readonly<Partition>>;
+  readonly committed: ReadonlyMap<string, Cursor>;
 }
 
 interface Partition {
@@ -48,8 +68,6 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
   let generation = 0;
   let id = streamId();
   let committed = new Map<string, Cursor>();
-  /** A record must stand before any position for a stream to be told from one of the same name. */
-  let hasGaps = byOffset;
   let partitions = emptyPartitions(partitionCount);
   const ends = new WeakMap<StreamSnapshot, ReadonlyMap<string, bigint>>();
 
@@ -86,7 +104,10 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
     if (first < start) yield { entries: [], hole: { from: first, to: start < end ? start : end } };
     const entries = records
       .filter(({ position }) => position >= first && position < end)
-      .map(({ position, sent }) => ({ before: position, after: position + 1n, position, value: sent.value }));
+      .map(({ position, sent, appendedMs }) => ({
+        ...{ before: position, after: position + 1n, position },
+        ...{ value: sent.value, appendedMs },
+      }));
     yield* inBatches(entries);
   }
 
@@ -103,7 +124,7 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
       }
       const before = isProven && cursor !== undefined ? cursor : position - 1n;
       if (!isProven && cursor !== undefined && cursor < before) hole = { from: cursor, to: before };
-      entries.push({ before, after: position, position, value: sent.value });
+      entries.push({ before, after: position, position, value: sent.value, appendedMs: undefined });
       cursor = position;
       isProven = true;
     }
@@ -127,7 +148,7 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
     append(sent, nowMs) {
       const name = `${crc32(sent.key) % partitions.size}`;
       const partition = partitionOf(name);
-      const gap = byOffset ? (hasGaps && random.chance(0.05) ? random.between(1, 4) : 0) : random.between(1, 1_000_000);
+      const gap = byOffset ? (random.chance(0.05) ? random.between(1, 4) : 0) : random.between(1, 1_000_000);
       const position = partition.next + BigInt(gap);
       const record = { streamId: id, partition: name, position, appendedMs: nowMs, sent };
       partition.records.push(record);
@@ -147,17 +168,40 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
       }
       return dropped;
     },
-    recreate(keepsId) {
+    recreate(keepsId, count) {
       const gone = [...partitions.values()].flatMap(({ records }) => records);
-      partitions = emptyPartitions(partitions.size);
-      if (keepsId && byOffset) {
-        hasGaps = false;
-        return gone;
+      const from = new Map([...partitions.keys()].map((name) => [name, 0n]));
+      partitions = emptyPartitions(count);
+      if (!keepsId || !byOffset) {
+        id = streamId();
+        committed = new Map();
       }
-      id = streamId();
-      committed = new Map();
-      return gone;
+      return { gone, from };
     },
+    remember: () => ({
+      id,
+      committed: new Map(committed),
+      partitions: new Map([...partitions].map(([name, one]) => [name, { ...one, records: [...one.records] }])),
+    }),
+    putBack(to, withCommitted) {
+      const kept = new Set([...to.partitions.values()].flatMap(({ records }) => records));
+      const gone = [...partitions.values()].flatMap(({ records }) => records).filter((record) => !kept.has(record));
+      const from = new Map([...partitions.keys()].map((name) => [name, to.partitions.get(name)?.next ?? 0n]));
+      partitions = new Map([...to.partitions].map(([name, one]) => [name, { ...one, records: [...one.records] }]));
+      id = to.id;
+      if (withCommitted) committed = new Map(to.committed);
+      return { gone, from };
+    },
+    cut(name, count) {
+      const partition = partitionOf(name);
+      const gone = partition.records.splice(Math.max(0, partition.records.length - count));
+      const end = gone[0]?.position ?? partition.next;
+      partition.next = end;
+      if (partition.start > end) partition.start = end;
+      return { gone, from: new Map([[name, end]]) };
+    },
+    bounds: () =>
+      new Map([...partitions].map(([name, { start, next }]) => [name, byOffset ? { start, end: next } : {}])),
     addPartition() {
       const position = firstPosition();
       partitions.set(`${partitions.size}`, { records: [], start: position, next: position });
@@ -182,7 +226,8 @@ export function simulatedStream(random: Random, numbering: Numbering, partitionC
     },
     async recordBefore(partition, cursor) {
       const position = byOffset ? cursor - 1n : cursor;
-      return partitionOf(partition).records.find((record) => record.position === position)?.sent.value;
+      const found = partitionOf(partition).records.find((record) => record.position === position);
+      return found && { value: found.sent.value, appendedMs: byOffset ? found.appendedMs : undefined };
     },
     async commit(positions) {
       committed = new Map([...committed, ...positions]);

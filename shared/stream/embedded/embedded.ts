@@ -163,8 +163,8 @@ export async function openEmbeddedReader({
       }
     },
     recordBefore: guarded((partition, cursor) => {
-      const value = statementsOf(partition).selectAt.get(Number(cursor - 1n))?.value;
-      return value as Uint8Array | undefined;
+      const row = statementsOf(partition).selectAt.get(Number(cursor - 1n));
+      return row && { value: row.value as Uint8Array, appendedMs: row.appended as number };
     }),
     async commit(positions) {
       try {

@@ -15,9 +15,9 @@ export function prepareReads({ database, partitions }: StreamFile) {
       FROM partitions WHERE number = ${number}`;
   const statementsOf = (number: number) => ({
     number,
-    selectFrom: database.prepare(`SELECT position, value FROM records_${number}
+    selectFrom: database.prepare(`SELECT position, appended, value FROM records_${number}
       WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`),
-    selectAt: database.prepare(`SELECT value FROM records_${number} WHERE position = ?`),
+    selectAt: database.prepare(`SELECT appended, value FROM records_${number} WHERE position = ?`),
   });
   return {
     selectCommitted: database.prepare('SELECT partition, position FROM committed WHERE consumer = ?'),
@@ -35,7 +35,7 @@ export function readBatch(selectFrom: Statement, from: Cursor | undefined, end: 
     for (const row of selectFrom.iterate(Number(from ?? 0n), Number(end))) {
       const position = cursorOf(row.position);
       const value = row.value as Uint8Array;
-      entries.push({ before: position, after: position + 1n, position, value });
+      entries.push({ before: position, after: position + 1n, position, value, appendedMs: row.appended as number });
       bytes += value.byteLength;
       if (bytes >= batchBytes) break; // ends the read transaction, too
     }

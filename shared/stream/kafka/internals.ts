@@ -18,6 +18,8 @@ import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
 
 export interface FetchedRecord {
   readonly offset: string;
+  /** ms since the epoch: when it was sent, or, where the topic is set so, when the broker took it. */
+  readonly timestamp: string;
   readonly value: Buffer | null;
   /** Marks of transactions: no records of anybody. */
   readonly isControlRecord: boolean;

@@ -10,7 +10,7 @@ import type { Kafka } from 'kafkajs';
 import type { KafkaParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
-import type { Cursor, EventStreamReader, StreamBatch, StreamEntry } from '../stream.ts';
+import type { Cursor, EventStreamReader, StoredRecord, StreamBatch, StreamEntry } from '../stream.ts';
 import { kafkaConfigOf, openKafka, patiently, withAdmin } from './client.ts';
 import { kafkaErrorOf } from './error.ts';
 import { createCluster, type FetchedRecord, type KafkaBroker, type KafkaCluster } from './internals.ts';
@@ -134,7 +134,7 @@ export async function openKafkaReader({
           fetchRecords(await connection.leaderOf(Number(partition)), topic, Number(partition), offset, 0),
         );
         const found = records.find((record) => BigInt(record.offset) === offset && !record.isControlRecord);
-        return found === undefined ? undefined : bytesOf(found);
+        return found && storedOf(found);
       } catch (error) {
         if (isOutOfRange(error)) return undefined;
         throw error;
@@ -245,13 +245,13 @@ function entriesOf(records: readonly FetchedRecord[], from: Cursor, end: Cursor)
   for (const record of records) {
     const position = BigInt(record.offset);
     if (position < from || position >= end || record.isControlRecord) continue;
-    entries.push({ before: position, after: position + 1n, position, value: bytesOf(record) });
+    entries.push({ before: position, after: position + 1n, position, ...storedOf(record) });
   }
   return entries;
 }
 
-function bytesOf({ value }: FetchedRecord): Uint8Array {
-  return value ?? new Uint8Array(0);
+function storedOf({ value, timestamp }: FetchedRecord): StoredRecord {
+  return { value: value ?? new Uint8Array(0), appendedMs: Number(timestamp) };
 }
 
 function isOutOfRange(error: unknown): boolean {

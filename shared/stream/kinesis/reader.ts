@@ -87,7 +87,10 @@ export async function openKinesisReader({
         iterator = NextShardIterator;
       }
     },
-    recordBefore: (shard, cursor) => recordAt(shards, shard, cursor),
+    async recordBefore(shard, cursor) {
+      const value = await recordAt(shards, shard, cursor);
+      return value && { value, appendedMs: undefined };
+    },
     async commit() {},
     async close() {
       client.destroy();
@@ -135,7 +138,7 @@ function batchOf(records: NonNullable<GetRecordsCommandOutput['Records']>, place
     }
     const before = isProven && cursor !== undefined ? cursor : position - 1n;
     if (!isProven && cursor !== undefined && cursor < before) hole = { from: cursor, to: before };
-    entries.push({ before, after: position, position, value: Data! });
+    entries.push({ before, after: position, position, value: Data!, appendedMs: undefined });
     place.cursor = position;
     place.isProven = true;
   }

@@ -243,7 +243,7 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
       assert.deepEqual(holesOf(await batchesOf(reader, 12n, snapshot)), []);
     }
     assert.equal(await reader.recordBefore('0', 12n), undefined);
-    assert.equal(Buffer.from((await reader.recordBefore('0', 13n))!).toString(), 'k 12');
+    assert.equal(Buffer.from((await reader.recordBefore('0', 13n))!.value).toString(), 'k 12');
     await dropUpTo(one.topic, '-1');
     const whole = await batchesOf(reader, 20n, early);
     assert.deepEqual(holesOf(whole), [{ from: 20n, to: 30n }]);
@@ -303,8 +303,8 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
     assert.equal(new Set(valuesOf(await readAll(reading)).map(String)).size, 8);
     for (const [partition, entries] of await readAll(reading)) {
       for (const entry of entries) {
-        const value = await reader.recordBefore(partition, entry.after);
-        assert.match(Buffer.from(value!).toString(), /^new /);
+        const record = await reader.recordBefore(partition, entry.after);
+        assert.match(Buffer.from(record!.value).toString(), /^new /);
       }
     }
   });
