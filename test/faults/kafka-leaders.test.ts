@@ -13,10 +13,18 @@ import { AppendError } from '../../shared/stream/append-error.ts';
 import { openKafkaReader } from '../../shared/stream/kafka/reader.ts';
 import { openKafkaWriter } from '../../shared/stream/kafka/writer.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
+import { openBooks } from '../compactor/books.ts';
 import { eventStreamContract, readAll, record, valuesOf } from '../contract/event-stream.ts';
 import { post, startIngest, stripeEvent, stripeHeaders } from '../ingest/ingest-under-test.ts';
 import { type KafkaCluster, startKafkaCluster } from '../services/kafka-cluster.ts';
-import { kafkaUnderTest, logLines, newTopicName, withTestAdmin } from '../shared/stream/kafka/kafka-under-test.ts';
+import {
+  createTopic,
+  kafkaUnderTest,
+  logLines,
+  newTopicName,
+  withTestAdmin,
+} from '../shared/stream/kafka/kafka-under-test.ts';
+import { assertBooks, copiesOf, eventsOfDay } from './night-books.ts';
 
 type Signal = 'SIGTERM' | 'SIGKILL';
 
@@ -160,6 +168,60 @@ function leaderTests({ brokers, end, start }: KafkaCluster): void {
     await writer.probe();
     await writer.append([record('a', 'three')]);
     await writer.close();
+  });
+
+  test('Kafka, three brokers: a broker without the newest records leads: what comes at their offsets is archived', async (t) => {
+    const topic = newTopicName();
+    await createTopic(brokers, {
+      topic,
+      replicaAssignment: [{ partition: 0, replicas: [1, 2] }],
+      configEntries: [
+        { name: 'min.insync.replicas', value: '1' },
+        { name: 'unclean.leader.election.enable', value: 'true' },
+      ],
+    });
+    const books = await openBooks();
+    t.after(() => books.close());
+    const params = { brokers: [...brokers], topic };
+    const deliver = async (...events: ReturnType<typeof eventsOfDay>) => {
+      const writer = await patiently(() => openKafkaWriter({ params, log }));
+      await writer.append(events.flatMap((event) => copiesOf(event, 1)));
+      await writer.close();
+    };
+    const night = async () => {
+      const reader = await patiently(() => openKafkaReader({ params, consumer: 'compactor', log }));
+      const { errors } = await books.night([{ name: 'platform' }], { stream: () => reader });
+      await reader.close();
+      return errors.map(({ code }) => code);
+    };
+    // The first broker that is asked may be one that is away.
+    const patiently = async <T>(open: () => Promise<T>): Promise<T> => {
+      let opened: T | undefined;
+      await until(async () => {
+        opened = await open();
+        return true;
+      });
+      return opened!;
+    };
+    const leads = (node: number) => until(async () => (await leadersOf(topic))[0] === node);
+
+    const [first = [], late = [], fresh = []] = [2, 4, 6].map((count) => eventsOfDay('2026-11-18', count, `${count}`));
+    await deliver(...first);
+    await deliver(...eventsOfDay('2026-11-21', 1, 'waits'));
+    await end(2, 'SIGKILL');
+    await leads(1);
+    await deliver(...late);
+    assert.deepEqual(await night(), []);
+    assert.deepEqual((await books.ledger()).stream!.partitions['0']!.done, [['3', '7']]);
+
+    await end(1, 'SIGKILL');
+    await start(2);
+    await leads(2);
+    await deliver(...fresh);
+    assert.deepEqual(await night(), ['stream_recreated']);
+    await assertBooks(books, { platform: { ids: [...first, ...late, ...fresh].map(({ id }) => id) } });
+    await start(1);
+    assert.deepEqual(await night(), []);
   });
 }
 
