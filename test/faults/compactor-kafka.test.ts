@@ -32,6 +32,7 @@ function nightTests(brokers: string[]): void {
     const { log } = logLines();
     const params = { brokers, topic };
     const books = await openBooks();
+    books.at(`${today}T23:59:00Z`);
     t.after(() => books.close());
     const makeTopic = () => createTopic(brokers, { topic, numPartitions: 1 });
     await makeTopic();

@@ -23,6 +23,7 @@ const partition = '1';
 let books: Books;
 beforeEach(async () => {
   books = await openBooks();
+  books.at(`${today}T23:59:00Z`);
 });
 afterEach(() => books.close());
 

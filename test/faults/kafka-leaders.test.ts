@@ -181,6 +181,7 @@ function leaderTests({ brokers, end, start }: KafkaCluster): void {
       ],
     });
     const books = await openBooks();
+    books.at('2026-11-21T23:59:00Z');
     t.after(() => books.close());
     const params = { brokers: [...brokers], topic };
     const deliver = async (...events: ReturnType<typeof eventsOfDay>) => {
