@@ -8,7 +8,6 @@
  * the job ends as at SIGTERM, once it pauses (compactor/serve/job-process.ts).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../shared/clock.ts';
 import { messageOf } from '../../shared/errors.ts';
@@ -88,8 +87,7 @@ export function openJobs({ program, clock, log, ended, limitMs, killAfterMs = 4_
     const child = spawn(process.execPath, [program, request.job, ...request.arguments, '--json'], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
-    const output = standardError();
-    createInterface({ input: child.stderr! }).on('line', (line) => output.write(`${line}\n`));
+    passOn(child.stderr!);
     log.info({ ...request, pid: child.pid }, 'job started');
     child.on('message', (message) => {
       if (current !== undefined) current.job = { ...current.job, ...progressOf(message) };
@@ -149,6 +147,21 @@ function progressOf(message: unknown): Partial<RunningJob> {
   const { step, count, total } = Object(message) as { step?: unknown; count?: unknown; total?: unknown };
   if (typeof step !== 'string' || typeof count !== 'number') return {};
   return { step, count, total: typeof total === 'number' ? total : null };
+}
+
+/** A job's log into this process's, in whole lines. Not by readline, for which a line also ends at U+2028. */
+function passOn(stderr: Readable): void {
+  const output = standardError();
+  let rest = '';
+  stderr.setEncoding('utf8');
+  stderr.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) output.write(`${line}\n`);
+  });
+  stderr.on('end', () => {
+    if (rest !== '') output.write(`${rest}\n`);
+  });
 }
 
 /** The text of stdout; undefined where it is longer than any report. */

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
 import { endWith, heedReaders } from '../../shared/program/program.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { developmentValues, unsetSettings } from './development-values.ts';
 
 /** Both end within 9 s of their signal. */
@@ -21,7 +22,7 @@ async function start(): Promise<void> {
   const names = (Object.keys(settings) as SettingName[]).filter((name) => !unset.some((other) => other === name));
   const configuration = readSettings(given, names);
   const { environment: added, warning, sealedSince } = await developmentValues(unset, configuration.DAYBOOK_DATA_DIR);
-  process.stderr.write(warning);
+  standardError().write(warning);
   const environment = { ...given, ...added };
 
   const children = new Set<ChildProcess>();

@@ -81,24 +81,35 @@ test('at the end what waits is written as long as somebody takes it, and given u
 
 /** Logs 20,000 lines as fast as it can, says so on stdout, and then does what its argument says. */
 const script = `
+  import { spawnSync } from 'node:child_process';
   import { openLog } from '${new URL('../../../shared/program/log.ts', import.meta.url).href}';
   import { droppedLines } from '${new URL('../../../shared/program/standard-error.ts', import.meta.url).href}';
   const log = openLog('test', 'trace');
   for (let line = 0; line < 20_000; line++) log.trace({ line }, 'x'.repeat(100));
   process.stdout.write(droppedLines() + '\\n');
+  if (process.argv[1] === 'child') {
+    // It shares this stderr, and makes it blocking as it starts and as it ends.
+    spawnSync(process.execPath, ['--eval', 'void process.stderr'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
   if (process.argv[1] === 'exit') process.exit(4);
   if (process.argv[1] === 'throw') setImmediate(() => { throw new Error('y'.repeat(200_000)); });
   if (process.argv[1] === 'stay') process.stdin.once('data', () => { log.info('after'); process.stdin.destroy(); });
 `;
 
 function start(then: string, stderr: number | 'pipe'): ChildProcess {
-  return spawn(process.execPath, ['--input-type=module', '--eval', script, then], { stdio: ['pipe', 'pipe', stderr] });
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script, then], {
+    stdio: ['pipe', 'pipe', stderr],
+  });
+  after(() => child.kill('SIGKILL'));
+  return child;
 }
 
 for (const [then, exitCode] of [
   ['end', 0],
   ['exit', 4],
   ['throw', 1],
+  ['child', 0],
 ] as const) {
   test(`a program whose stderr nobody reads ends all the same: ${then}`, { timeout: 20_000 }, async () => {
     for (const stderr of [unreadPipe(join(directory, then)).fd, 'pipe'] as const) {
