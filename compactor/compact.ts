@@ -7,7 +7,7 @@ import { type ClosedSource, newestClosedDay, type StagedSource, stageSource } fr
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { daysNearRetention } from './day/retention.ts';
 import type { CursorRange } from './ledger/cursor-ranges.ts';
-import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger/ledger.ts';
+import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
 import {
   appendManifest,
   encodeManifest,
@@ -44,6 +44,9 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   // Before the ledger: whatever is committed by now, a ledger that is whole knows of.
   const committed = await night.stream.committed();
   const ledger = await loadLedger(night.store, night.prefix, night.verifyingKeys);
+  const { signer, retiredSigners } = ledger;
+  const range = night.verifyingKeys.get(night.signer.keyId) ?? {};
+  refuseRetired((ledger.head?.number ?? 0) + 1, night.signer.keyId, range, signer, retiredSigners);
   await proveTime(night.clock.now(), night.trustClock === true ? undefined : ledger.head, night.askTime);
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
   refuseLedgerBehind(committed, ledger, snapshot.id);
@@ -102,7 +105,11 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
       ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
     },
     lists: { ...ledger.lists, ...Object.fromEntries(closed.map(({ name, lists }) => [name, lists])) },
-    asked: Object.fromEntries(closed.map(({ name, asked }) => [name, asked])),
+    asked: Object.fromEntries(closed.flatMap(({ name, asked }) => (asked === undefined ? [] : [[name, asked]]))),
+    ...(reading.recreated.length === 0 ? {} : { restarted: reading.recreated }),
+    ...failedOf(closed),
+    ...(night.days === undefined ? {} : { onlyDays: [...night.days].sort() }),
+    ...(night.acceptRestored === true ? { acceptedRestored: true } : {}),
     sources,
   };
   const key = manifestKey(night.prefix, manifest.number);
@@ -186,6 +193,11 @@ async function commitOffsets(
     except.includes(partition) ? [] : [[partition, BigInt(next)] as const],
   );
   await night.stream.commit(new Map(positions));
+}
+
+function failedOf(closed: readonly ClosedSource[]): Pick<Manifest, 'failed'> {
+  const failed = closed.filter((source) => source.failed === null || source.failed.length > 0);
+  return failed.length === 0 ? {} : { failed: Object.fromEntries(failed.map(({ name, failed }) => [name, failed])) };
 }
 
 function pendingOf(closed: readonly Pick<ClosedSource, 'pending'>[]): Map<string, CursorRange[]> {

@@ -227,7 +227,8 @@ function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefin
 
 function keysOf(pems: string | undefined, signer: Signer | undefined): VerifyingKeys {
   const keys = new Map(pems === undefined ? [] : readVerifyingKeys(pems));
-  if (signer !== undefined) keys.set(signer.keyId, signer.verify);
+  // A range that is given for it holds.
+  if (signer !== undefined && !keys.has(signer.keyId)) keys.set(signer.keyId, { verify: signer.verify });
   return keys;
 }
 

@@ -303,6 +303,22 @@ export const errorCodes = {
     title: 'A manifest is signed by a key that is not known here',
     hint: 'Add the public key to COMPACTOR_VERIFYING_KEYS if it is one of yours. Nothing was written.',
   },
+  signer_retired: {
+    title: 'A manifest is signed by a key that may not sign it any more',
+    hint: 'Once a newer key has signed, an older one signs no more, and COMPACTOR_VERIFYING_KEYS may give a key a range. Find out who still has the old key. To go back to it on purpose, make a new key. Nothing was written.',
+  },
+  archive_empty: {
+    title: 'There is no manifest in this archive',
+    hint: 'See whether DAYBOOK_STORE names the right bucket, folder and prefix. A new archive is empty: verify --allow-empty.',
+  },
+  head_unexpected: {
+    title: 'The chain does not hold the manifest that was expected',
+    hint: 'Newer manifests were deleted, or this is another archive: restore the missing ones from a copy.',
+  },
+  claims_wrong: {
+    title: 'A manifest says what its other words, or the manifests before it, contradict',
+    hint: 'The signed manifest says it so: a fault in daybook, or another has the signing key. Keep the archive.',
+  },
   ledger_behind: {
     title: 'The ledger knows less than was archived already',
     hint: 'This is an older copy of the archive, or another one: point DAYBOOK_STORE at the right one, or begin a new archive under a new prefix. Nothing was written.',

@@ -9,7 +9,14 @@ import { openReader, type StreamConfiguration } from '../../shared/stream/open.t
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
-import { type DayState, type Ledger, loadLedger, type NumberedManifest, type Pruned } from '../ledger/ledger.ts';
+import {
+  type DayState,
+  headOf,
+  type Ledger,
+  loadLedger,
+  type NumberedManifest,
+  type Pruned,
+} from '../ledger/ledger.ts';
 import type { Part } from '../ledger/manifest.ts';
 import { readStream } from '../stream/read-stream.ts';
 import { tableOf } from './table.ts';
@@ -40,6 +47,8 @@ type ListedPart = DayState['parts'][number] & {
 
 /** `list --json` (interface.md, Archive objects). */
 export interface ArchiveList {
+  /** The newest manifest; null where there is none. */
+  readonly head: { readonly number: number; readonly sha256: string } | null;
   /** The UTC day of the oldest delivery that is in the stream and not archived yet. */
   readonly oldestUnarchivedDay: Day | null;
   readonly newestArchivedDay: Day | null;
@@ -63,14 +72,18 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
       { consumer, clock: systemClock, log },
       ledger,
     );
-    const list: ArchiveList = { oldestUnarchivedDay, ...listArchive(ledger, dayOf(systemClock.now())) };
+    const list: ArchiveList = {
+      head: headOf(ledger),
+      oldestUnarchivedDay,
+      ...listArchive(ledger, dayOf(systemClock.now())),
+    };
     await print(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
   } finally {
     await store.close();
   }
 }
 
-export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, 'oldestUnarchivedDay'> {
+export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, 'oldestUnarchivedDay' | 'head'> {
   const days = [...ledger.sources].flatMap(([source, states]) =>
     [...states].map(([day, state]) => listDay(source, day, state, ledger.pruned)),
   );

@@ -12,7 +12,7 @@ import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
-import { loadLedger } from '../ledger/ledger.ts';
+import { headOf, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
@@ -28,6 +28,9 @@ export interface RunOptions {
   readonly json?: boolean;
 }
 
+/** `run --json`. `head`: the newest manifest, which proves later, kept elsewhere, that no end of the chain was cut off. */
+type RunReport = NightReport & { readonly head: { readonly number: number; readonly sha256: string } | null };
+
 /** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
 export async function runCommand(options: RunOptions): Promise<void> {
   const configuration = readNightConfiguration();
@@ -39,14 +42,16 @@ export async function runCommand(options: RunOptions): Promise<void> {
     acceptRestored: options.acceptRestored === true,
     trustClock: options.trustClock === true,
   };
-  let report: NightReport;
+  let report: RunReport;
   let incomplete = 0;
   try {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
     if (options.json !== true) throw error;
     process.exitCode = exitCodeOf(error);
-    await print(`${JSON.stringify({ manifest: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`);
+    await print(
+      `${JSON.stringify({ manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`,
+    );
     return;
   } finally {
     configuration.close();
@@ -67,7 +72,7 @@ async function runNight(
   days: ReadonlySet<Day> | undefined,
   force: boolean,
   accepted: Pick<Night, 'acceptUnsealedBefore' | 'acceptRestored' | 'trustClock'>,
-): Promise<{ report: NightReport; incomplete: number }> {
+): Promise<{ report: RunReport; incomplete: number }> {
   const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   if (settings.DAYBOOK_STREAM_KEY === undefined && settings.DAYBOOK_STREAM.type !== 'embedded') {
@@ -125,10 +130,13 @@ async function runNight(
     try {
       const ledger = await loadLedger(store, prefix, verifyingKeys);
       const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
-      return { report, incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length };
+      return {
+        report: { ...report, head: headOf(ledger) },
+        incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
+      };
     } catch (error) {
       // The night is over and told all the same.
-      return { report: { ...report, errors: [...report.errors, problemOf(error)] }, incomplete: 0 };
+      return { report: { ...report, head: null, errors: [...report.errors, problemOf(error)] }, incomplete: 0 };
     }
   } catch (error) {
     throw stagingErrorOf(error);
@@ -177,8 +185,8 @@ export function closedDays(
   return new Set(texts);
 }
 
-function describe({ manifest, days, errors, warnings }: NightReport): string {
-  const head = [
+function describe({ manifest, head, days, errors, warnings }: RunReport): string {
+  const columns = [
     'source',
     'day',
     'verdict',
@@ -204,8 +212,11 @@ function describe({ manifest, days, errors, warnings }: NightReport): string {
     ...errors.map((problem) => ({ kind: 'error', ...problem })),
     ...warnings.map((problem) => ({ kind: 'warning', ...problem })),
   ].map(({ kind, code, source, day, message }) => `${kind} ${code}${where(source, day)}: ${visibleText(message)}\n`);
-  const written = manifest === null ? 'Nothing to say: no manifest written.\n' : `Manifest ${manifest} written.\n`;
-  return `${rows.length > 0 ? tableOf(head, rows) : ''}${problems.join('')}${written}`;
+  const written =
+    manifest === null
+      ? 'Nothing to say: no manifest written.\n'
+      : `Manifest ${manifest} written, SHA-256 ${head?.sha256 ?? 'unknown'}.\n`;
+  return `${rows.length > 0 ? tableOf(columns, rows) : ''}${problems.join('')}${written}`;
 }
 
 function where(source: string | null, day: Day | null): string {

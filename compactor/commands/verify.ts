@@ -25,6 +25,8 @@ export interface VerifyOptions {
   readonly day: readonly string[];
   readonly resume?: string;
   readonly strict?: boolean;
+  readonly expectHead?: string;
+  readonly allowEmpty?: boolean;
   readonly json?: boolean;
 }
 
@@ -36,6 +38,7 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
   if (options.secrets !== undefined && options.identity === undefined) {
     throw new DaybookError('usage', { detail: '--secrets needs --identity: the deliveries are sealed' });
   }
+  const expectHead = options.expectHead === undefined ? undefined : headOf(options.expectHead);
   const identities =
     options.identity === undefined ? undefined : await readIdentityFiles([options.identity], askOnTerminal);
   const secrets =
@@ -75,6 +78,8 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
       identities,
       secrets,
       only,
+      expectHead,
+      allowEmpty: options.allowEmpty === true,
       resume,
       temporaryDirectory,
       progress,
@@ -95,6 +100,13 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
   const isUnproven = report.deliveries.unknownSecret > 0;
   if (!report.ok || (options.strict === true && (isIncomplete || isUnproven))) process.exitCode = 3;
   await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report, secrets));
+}
+
+/** @throws DaybookError `usage` */
+function headOf(text: string): { number: number; sha256: string } {
+  const [, number, sha256] = /^(\d{1,8}):([0-9a-f]{64})$/.exec(text) ?? [];
+  if (number !== undefined && Number(number) > 0) return { number: Number(number), sha256: sha256! };
+  throw new DaybookError('usage', { detail: '--expect-head takes <number>:<sha256>, as `list --json` tells them' });
 }
 
 function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined): string {

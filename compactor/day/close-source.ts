@@ -80,7 +80,7 @@ export async function closeSource(
     report(closing, null, error);
     const pending = pendingOf(everyCopy(staged.copies));
     const { errors } = closing;
-    return { name, entries: new Map(), lists: closing.lists, asked: null, pending, errors, warnings: [] };
+    return { name, entries: new Map(), lists: closing.lists, asked: null, failed: null, pending, errors, warnings: [] };
   } finally {
     for (const output of outputs.values()) await output.discard();
   }
@@ -92,9 +92,20 @@ export async function closeSource(
   staged.copies.close();
   const isFirst = firstDay !== undefined && ledger.firstDays[name] === undefined;
   const { lists } = listing;
-  const asked = listing.asked === undefined || listing.asked === 'unknown' ? null : listing.asked;
+  const known = listing.asked === 'unknown' ? null : (listing.asked ?? null);
+  const asked = closing.source === undefined ? undefined : known;
   const warnings = notListedWarnings(name, entries);
-  return { name, entries, ...(isFirst ? { firstDay } : {}), lists, asked, pending, errors: closing.errors, warnings };
+  return {
+    name,
+    entries,
+    ...(isFirst ? { firstDay } : {}),
+    lists,
+    asked,
+    failed: [...closing.failed].sort(),
+    pending,
+    errors: closing.errors,
+    warnings,
+  };
 }
 
 /** Of days that are settled: their list covers the account and the mode of what was delivered, and yet does not have it. */

@@ -33,8 +33,10 @@ export interface ClosedSource {
   /** Set when this run is the source's first. */
   readonly firstDay?: Day;
   readonly lists: ListsKnown;
-  /** What could be asked for; null where there is no list, or its accounts could not be had. */
-  readonly asked: AskedScope | null;
+  /** What could be asked for; null where there is no list, or its accounts could not be had. Undefined: not configured. */
+  readonly asked: AskedScope | null | undefined;
+  /** Days that could not be closed; null for all. */
+  readonly failed: readonly Day[] | null;
   /** Cursors of records whose day failed or is not touched: they are read again. */
   readonly pending: ReadonlyMap<string, readonly CursorRange[]>;
   readonly errors: readonly Problem[];

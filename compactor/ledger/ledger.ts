@@ -4,7 +4,7 @@
  */
 
 import type { Day } from '../../shared/clock.ts';
-import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
+import type { VerifyingKey, VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
@@ -60,6 +60,10 @@ export interface Pruned {
 export interface Ledger {
   /** The newest manifest; undefined while there is none. */
   readonly head: NumberedManifest | undefined;
+  /** The key that signed it. */
+  readonly signer: string | undefined;
+  /** Keys that signed before another one did: they sign no more. */
+  readonly retiredSigners: ReadonlySet<string>;
   /** The newest that a night wrote. */
   readonly newestNight: NumberedManifest | undefined;
   readonly stream: StreamPosition | undefined;
@@ -85,7 +89,7 @@ export const readAhead = 16;
 export async function loadLedger(store: ObjectStore, prefix: string, keys: VerifyingKeys): Promise<Ledger> {
   const loading = startLedger();
   for await (const { number, bytes } of readManifests(store, prefix)) {
-    addManifest(loading, checkManifest(number, bytes, loading.head, keys), sha256Hex(bytes));
+    addManifest(loading, checkManifest(number, bytes, loading, keys), sha256Hex(bytes));
   }
   return loading;
 }
@@ -106,7 +110,7 @@ async function* manifestKeys(
   prefix: string,
 ): AsyncGenerator<{ readonly number: number; readonly key: string }, void, void> {
   let number = 0;
-  for await (const key of store.list(`${prefix}manifests/`)) {
+  for (const key of (await listManifests(store, prefix)).keys) {
     number += 1;
     if (key !== manifestKey(prefix, number)) {
       throw new DaybookError('ledger_broken', { detail: `expected ${manifestKey(prefix, number)}, found ${key}` });
@@ -115,8 +119,36 @@ async function* manifestKeys(
   }
 }
 
-/** The manifest in an object's bytes, if signature, number and chain hold; else throws. */
-export function checkManifest(number: number, bytes: Buffer, head: Ledger['head'], keys: VerifyingKeys): Manifest {
+const maxStrays = 100;
+
+/**
+ * The keys of the manifests in the order of their numbers, and other names in their folder: what a file manager, a
+ * synchronisation or a console leaves there is nobody's manifest. Not every store lists in the order of keys.
+ */
+export async function listManifests(store: ObjectStore, prefix: string): Promise<{ keys: string[]; strays: string[] }> {
+  const folder = `${prefix}manifests/`;
+  const keys: string[] = [];
+  const strays: string[] = [];
+  for await (const key of store.list(folder)) {
+    if (/^\d{8}\.jsonl$/.test(key.slice(folder.length))) keys.push(key);
+    else if (strays.length < maxStrays) strays.push(key);
+  }
+  return { keys: keys.sort(), strays };
+}
+
+export interface SignedManifest {
+  readonly manifest: Manifest;
+  /** The id of the key that signed it. */
+  readonly signer: string;
+}
+
+/** The manifest in an object's bytes, if signature, signer, number and chain hold; else throws. */
+export function checkManifest(
+  number: number,
+  bytes: Buffer,
+  { head, signer, retiredSigners }: Pick<Ledger, 'head' | 'signer' | 'retiredSigners'>,
+  keys: VerifyingKeys,
+): SignedManifest {
   const broken = (why: string) => new DaybookError('ledger_broken', { detail: `manifest ${number}: ${why}` });
   const end = bytes.indexOf(0x0a);
   const line = bytes.subarray(0, end);
@@ -132,18 +164,36 @@ export function checkManifest(number: number, bytes: Buffer, head: Ledger['head'
     throw broken('is not two lines');
   }
   if (typeof signed.key !== 'string' || typeof signed.signature !== 'string') throw broken('line 2 is no signature');
-  const verify = keys.get(signed.key);
-  if (verify === undefined) {
+  // Nothing but these two members in this form: no byte of it is unsigned and free to say something else.
+  const lineTwo = JSON.stringify({ key: signed.key, signature: signed.signature });
+  if (bytes.toString('utf8', end + 1) !== `${lineTwo}\n`) throw broken('line 2 has more than a key and a signature');
+  const known = keys.get(signed.key);
+  if (known === undefined) {
     throw new DaybookError('signer_unknown', { detail: `manifest ${number} is signed by the key ${signed.key}` });
   }
-  if (!verify(line, signed.signature)) throw broken('its signature does not hold');
+  if (!known.verify(line, signed.signature)) throw broken('its signature does not hold');
+  refuseRetired(number, signed.key, known, signer, retiredSigners);
   if (manifest.format !== 'daybook-manifest/1') throw broken(`has the format ${String(manifest.format)}`);
   if (manifest.number !== number) throw broken(`says that it is number ${manifest.number}`);
   const { previous } = manifest;
   if (previous?.number !== head?.number || previous?.sha256 !== head?.sha256) {
     throw broken('does not follow the manifest before it');
   }
-  return manifest;
+  return { manifest, signer: signed.key };
+}
+
+/** Throws `signer_retired` where the key may not sign this manifest. */
+export function refuseRetired(
+  number: number,
+  keyId: string,
+  { from = 1, until = Number.POSITIVE_INFINITY }: Pick<VerifyingKey, 'from' | 'until'>,
+  signer: string | undefined,
+  retired: ReadonlySet<string>,
+): void {
+  const isOutside = number < from || number > until;
+  if (!isOutside && (keyId === signer || !retired.has(keyId))) return;
+  const why = isOutside ? `may sign ${from} to ${until}` : `signed before ${signer} did, and signs no more`;
+  throw new DaybookError('signer_retired', { detail: `manifest ${number}: the key ${keyId} ${why}` });
 }
 
 /**
@@ -161,8 +211,15 @@ export function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledge
   }
 }
 
+/** What names the newest manifest to somebody else. */
+export function headOf({ head }: Ledger): { number: number; sha256: string } | null {
+  return head === undefined ? null : { number: head.number, sha256: head.sha256 };
+}
+
 export interface LedgerInLoading extends Ledger {
   head: Ledger['head'];
+  signer: Ledger['signer'];
+  readonly retiredSigners: Set<string>;
   stream: Ledger['stream'];
   holes: Ledger['holes'];
   firstDays: Ledger['firstDays'];
@@ -177,6 +234,8 @@ export interface LedgerInLoading extends Ledger {
 export function startLedger(): LedgerInLoading {
   return {
     head: undefined,
+    signer: undefined,
+    retiredSigners: new Set(),
     newestNight: undefined,
     stream: undefined,
     holes: [],
@@ -190,7 +249,9 @@ export function startLedger(): LedgerInLoading {
 }
 
 /** What the ledger says once this manifest is part of it. */
-export function addManifest(ledger: LedgerInLoading, manifest: Manifest, sha256: string): void {
+export function addManifest(ledger: LedgerInLoading, { manifest, signer }: SignedManifest, sha256: string): void {
+  if (ledger.signer !== undefined && ledger.signer !== signer) ledger.retiredSigners.add(ledger.signer);
+  ledger.signer = signer;
   const { number, createdAt } = manifest;
   const head: NumberedManifest = { number, sha256, createdAt };
   ledger.head = head;

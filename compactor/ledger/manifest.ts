@@ -138,6 +138,14 @@ export interface Manifest {
    * not be asked for. The verdicts are by it. This manifest's own; not there in older ones.
    */
   readonly asked?: Readonly<Record<string, AskedScope | null>>;
+  /** Partitions that were read again from their beginning, so that positions fell. This manifest's own. */
+  readonly restarted?: readonly string[];
+  /** Per source the days that could not be closed, null for all of them: the next night closes them. This manifest's own. */
+  readonly failed?: Readonly<Record<string, readonly Day[] | null>>;
+  /** The days that the run was limited to. This manifest's own. */
+  readonly onlyDays?: readonly Day[];
+  /** Restored records made lines of their own: an archive was written again. */
+  readonly acceptedRestored?: true;
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
   /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
   readonly pruned?: readonly PrunedObject[];

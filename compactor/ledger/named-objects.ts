@@ -27,9 +27,9 @@ export async function readNamedObjects(
   const ledger = startLedger();
   const objects = new Map<string, NamedObject>();
   for await (const { number, bytes } of readManifests(store, prefix)) {
-    const manifest = checkManifest(number, bytes, ledger.head, keys);
-    addManifest(ledger, manifest, sha256Hex(bytes));
-    for (const object of objectsOf(manifest)) objects.set(object.key, object);
+    const signed = checkManifest(number, bytes, ledger, keys);
+    addManifest(ledger, signed, sha256Hex(bytes));
+    for (const object of objectsOf(signed.manifest)) objects.set(object.key, object);
   }
   for (const [key, { manifest }] of ledger.pruned) {
     const object = objects.get(key);

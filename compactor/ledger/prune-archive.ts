@@ -216,6 +216,7 @@ function manifestOf(
     quarantine: [],
     firstDays,
     lists,
+    asked: {},
     sources: {},
     pruned: objects.map(({ key, rule }) => ({ key, rule })),
   };

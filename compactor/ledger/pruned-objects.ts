@@ -17,6 +17,8 @@ export function openPrunedLookup(
 ): (key: string) => Promise<boolean> {
   const later = startLedger();
   later.head = ledger.head;
+  later.signer = ledger.signer;
+  for (const keyId of ledger.retiredSigners) later.retiredSigners.add(keyId);
   let catchingUp: Promise<void> = Promise.resolve();
 
   async function catchUp(): Promise<void> {
@@ -24,10 +26,10 @@ export function openPrunedLookup(
       const number = (later.head?.number ?? 0) + 1;
       try {
         const bytes = await readWhole(store, manifestKey(prefix, number));
-        addManifest(later, checkManifest(number, bytes, later.head, keys), sha256Hex(bytes));
+        addManifest(later, checkManifest(number, bytes, later, keys), sha256Hex(bytes));
       } catch (error) {
         const code = error instanceof DaybookError ? error.code : undefined;
-        if (code === 'object_missing' || code === 'ledger_broken' || code === 'signer_unknown') return;
+        if (code === 'object_missing' || code === 'ledger_broken' || code?.startsWith('signer_')) return;
         throw error;
       }
     }

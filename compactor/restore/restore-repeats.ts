@@ -2,7 +2,9 @@
  * Ids that more than one part holds. The archive promises that there is none (of Stripe ever, of others within the window
  * of the look-up); where it was broken a restore still gives each event once, and says so.
  */
+
 import { DaybookError } from '../../shared/errors.ts';
+import { isCloudEventLine } from '../../shared/event-line.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import { idsOf } from '../day/archived-ids.ts';
 import { keyText, type SortBudget, sortKey } from '../staging/external-sort.ts';
@@ -108,11 +110,12 @@ export function openRepeatGuard(repeated: RepeatedIds): RepeatGuard {
       const ids = repeated.get(part.source);
       if (ids === undefined) return undefined;
       return (line) => {
-        const { id, specversion } = JSON.parse(line.toString()) as { id: string; specversion?: unknown };
+        const event = JSON.parse(line.toString()) as { id: string };
+        const { id } = event;
         if (!ids.has(id)) return true;
         const name = `${part.source} ${id}`;
         const places = seen.get(name) ?? [];
-        if (places.some((place) => specversion === undefined || isCopy(part, place))) {
+        if (places.some((place) => !isCloudEventLine(event) || isCopy(part, place))) {
           leftOut += 1;
           return false;
         }

@@ -1,6 +1,8 @@
 /** Which events a restore is about: which parts can have them, and which lines they are. */
+
 import { type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { isCloudEventLine } from '../../shared/event-line.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Part } from '../ledger/manifest.ts';
 
@@ -174,7 +176,7 @@ function hasOne(bytes: Buffer, needles: readonly Buffer[]): boolean {
 
 /** What an event is about, as ingest has it in `subject`. */
 function objectOf(event: Readonly<Record<string, unknown>>): unknown {
-  if (event.specversion !== undefined) return event.subject;
+  if (isCloudEventLine(event)) return event.subject;
   if (event.object === 'v2.core.event') return memberOf(event.related_object, 'id');
   return memberOf(memberOf(event.data, 'object'), 'id');
 }

@@ -6,6 +6,10 @@ export type BreakCode = Extract<
   ErrorCode,
   | 'ledger_broken'
   | 'signer_unknown'
+  | 'signer_retired'
+  | 'archive_empty'
+  | 'head_unexpected'
+  | 'claims_wrong'
   | 'object_key_invalid'
   | 'object_missing'
   | 'object_damaged'

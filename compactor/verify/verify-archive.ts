@@ -9,13 +9,13 @@ import { DaybookError } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState } from '../ledger/ledger.ts';
-import type { Hashes, Verdict } from '../ledger/manifest.ts';
+import { type Hashes, manifestKey, type Verdict } from '../ledger/manifest.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
 import { type Break, openBreaks } from './breaks.ts';
 import type { SecretsOfSources } from './check-delivery.ts';
 import { type Chain, walkChain } from './verify-chain.ts';
-import { type DeliveryCounts, named, readIds, type Verification, verifyDay } from './verify-day.ts';
+import { type DeliveryCounts, isOpened, named, readIds, type Verification, verifyDay } from './verify-day.ts';
 import { openIdRegister } from './verify-ids.ts';
 import { quarantineChecker } from './verify-lines.ts';
 import { bytesAlone, checkObject, sealedLines } from './verify-object.ts';
@@ -32,6 +32,10 @@ export interface ArchiveToVerify {
   readonly secrets?: SecretsOfSources | undefined;
   /** What is looked into beside the chain of manifests, which always is; undefined: everything. */
   readonly only?: { readonly sources: readonly string[]; readonly days: readonly Day[] } | undefined;
+  /** A manifest that the chain must hold, as it was told when it was written; undefined: none. */
+  readonly expectHead?: { readonly number: number; readonly sha256: string } | undefined;
+  /** An archive without any manifest is a new one, and no fault. */
+  readonly allowEmpty?: boolean;
   /** What an interrupted verification has proven already, and the memory of this one; undefined: none. */
   readonly resume?: VerifyResume | undefined;
   /** An empty folder for sorting ids, removed by the caller. */
@@ -93,6 +97,17 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
   const { store, prefix, verifyingKeys, identities, secrets, temporaryDirectory, resume, progress } = archive;
   const breaks = openBreaks();
   const chain = await walkChain(store, prefix, verifyingKeys, breaks);
+  if (chain.ledger.head === undefined && chain.isWhole && archive.allowEmpty !== true) {
+    const message = 'there is no manifest: an archive that was there is gone, or this is the wrong place';
+    breaks.add({ code: 'archive_empty', manifest: 1, key: manifestKey(prefix, 1), message });
+  }
+  const { expectHead } = archive;
+  if (expectHead !== undefined && chain.hashes[expectHead.number - 1] !== expectHead.sha256) {
+    const found = chain.hashes[expectHead.number - 1];
+    const message = `is expected with SHA-256 ${expectHead.sha256}, and ${found === undefined ? 'is not in the chain' : `has ${found}`}`;
+    const { number } = expectHead;
+    breaks.add({ code: 'head_unexpected', manifest: number, key: manifestKey(prefix, number), message });
+  }
   const resumed = resume?.begin(chain.ledger.head, chain.hashes);
 
   const budget = openSortBudget({ directory: temporaryDirectory, maxBytes: sortBytes });
@@ -103,6 +118,7 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
   const keyOf = new Map(objects.map(({ key, sha256 }) => [sha256, key]));
   let read = 0;
   let events = 0;
+  let opened = 0;
   const verification: Verification = {
     store,
     identities,
@@ -115,6 +131,9 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
     read() {
       read += 1;
       progress('objects read', read, objects.length);
+    },
+    opened() {
+      opened += 1;
     },
     readEvent() {
       events += 1;
@@ -134,6 +153,11 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
     deliveries.unknownSecret += proof.deliveries.unknownSecret;
   });
   await inParallel(quarantine, daysAtOnce, (object) => verifyQuarantined(verification, object));
+  if (identities !== undefined && opened === 0 && breaks.list().some(({ code }) => code === 'sealed_unreadable')) {
+    // The archive may be as it should be: it is the wrong key.
+    const detail = 'The identity opens no object of this archive';
+    throw new DaybookError('sealed_unreadable', { detail, hint: 'Give the private key of one of its recipients.' });
+  }
   register.refuseRepeated(breaks);
   register.close();
 
@@ -201,7 +225,7 @@ function sealedObject({ key, sha256 }: { readonly key: string; readonly sha256: 
 }
 
 async function verifyQuarantined(
-  { store, identities, breaks, otherKeyOf, read }: Verification,
+  { store, identities, breaks, otherKeyOf, read, opened }: Verification,
   { manifest, key, records, sha256 }: Chain['quarantine'][number],
 ): Promise<void> {
   const expected = { plaintext: sha256.plaintext, lines: records };
@@ -209,6 +233,7 @@ async function verifyQuarantined(
   const object = { manifest, key, sha256: sha256.ciphertext };
   const found = await checkObject(store, object, otherKeyOf, named(key, sha256.plaintext, readContent));
   for (const finding of found) breaks.add({ ...finding, manifest, key });
+  if (identities !== undefined && isOpened(key, found)) opened();
   read();
 }
 
@@ -238,14 +263,15 @@ const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.)?jsonl\.
 
 async function unnamedObjects(
   { store, prefix }: ArchiveToVerify,
-  { ledger: { pruned }, isWhole }: Chain,
+  { ledger: { pruned }, isWhole, strays }: Chain,
   known: ReadonlySet<string>,
 ): Promise<Information[]> {
   const found = { orphan: openBounded(), other_file: openBounded() };
+  for (const key of strays) found.other_file.add(key);
   let left = 0;
   for await (const key of store.list(prefix)) {
     if (pruned.has(key)) left += 1;
-    if (known.has(key) || key.startsWith(`${prefix}manifests/`)) continue;
+    if (known.has(key) || key.startsWith(`${prefix}manifests/`)) continue; // strays are told by the chain
     found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
   }
   const orphan = isWhole
@@ -300,7 +326,12 @@ function limits({ ledger, isWhole }: Chain, identities: Identities | undefined):
   if (!isWhole) {
     found.push({ code: 'not_read', key: null, message: `the manifests after number ${number} were not relied on` });
   } else {
-    const message = `manifest ${number} is the newest here${ledger.head === undefined ? ': there is none' : `, of ${ledger.head.createdAt}`}. Were newer ones deleted, the chain alone could not tell; \`daybook-compactor run\` would: the stream's committed positions are then ahead (ledger_behind, exit 3)`;
+    // Kinesis keeps no positions; its streams are named by their ARN.
+    const keepsPositions = ledger.stream !== undefined && !ledger.stream.id.startsWith('arn:');
+    const others = keepsPositions
+      ? ", nor could verify; `daybook-compactor run` would where the stream's committed positions are ahead (ledger_behind). What `run --json` and `list --json` told as head proves it: --expect-head"
+      : ', and nothing else here could. What `run --json` and `list --json` told as head proves it: --expect-head';
+    const message = `manifest ${number} is the newest here${ledger.head === undefined ? ': there is none' : `, of ${ledger.head.createdAt}`}. Were newer ones deleted, the chain alone could not tell${others}`;
     found.push({ code: 'newest_manifest', key: null, message });
   }
   if (identities === undefined && number > 0) {

@@ -1,5 +1,5 @@
 /** The first half of `verify`: the manifests from the first on, their signatures and their chain, and their counts. */
-import { addDays, type Day, dayOf } from '../../shared/clock.ts';
+import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import { minPruneDays } from '../../shared/config.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
@@ -11,11 +11,14 @@ import {
   type DayState,
   type Ledger,
   type LedgerInLoading,
+  listManifests,
   readAhead,
+  type SignedManifest,
   startLedger,
 } from '../ledger/ledger.ts';
 import { type Manifest, manifestKey, type QuarantineObject, sha256Hex } from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
+import { type SaidBefore, wrongClaims, wrongGaps } from './check-claims.ts';
 
 export interface Chain {
   /** What the manifests say, up to the first that cannot be trusted. */
@@ -23,6 +26,8 @@ export interface Chain {
   readonly quarantine: readonly (QuarantineObject & { readonly manifest: number })[];
   /** Their SHA-256 in the order of the manifests. */
   readonly hashes: readonly string[];
+  /** Other names in the folder of manifests. */
+  readonly strays: readonly string[];
   /** Whether every manifest that is there was read. */
   readonly isWhole: boolean;
 }
@@ -38,54 +43,71 @@ export async function walkChain(
   const quarantine: (QuarantineObject & { manifest: number })[] = [];
   const hashes: string[] = [];
   const prunable = new Map<string, Day>();
-  const read = ({ key, isManifest }: ListedKey) =>
-    isManifest ? readWhole(store, key).catch((error: unknown) => ({ error })) : Promise.resolve(undefined);
-  for await (const { item, result } of mapAhead(listKeys(store, prefix), readAhead, read)) {
-    const { key } = item;
+  let newestNight: Manifest | undefined;
+  const { keys: listed, strays } = await listManifests(store, prefix);
+  const read = (key: string) => readWhole(store, key).catch((error: unknown) => ({ error }));
+  for await (const { item: key, result } of mapAhead(eachOf(listed), readAhead, read)) {
     const number = (ledger.head?.number ?? 0) + 1;
-    if (!item.isManifest) {
-      const message = 'is no manifest, and none other belongs here';
-      breaks.add({ code: 'ledger_broken', manifest: number, key, message });
-      continue;
-    }
     const expected = manifestKey(prefix, number);
     if (key !== expected) {
       breaks.add({ code: 'ledger_broken', manifest: number, key: expected, message: `is not there, but ${key} is` });
-      return { ledger, quarantine, hashes, isWhole: false };
+      return { ledger, quarantine, hashes, strays, isWhole: false };
     }
     try {
       if (!Buffer.isBuffer(result)) throw result?.error;
-      const manifest = checkManifest(number, result, ledger.head, keys);
+      const signed = checkManifest(number, result, ledger, keys);
+      const { manifest } = signed;
       const sha256 = sha256Hex(result);
-      take(ledger, manifest, sha256);
+      const before = saidBefore(ledger, manifest);
+      take(ledger, signed, sha256);
       hashes.push(sha256);
+      if (manifest.pruned === undefined) newestNight = manifest;
       quarantine.push(...manifest.quarantine.map((object) => ({ ...object, manifest: number })));
+      for (const { message, source, day } of wrongClaims(manifest, result, before, prefix)) {
+        const where = source === undefined || day === undefined ? undefined : { source, day };
+        breaks.add({ code: 'claims_wrong', manifest: number, key, message }, where);
+      }
       checkCounts(ledger, manifest, key, breaks);
       checkPruned(prunable, manifest, key, breaks);
     } catch (error) {
       const code = error instanceof DaybookError ? error.code : undefined;
-      if (code !== 'ledger_broken' && code !== 'signer_unknown' && code !== 'object_missing') throw error;
+      if (code === undefined || !isOfChain(code)) throw error;
       breaks.add({ code, manifest: number, key, message: messageOf(error) });
-      return { ledger, quarantine, hashes, isWhole: false };
+      return { ledger, quarantine, hashes, strays, isWhole: false };
     }
   }
-  return { ledger, quarantine, hashes, isWhole: true };
+  if (newestNight !== undefined) {
+    const { number: manifest } = newestNight;
+    for (const { message } of wrongGaps(newestNight, ledger)) {
+      breaks.add({ code: 'claims_wrong', manifest, key: manifestKey(prefix, manifest), message });
+    }
+  }
+  return { ledger, quarantine, hashes, strays, isWhole: true };
 }
 
-interface ListedKey {
-  readonly key: string;
-  readonly isManifest: boolean;
+async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T, void, void> {
+  yield* items;
 }
 
-async function* listKeys(store: ObjectStore, prefix: string): AsyncGenerator<ListedKey, void, void> {
-  const folder = `${prefix}manifests/`;
-  for await (const key of store.list(folder))
-    yield { key, isManifest: /^\d{8}\.jsonl$/.test(key.slice(folder.length)) };
+function isOfChain(code: string): code is 'ledger_broken' | 'signer_unknown' | 'signer_retired' | 'object_missing' {
+  return ['ledger_broken', 'signer_unknown', 'signer_retired', 'object_missing'].includes(code);
 }
 
-function take(ledger: LedgerInLoading, manifest: Manifest, sha256: string): void {
+/** What a manifest's claims are held against: what was said before it, of the days that it speaks of. */
+function saidBefore({ head, stream, holes, firstDays, sources }: Ledger, manifest: Manifest): SaidBefore {
+  const states = new Map(
+    Object.entries(manifest.sources ?? {}).map(([source, days]) => {
+      const known = sources.get(source);
+      return [source, new Map(Object.keys(days).flatMap((day) => (known?.has(day) ? [[day, known.get(day)!]] : [])))];
+    }),
+  );
+  return { head, stream, holes, firstDays, states };
+}
+
+function take(ledger: LedgerInLoading, signed: SignedManifest, sha256: string): void {
+  const { manifest } = signed;
   try {
-    addManifest(ledger, manifest, sha256);
+    addManifest(ledger, signed, sha256);
   } catch (cause) {
     // Its signature holds, so its writer meant it.
     const detail = `manifest ${manifest.number} lacks what a manifest has`;
@@ -110,7 +132,9 @@ function checkCounts(ledger: Ledger, manifest: Manifest, key: string, breaks: Br
  * keys, the days of those named so far.
  */
 function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string, breaks: Breaks): void {
-  const youngest = addDays(dayOf(new Date(manifest.createdAt)), -minPruneDays);
+  const madeAt = parseInstant(manifest.createdAt);
+  // A time that is none is told among the claims.
+  const youngest = madeAt === undefined ? '' : addDays(dayOf(madeAt), -minPruneDays);
   for (const pruned of manifest.pruned ?? []) {
     const day = prunable.get(pruned.key);
     if (day !== undefined && day < youngest) continue;

@@ -29,6 +29,8 @@ export interface Verification {
   isPruned(key: string): Promise<boolean>;
   /** Told of each object when it has been read. */
   read(): void;
+  /** Told of each sealed object that an identity opened. */
+  opened(): void;
   /** Told of each event of an opened part. */
   readEvent(): void;
 }
@@ -292,15 +294,23 @@ async function verifyObject(
 
 /** `pruned`: it is not there, and need not be. */
 async function findingsOf(
-  { store, otherKeyOf, isPruned, read }: Verification,
+  { store, identities, otherKeyOf, isPruned, read, opened }: Verification,
   object: Parameters<typeof checkObject>[1],
   readContent: ReadContent,
   mayBePruned = true,
 ): Promise<Finding[] | 'pruned'> {
   const found = await checkObject(store, object, otherKeyOf, readContent);
+  if (identities !== undefined && isOpened(object.key, found)) opened();
   read();
   const isMissing = found[0]?.code === 'object_missing';
   return isMissing && mayBePruned && (await isPruned(object.key)) ? 'pruned' : found;
+}
+
+const unopened: ReadonlySet<string> = new Set(['object_missing', 'object_damaged', 'sealed_unreadable']);
+
+/** Whether so much of a sealed object was found that it must have been opened. */
+export function isOpened(key: string, found: readonly Finding[]): boolean {
+  return key.endsWith('.age') && !found.some(({ code }) => unopened.has(code));
 }
 
 function note(

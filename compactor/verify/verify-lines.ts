@@ -1,6 +1,7 @@
 /** The lines of an archive against the rules of their format (interface.md, Archive objects). Pure. */
 
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
+import { isCloudEventLine } from '../../shared/event-line.ts';
 import { canonicalJson, compareCodePoints } from '../../shared/json/canonical-json.ts';
 import { maxNesting } from '../../shared/json/json-text.ts';
 import type { Part } from '../ledger/manifest.ts';
@@ -116,9 +117,8 @@ function eventFacts(
   event: Record<string, unknown>,
   source: string,
 ): { id: string; instantMs: number; kind: 'stripe' | 'events' } | undefined {
-  // A Stripe event has no `specversion`; any other line is a CloudEvent.
-  const kind = event.specversion === undefined ? 'stripe' : 'events';
-  if (kind === 'events' && (event.source !== `/events/${source}` || !Object.hasOwn(event, 'data'))) return undefined;
+  const kind = isCloudEventLine(event) ? 'events' : 'stripe';
+  if (kind === 'events' && event.source !== `/events/${source}`) return undefined;
   const instantMs =
     kind === 'stripe'
       ? stripeFacts(event).instantMs

@@ -6,8 +6,15 @@ import { type KeyEntry, keyEntries } from './key-text.ts';
 /** Whether a base64 signature (padded, as Signer writes it) fits the bytes. Never throws. */
 export type Verify = (bytes: Uint8Array, signature: string) => boolean;
 
-/** Verifiers by key id. */
-export type VerifyingKeys = ReadonlyMap<string, Verify>;
+export interface VerifyingKey {
+  readonly verify: Verify;
+  /** The numbers of the first and of the last manifest that it may have signed; undefined: from the beginning, without end. */
+  readonly from?: number;
+  readonly until?: number;
+}
+
+/** By key id. */
+export type VerifyingKeys = ReadonlyMap<string, VerifyingKey>;
 
 export interface Signer {
   /** First 16 hex of the SHA-256 of the public key's SPKI DER. */
@@ -34,16 +41,46 @@ export function readSigner(pem: string): Signer {
 }
 
 /**
- * The verifiers of public key PEMs, one after the other, by key id.
+ * Public key PEMs, one after the other; or a JSON array of them with the manifests that they may have signed:
+ * `[{"key":"-----BEGIN PUBLIC KEY-----…","from":1,"until":120}]`.
  * @throws DaybookError `key_invalid`
  */
-export function readVerifyingKeys(pems: string): Map<string, Verify> {
+export function readVerifyingKeys(text: string): Map<string, VerifyingKey> {
+  if (!text.trimStart().startsWith('[')) return readPems(text);
+  let entries: unknown;
+  try {
+    entries = JSON.parse(text);
+  } catch {
+    throw invalid('The verifying keys begin like a JSON array and are none.');
+  }
+  const keys = new Map<string, VerifyingKey>();
+  for (const [index, entry] of (entries as unknown[]).entries()) {
+    const { key, from, until, ...others } = Object(entry) as Record<string, unknown>;
+    const isNumber = (value: unknown) => value === undefined || (Number.isSafeInteger(value) && (value as number) > 0);
+    if (typeof key !== 'string' || !isNumber(from) || !isNumber(until) || Object.keys(others).length > 0) {
+      throw invalid(
+        `The verifying key [${index}] must have key (PEM), and may have from and until (manifest numbers).`,
+      );
+    }
+    for (const [id, { verify }] of readPems(key)) {
+      const range = {
+        ...(from !== undefined && { from: from as number }),
+        ...(until !== undefined && { until: until as number }),
+      };
+      keys.set(id, { verify, ...range });
+    }
+  }
+  if (keys.size === 0) throw invalid('The verifying keys hold no key.');
+  return keys;
+}
+
+function readPems(pems: string): Map<string, VerifyingKey> {
   const entries = keyEntries(pems);
   if (entries.length === 0) throw invalid('The verifying keys hold no PEM block.');
   return new Map(
     entries.map((entry) => {
       const publicKey = readKey(entry, 'PUBLIC KEY', createPublicKey, `The verifying key on line ${entry.line}`);
-      return [keyIdOf(publicKey), verifierOf(publicKey)];
+      return [keyIdOf(publicKey), { verify: verifierOf(publicKey) }];
     }),
   );
 }

@@ -19,6 +19,7 @@ const archiveFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ledger_broken',
   'ledger_behind',
   'signer_unknown',
+  'signer_retired',
   'object_damaged',
   'object_missing',
   'output_untrusted',

@@ -2,6 +2,7 @@
 import { parseInstant } from '../clock.ts';
 import type { StreamKey } from '../crypto/stream-seal.ts';
 import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../envelope.ts';
+import { isCloudEventLine } from '../event-line.ts';
 import { memberText } from '../json/json-text.ts';
 import type { AppendRecord } from './stream.ts';
 
@@ -27,9 +28,9 @@ export function republishedRecord(line: string, republishing: Republishing): App
   if (!isObject(event)) return undefined;
   const { id, type } = event;
   if (typeof id !== 'string' || !isEventId(id) || typeof type !== 'string' || type === '') return undefined;
-  return event.specversion === undefined
-    ? stripeRecord(event, id, type, line, republishing)
-    : cloudEventRecord(event, id, type, line, republishing);
+  return isCloudEventLine(event)
+    ? cloudEventRecord(event, id, type, line, republishing)
+    : stripeRecord(event, id, type, line, republishing);
 }
 
 function stripeRecord(

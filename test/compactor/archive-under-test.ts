@@ -98,7 +98,7 @@ export async function verify(books: Books, change: Partial<ArchiveToVerify> = {}
     return await verifyArchive({
       store: books.store,
       prefix: '',
-      verifyingKeys: new Map([[signer.keyId, signer.verify]]),
+      verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
       identities: parseIdentities(books.identity),
       temporaryDirectory,
       progress: () => {},

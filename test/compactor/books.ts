@@ -79,7 +79,7 @@ export async function openBooks(options: { directory?: string; store?: ObjectSto
         sources,
         recipients,
         signer,
-        verifyingKeys: new Map([[signer.keyId, signer.verify]]),
+        verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
         stagingDirectory: staging.directory,
         force: false,
         log: pino({ level: 'silent' }),
@@ -105,7 +105,7 @@ export async function openBooks(options: { directory?: string; store?: ObjectSto
     now: () => now,
     deliver: (...records) => writer.append(records),
     night,
-    ledger: () => loadLedger(store, '', new Map([[signer.keyId, signer.verify]])),
+    ledger: () => loadLedger(store, '', new Map([[signer.keyId, { verify: signer.verify }]])),
     async manifest(number) {
       const bytes = await readWhole(store, `manifests/${String(number).padStart(8, '0')}.jsonl`);
       return JSON.parse(bytes.toString().split('\n')[0]!);

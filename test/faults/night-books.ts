@@ -57,7 +57,7 @@ async function assertVerified(books: Books): Promise<void> {
   const { ok, breaks } = await verifyArchive({
     store: books.store,
     prefix: '',
-    verifyingKeys: new Map([[signer.keyId, signer.verify]]),
+    verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
     identities: parseIdentities(books.identity),
     temporaryDirectory,
     progress: () => {},

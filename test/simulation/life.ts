@@ -57,7 +57,7 @@ const recipients = [await identityToRecipient(identity)];
 const signer = readSigner(
   generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
 );
-const verifyingKeys = new Map([[signer.keyId, remembered(signer.verify)]]);
+const verifyingKeys = new Map([[signer.keyId, { verify: remembered(signer.verify) }]]);
 
 /** Rejects with the seed and the night where a promise is broken. */
 export async function live(options: LifeOptions): Promise<LifeReport> {

@@ -196,7 +196,7 @@ test('list --json names the parts with their manifests', async () => {
   await books.deliver(pandaRecord(6, '2026-11-20'));
   const { stdout } = await run(['list', '--json'], { DAYBOOK_DATA_DIR: books.directory });
   const list = JSON.parse(stdout);
-  assert.deepEqual(Object.keys(list), ['oldestUnarchivedDay', 'newestArchivedDay', 'retentionNear', 'days']);
+  assert.deepEqual(Object.keys(list), ['head', 'oldestUnarchivedDay', 'newestArchivedDay', 'retentionNear', 'days']);
   assert.deepEqual([list.oldestUnarchivedDay, list.newestArchivedDay], ['2026-11-20', '2026-11-22']);
   const day = list.days.find(
     ({ source, day }: { source: string; day: string }) => source === 'platform' && day === '2026-11-18',
@@ -226,12 +226,15 @@ test('list of an archive that is not there is empty, and makes nothing', async (
   const { code, stdout } = await run(['list', '--json'], store);
   assert.equal(code, 0);
   assert.deepEqual(JSON.parse(stdout), {
+    head: null,
     oldestUnarchivedDay: null,
     newestArchivedDay: null,
     retentionNear: [],
     days: [],
   });
   assert.match((await run(['list'], store)).stdout, /^Nothing is archived yet\./);
-  assert.equal((await run(['verify'], store)).code, 0);
+  assert.equal((await run(['verify'], store)).code, 3);
+  assert.equal((await run(['verify', '--allow-empty'], store)).code, 0);
+  assert.equal((await run(['verify', '--expect-head', '1:abc'], store)).code, 1);
   assert.equal(fs.existsSync(absent), false);
 });

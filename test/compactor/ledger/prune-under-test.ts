@@ -29,7 +29,7 @@ export async function prune(books: Books, ages: PruneAges, change: PruneChange =
       clock,
       store: wrapStore?.(books.store) ?? books.store,
       prefix,
-      verifyingKeys: new Map([[signer.keyId, signer.verify]]),
+      verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
       ages,
       apply: isDry ? undefined : { remover: wrapRemover?.(remover) ?? remover, signer, stream },
       log: pino({ level: 'silent' }),

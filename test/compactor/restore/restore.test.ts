@@ -16,6 +16,7 @@ import { openSortBudget } from '../../../compactor/staging/external-sort.ts';
 import { parseIdentities } from '../../../shared/crypto/identities.ts';
 import { readEnvelope } from '../../../shared/envelope.ts';
 import { DaybookError } from '../../../shared/errors.ts';
+import { isCloudEventLine } from '../../../shared/event-line.ts';
 import { canonicalJson } from '../../../shared/json/canonical-json.ts';
 import type { ObjectStore } from '../../../shared/store/store.ts';
 import { AppendError } from '../../../shared/stream/append-error.ts';
@@ -169,6 +170,8 @@ test('the selector finds what a parser finds, in whatever pieces and however the
       type: text,
       subject: text,
       specversion: fc.constant('1.0'),
+      source: fc.constantFrom('/events/billing', '/stripe/x'),
+      datacontenttype: fc.constant('application/json'),
       object: fc.constantFrom('event', 'v2.core.event'),
       data: fc.record({ object: fc.record({ id: text, type: text }) }),
       related_object: fc.record({ id: text }),
@@ -180,7 +183,7 @@ test('the selector finds what a parser finds, in whatever pieces and however the
     fc.property(fc.array(event, { maxLength: 8 }), list, list, list, list, (events, types, ids, objects, except) => {
       const lines = events.map((one) => canonicalJson(JSON.stringify(one)));
       const about = (one: (typeof events)[number]) =>
-        one.specversion !== undefined
+        isCloudEventLine(one)
           ? one.subject
           : one.object === 'v2.core.event'
             ? one.related_object?.id

@@ -26,7 +26,7 @@ test('the signature of the RFC comes out, and its public key takes it', () => {
   assert.equal(signer.sign(message), signature);
   const keys = readVerifyingKeys(pem('PUBLIC KEY', rfcPublic));
   assert.deepEqual([...keys.keys()], [signer.keyId]);
-  assert.ok(keys.get(signer.keyId)!(message, signature));
+  assert.ok(keys.get(signer.keyId)!.verify(message, signature));
   assert.ok(signer.verify(message, signature));
 });
 
@@ -42,7 +42,7 @@ test('openssl makes the keys, names them by the same id and checks the signature
   run('openssl', ['pkeyutl', '-verify', '-pubin', '-inkey', files[0], '-rawin', '-in', files[1], '-sigfile', sig]);
 
   const made = run('openssl', ['pkeyutl', '-sign', '-inkey', write('key.pem', privatePem), '-rawin', '-in', files[1]]);
-  assert.ok(readVerifyingKeys(publicPem.toString()).get(signer.keyId)!(body, made.toString('base64')));
+  assert.ok(readVerifyingKeys(publicPem.toString()).get(signer.keyId)!.verify(body, made.toString('base64')));
 });
 
 test('each of several public keys verifies its own signatures alone', () => {
@@ -52,7 +52,7 @@ test('each of several public keys verifies its own signatures alone', () => {
   assert.equal(keys.size, 2);
   for (const signer of signers) {
     const signature = signer.sign(body);
-    for (const [keyId, verify] of keys) assert.equal(verify(body, signature), keyId === signer.keyId);
+    for (const [keyId, { verify }] of keys) assert.equal(verify(body, signature), keyId === signer.keyId);
   }
 });
 
@@ -103,4 +103,23 @@ test('keys of another kind are refused with what they are, and never quoted', ()
   ];
   for (const [text, message] of verifying)
     assert.throws(() => readVerifyingKeys(text), { code: 'key_invalid', message });
+});
+
+test('keys as JSON have the manifests that they may have signed', () => {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const key = publicKey.export(spki).toString();
+  const [[, found] = []] = readVerifyingKeys(JSON.stringify([{ key, from: 3, until: 120 }]));
+  assert.deepEqual([found?.from, found?.until], [3, 120]);
+  const [[, open] = []] = readVerifyingKeys(` ${JSON.stringify([{ key }])}`);
+  assert.deepEqual([open?.from, open?.until], [undefined, undefined]);
+  for (const wrong of [
+    '[',
+    '[]',
+    '[7]',
+    '[{}]',
+    JSON.stringify([{ key, from: 0 }]),
+    JSON.stringify([{ key, to: 1 }]),
+  ]) {
+    assert.throws(() => readVerifyingKeys(wrong), { code: 'key_invalid' });
+  }
 });
