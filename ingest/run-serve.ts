@@ -36,7 +36,13 @@ export async function serveCommand(): Promise<void> {
   closing.defer(() => metrics.close());
   const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
   const scrape = () => metrics.scrape();
-  const listener = await openMetricsListener({ host: adminHost, port: adminPort, scrape, log });
+  const listener = await openMetricsListener({
+    host: adminHost,
+    port: adminPort,
+    setting: 'INGEST_ADMIN_PORT',
+    scrape,
+    log,
+  });
   closing.defer(() => listener.close());
 
   const starting = serve({

@@ -125,11 +125,13 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
     },
   );
   boundIdleConnections(server);
-  const { address, port } = await listen(server, options.host, options.port).catch(async (error: unknown) => {
-    await publishing.stop();
-    await publishing.finish(0, false);
-    throw error;
-  });
+  const { address, port } = await listen(server, options.host, options.port, 'INGEST_PORT').catch(
+    async (error: unknown) => {
+      await publishing.stop();
+      await publishing.finish(0, false);
+      throw error;
+    },
+  );
   log.info({ host: address, port, sources: options.sources.map(({ source }) => source.name) }, 'listening');
 
   async function close(): Promise<void> {

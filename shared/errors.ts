@@ -443,7 +443,10 @@ export class DaybookError extends Error {
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     const kind: ErrorKind = errorCodes[code];
-    super(options.detail ?? kind.title, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      withoutKeys(options.detail ?? kind.title),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'DaybookError';
     this.code = code;
     this.hint = options.hint ?? kind.hint;
@@ -457,5 +460,10 @@ export function errorKind(code: ErrorCode): ErrorKind {
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return withoutKeys(error instanceof Error ? error.message : String(error));
+}
+
+/** Stripe's own messages, and those of libraries, quote keys: `Invalid API Key provided: sk_live_…`. */
+export function withoutKeys(text: string): string {
+  return text.replaceAll(/\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[\w*+/=-]+/g, '$1…');
 }

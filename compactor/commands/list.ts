@@ -2,8 +2,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
+import { messageOf } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
+import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
@@ -49,8 +51,10 @@ type ListedPart = DayState['parts'][number] & {
 export interface ArchiveList {
   /** The newest manifest; null where there is none. */
   readonly head: { readonly number: number; readonly sha256: string } | null;
-  /** The UTC day of the oldest delivery that is in the stream and not archived yet. */
+  /** The UTC day of the oldest delivery that is in the stream and not archived yet. Null too where the stream was not read. */
   readonly oldestUnarchivedDay: Day | null;
+  /** Why the stream was not read; null where it was. */
+  readonly streamUnread: string | null;
   readonly newestArchivedDay: Day | null;
   /** Provisional and incomplete days near the end of Stripe's 30 days. */
   readonly retentionNear: readonly DayNearRetention[];
@@ -66,24 +70,15 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
   try {
     const ledger = await loadLedger(store, prefix, verifyingKeys);
     const consumer = consumerOf(store.location, prefix);
-    const oldestUnarchivedDay = await oldestWaitingDay(
-      stream,
-      dataDirectory,
-      { consumer, clock: systemClock, log },
-      ledger,
-    );
-    const list: ArchiveList = {
-      head: headOf(ledger),
-      oldestUnarchivedDay,
-      ...listArchive(ledger, dayOf(systemClock.now())),
-    };
+    const waiting = await waitingIn(stream, dataDirectory, { consumer, clock: systemClock, log }, ledger);
+    const list: ArchiveList = { head: headOf(ledger), ...waiting, ...listArchive(ledger, dayOf(systemClock.now())) };
     await print(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
   } finally {
     await store.close();
   }
 }
 
-export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, 'oldestUnarchivedDay' | 'head'> {
+export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, keyof Waiting | 'head'> {
   const days = [...ledger.sources].flatMap(([source, states]) =>
     [...states].map(([day, state]) => listDay(source, day, state, ledger.pruned)),
   );
@@ -126,19 +121,29 @@ function listDay(source: string, day: Day, state: DayState, pruned: Ledger['prun
   };
 }
 
-async function oldestWaitingDay(
+type Waiting = Pick<ArchiveList, 'oldestUnarchivedDay' | 'streamUnread'>;
+
+/** The archive can be listed where the stream is down or not to be reached from here: that is said, and is no failure. */
+async function waitingIn(
   configuration: StreamConfiguration,
   dataDirectory: string,
   options: Parameters<typeof openReader>[2],
   ledger: Ledger,
-): Promise<Day | null> {
+): Promise<Waiting> {
   // Opening an embedded stream makes it where it is not.
-  if (configuration.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) return null;
-  const stream = await openReader(configuration, dataDirectory, options);
+  if (configuration.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) {
+    const streamUnread = `there is no embedded stream in ${dataDirectory} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`;
+    return { oldestUnarchivedDay: null, streamUnread };
+  }
   try {
-    return await oldestUnarchivedDay(stream, ledger, systemClock);
-  } finally {
-    await stream.close();
+    const stream = await openReader(configuration, dataDirectory, options);
+    try {
+      return { oldestUnarchivedDay: await oldestUnarchivedDay(stream, ledger, systemClock), streamUnread: null };
+    } finally {
+      await stream.close();
+    }
+  } catch (error) {
+    return { oldestUnarchivedDay: null, streamUnread: messageOf(error) };
   }
 }
 
@@ -181,7 +186,7 @@ export async function oldestUnarchivedDay(
   return oldest;
 }
 
-function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days }: ArchiveList): string {
+function describe({ oldestUnarchivedDay, streamUnread, newestArchivedDay, retentionNear, days }: ArchiveList): string {
   const head = [
     ...['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'],
     ...['bytes', 'sealed', 'first archived', 'newest manifest', 'its SHA-256', 'pruned'],
@@ -194,7 +199,9 @@ function describe({ oldestUnarchivedDay, newestArchivedDay, retentionNear, days 
   return [
     rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
     newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
-    `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`,
+    streamUnread === null
+      ? `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`
+      : `What waits in the stream was not asked: ${visibleText(streamUnread)}\n`,
     ...retentionNear.map(
       ({ source, day, verdict, listedUntil }) =>
         `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,

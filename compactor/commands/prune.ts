@@ -5,6 +5,7 @@ import { systemClock } from '../../shared/clock.ts';
 import { type Configuration, maxPruneDays, minPruneDays } from '../../shared/config.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { counted } from '../../shared/program/counted.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
@@ -115,7 +116,7 @@ function describe(report: PruneReport): string {
       ? left === 0
         ? 'Nothing to prune.\n'
         : ''
-      : `${manifest === null ? 'No new manifest' : `Manifest ${manifest} written`}; ${count(removed, 'object')} deleted.\n`;
+      : `${manifest === null ? 'No new manifest' : `Manifest ${manifest} written`}; ${counted(removed, 'object')} deleted.\n`;
   const isOneSided = objects.some(({ kind }) => kind === 'part') && evidenceDays === null;
   return [
     rows.length > 0 ? `${tableOf(['day', 'source', 'parts', 'events', 'evidence', 'deliveries'], rows)}\n` : '',
@@ -123,21 +124,21 @@ function describe(report: PruneReport): string {
     dryRun
       ? objects.length + unfinished.length === 0
         ? 'Nothing to prune.\n'
-        : `Would prune ${count(objects.length, 'object')}. Nothing was changed: --apply does it.\n`
+        : `Would prune ${counted(objects.length, 'object')}. Nothing was changed: --apply does it.\n`
       : done,
     unfinished.length === 0
       ? ''
-      : `${count(unfinished.length, 'object')} pruned by an earlier run ${dryRun ? 'still there' : 'had been left'}.\n`,
+      : `${counted(unfinished.length, 'object')} pruned by an earlier run ${dryRun ? 'still there' : 'had been left'}.\n`,
     isOneSided ? 'The evidence of these days holds the bodies of their delivered events, and is kept.\n' : '',
     hidden === 0
       ? ''
-      : `The store keeps older versions: the bytes of ${count(hidden, 'object')} are there until a lifecycle rule ends them.\n`,
+      : `The store keeps older versions: the bytes of ${counted(hidden, 'object')} are there until a lifecycle rule ends them.\n`,
     ...failures.slice(0, maxShown).map(({ code, key, message }) => {
       const name = message.includes(key) ? '' : `${key}: `;
       return `FAILED ${visibleText(`${name}${message}`)} (${code})\n`;
     }),
     failures.length > maxShown ? `and ${failures.length - maxShown} more failed\n` : '',
-    !dryRun && left > 0 ? `${count(left, 'object')} still there: left to the next run.\n` : '',
+    !dryRun && left > 0 ? `${counted(left, 'object')} still there: left to the next run.\n` : '',
   ].join('');
 }
 
@@ -159,8 +160,4 @@ function daysIn(objects: PruneReport['objects']) {
     }
   }
   return [...days].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, found]) => found);
-}
-
-function count(number: number, what: string): string {
-  return `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -6,6 +6,7 @@ import { systemClock } from '../../shared/clock.ts';
 import type { Configuration } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { createNewFile, type NewFile } from '../../shared/files/new-file.ts';
+import { counted } from '../../shared/program/counted.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
@@ -233,9 +234,9 @@ function describe(summary: RestoreSummary, selection: Selection): string {
     .filter((part) => part.events > 0)
     .map((part) => [part.day, part.source, part.events, part.bytes.plaintext, part.bytes.ciphertext, part.key]);
   const head = ['day', 'source', exact ? 'events' : 'at most', 'bytes', 'sealed', 'part'];
-  const of = `${parts.length} ${parts.length === 1 ? 'part' : 'parts'}`;
+  const of = counted(parts.length, 'part');
   const ruledOut = skipped === 0 ? '' : `, ${skipped} more ruled out by their ids`;
-  const count = events.toLocaleString('en');
+  const count = counted(events, 'event');
   const how = exact
     ? ''
     : looksAtLines(selection)
@@ -246,9 +247,14 @@ function describe(summary: RestoreSummary, selection: Selection): string {
   return [
     rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
     dryRun
-      ? `Would restore ${exact ? '' : 'at most '}${count} events of ${of}${ruledOut}.${how}\n`
-      : `Restored ${count} events of ${of}${ruledOut} to ${where}.\n`,
-    repeated > 0 ? `Left out ${repeated} lines whose event is archived twice (id_twice): run verify.\n` : '',
+      ? `Would restore ${exact ? '' : 'at most '}${count} of ${of}${ruledOut}.${how}\n`
+      : `Restored ${count} of ${of}${ruledOut} to ${where}.\n`,
+    events + repeated + pruned.length + failures.length === 0
+      ? 'Nothing in the archive fits what was asked for.\n'
+      : '',
+    repeated > 0
+      ? `Left out ${counted(repeated, 'line')}, since their event is archived twice (id_twice): run verify.\n`
+      : '',
     ...describePruned(pruned),
     ...named('Not in the archive', notFound, notFound.length),
     ...named('Refused by the stream', refused.ids, refused.count),
@@ -263,7 +269,7 @@ function describe(summary: RestoreSummary, selection: Selection): string {
 function describePruned(pruned: RestoreSummary['pruned']): string[] {
   const lines = pruned.map(
     ({ source, day, events, rule, prunedBy }) =>
-      `PRUNED ${source} ${day}: ${events} events are gone (${rule}, manifest ${prunedBy})\n`,
+      `PRUNED ${source} ${day}: ${counted(events, 'event')} ${events === 1 ? 'is' : 'are'} gone (${rule}, manifest ${prunedBy})\n`,
   );
   return lines.length <= maxShown
     ? lines

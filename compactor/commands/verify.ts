@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readEnvironment } from '../../shared/config.ts';
 import { DaybookError, errorKind } from '../../shared/errors.ts';
+import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
@@ -116,16 +117,19 @@ function describe(report: ArchiveReport, secrets: SecretsOfSources | undefined):
     day,
     verdict,
     events,
-    `${breaks === 0 ? 'ok' : breaks === 1 ? '1 break' : `${breaks} breaks`}${pruned === 0 ? '' : `, ${pruned} pruned`}`,
+    `${breaks === 0 ? 'ok' : counted(breaks, 'break')}${pruned === 0 ? '' : `, ${pruned} pruned`}`,
   ]);
   const table = rows.length === 0 ? '' : `${tableOf(['source', 'day', 'verdict', 'events', 'check'], rows)}\n`;
   const said = information
     .map(({ key, message }) => `  ${visibleText(`${key === null ? '' : `${key}: `}${message}`)}\n`)
     .join('');
-  const counts = `${manifests} manifests, ${objects} objects`;
+  const counts = `${counted(manifests, 'manifest')}, ${counted(objects, 'object')}`;
   const events = days.reduce((total, day) => total + day.events, 0);
-  const signed = secrets === undefined ? '' : `, ${deliveries.checked} deliveries with a signature that holds`;
-  const verdict = ok ? `OK: ${counts}, ${events} events${signed}.\n` : describeBreaks(breaks, breaksOmitted, counts);
+  const signed =
+    secrets === undefined ? '' : `, ${counted(deliveries.checked, 'deliver', 'y', 'ies')} with a signature that holds`;
+  const verdict = ok
+    ? `OK: ${counts}, ${counted(events, 'event')}${signed}.\n`
+    : describeBreaks(breaks, breaksOmitted, counts);
   return `${table}${verdict}${said === '' ? '' : `\nFor information:\n${said}`}`;
 }
 

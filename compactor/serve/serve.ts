@@ -140,10 +140,11 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   const admin = await openMetricsListener({
     host: options.adminHost,
     port: options.adminPort,
+    setting: 'COMPACTOR_ADMIN_PORT',
     scrape: metrics.scrape,
     log,
   });
-  const { address, port } = await listen(server, options.host, options.port).catch(async (error) => {
+  const { address, port } = await listen(server, options.host, options.port, 'COMPACTOR_PORT').catch(async (error) => {
     metrics.close();
     await admin.close();
     throw error;

@@ -2,11 +2,13 @@
  * Whether an archive is what its manifests say: the chain, the objects, the ids and the counts with the public keys
  * alone; with a private key also every line, and with the senders' secrets every delivery. Reads only.
  */
+
 import type { Day } from '../../shared/clock.ts';
 import type { Identities } from '../../shared/crypto/identities.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
+import { counted } from '../../shared/program/counted.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import { type Hashes, manifestKey, type Verdict } from '../ledger/manifest.ts';
@@ -247,7 +249,7 @@ function incompleteDays(days: readonly StatedDay[]): Information[] {
       );
       const lacking = [...missing, ...failed];
       const named = `${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ' …' : ''}`;
-      const message = `${source} ${day} lacks ${lacking.length} events that are known of: ${named}`;
+      const message = `${source} ${day} lacks ${counted(lacking.length, 'event')} known of: ${named}`;
       return { code: 'incomplete_day', key: null, message };
     });
 }
@@ -289,7 +291,13 @@ async function unnamedObjects(
 function prunedObjects(count: number, left: number): Information[] {
   if (count === 0) return [];
   const more = left === 0 ? '' : `; ${left} of them are still there: \`daybook-compactor prune --apply\` deletes them`;
-  return [{ code: 'pruned', key: null, message: `${count} objects are pruned, as manifests say${more}` }];
+  return [
+    {
+      code: 'pruned',
+      key: null,
+      message: `${counted(count, 'object')} ${count === 1 ? 'is' : 'are'} pruned, as manifests say${more}`,
+    },
+  ];
 }
 
 const limitation: Information = {
@@ -303,7 +311,9 @@ function resumption(resumed: ReturnType<VerifyResume['begin']> | undefined): Inf
   const say = (message: string): Information[] => [{ code: 'resumed', key: null, message }];
   if (resumed?.refused !== undefined) return say(`begun anew, for what was to be resumed ${resumed.refused}`);
   if (resumed === undefined || resumed.days === 0) return [];
-  return say(`${resumed.days} days were proven before the interruption; their ids alone were read again`);
+  return say(
+    `${counted(resumed.days, 'day')} ${resumed.days === 1 ? 'was' : 'were'} proven before the interruption; their ids alone were read again`,
+  );
 }
 
 function openBounded() {

@@ -1,8 +1,10 @@
 /** Reads one archive object whole: whether it is there with the bytes that its manifest names, and what is in it. */
+
 import { createHash } from 'node:crypto';
 import type { Identities } from '../../shared/crypto/identities.ts';
 import { linesOf, openPlaintext, unpack } from '../../shared/crypto/open-sealed.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { counted } from '../../shared/program/counted.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import { type Finding, type Findings, openFindings } from './breaks.ts';
 
@@ -116,7 +118,7 @@ export function idLines(key: string, count: number): ReadContent {
       if (order > 0) findings.add('ids_wrong', 'is not sorted by code point', lines);
       before = id;
     }
-    if (lines !== count) findings.add('ids_wrong', `has ${lines} ids for ${count} events`);
+    if (lines !== count) findings.add('ids_wrong', `has ${counted(lines, 'id')} for ${counted(count, 'event')}`);
     checkName(key, hash.digest('hex'), findings);
   };
 }

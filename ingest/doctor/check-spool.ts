@@ -1,10 +1,12 @@
 /** The spool as a command beside ingest sees it: whether it opens, what waits in it, and whether there is room. */
+
 import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
 import type { SpoolSettings } from '../../shared/config.ts';
 import { checkFolder, checkRoom, inUnits } from '../../shared/doctor/check-files.ts';
 import { openWarningCollector } from '../../shared/doctor/collect-warnings.ts';
 import { type Found, ok, warning } from '../../shared/doctor/finding.ts';
+import { counted } from '../../shared/program/counted.ts';
 import type { SpoolSize } from '../spool/backing-store.ts';
 import { openSpool } from '../spool/open-spool.ts';
 
@@ -40,7 +42,7 @@ export function checkSize({ records, bytes, oldestSeconds, dead }: SpoolSize, ma
     found.push(warning(`the spool is nearly full: ${inUnits(bytes)} of ${inUnits(maxBytes)}`, hint, 'spool_full'));
   }
   if (oldestSeconds >= longWaitSeconds) {
-    const said = `${records} records wait for the stream, the oldest for ${Math.floor(oldestSeconds / 60)} minutes`;
+    const said = `${counted(records, 'record')} ${records === 1 ? 'waits' : 'wait'} for the stream, the oldest for ${counted(Math.floor(oldestSeconds / 60), 'minute')}`;
     found.push(warning(said, 'See that ingest runs, and what the check of the stream says: it drains by itself.'));
   }
   if (dead > 0) {
@@ -48,5 +50,11 @@ export function checkSize({ records, bytes, oldestSeconds, dead }: SpoolSize, ma
     found.push(warning(`${dead} dead letters: records that the stream will not take, or that are damaged`, hint));
   }
   if (found.length > 0) return found;
-  return [ok(records === 0 ? 'nothing waits in the spool' : `${records} records are on their way to the stream`)];
+  return [
+    ok(
+      records === 0
+        ? 'nothing waits in the spool'
+        : `${counted(records, 'record')} ${records === 1 ? 'is' : 'are'} on their way to the stream`,
+    ),
+  ];
 }

@@ -2,9 +2,11 @@
  * What ingest would say to a captured request, and why: the same steps in the same order as receive-event.ts, but none
  * stops the next, since the first refusal need not be the fault.
  */
+
 import { type Check, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
 import { secretKind } from '../../shared/doctor/secret-kind.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { counted } from '../../shared/program/counted.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { checkMediaType } from '../receive/content-type.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
@@ -141,7 +143,7 @@ function checkEvent({ headers, path, body }: CapturedRequest, protocol: Protocol
       return [warning(said, 'Nothing to do: Stripe sends both modes to the production endpoint of a platform.')];
     }
     return [
-      ok(protocol.kind === 'stripe' ? `${kindOf(body)} that is taken` : `${events.length} events that are taken`),
+      ok(protocol.kind === 'stripe' ? `${kindOf(body)} that is taken` : `${counted(events.length, 'event')} taken`),
     ];
   } catch (error) {
     if (!(error instanceof FieldsRefused)) return [problemOf(error)];

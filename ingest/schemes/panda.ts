@@ -53,7 +53,7 @@ function verifyCaller(
         sourceName: name,
         scheme: 'panda',
         keyid: result.secret.keyid,
-        signedheaders: `x-gu-tools-hmac-date: ${date}; x-gu-tools-hmac-token: ${token}`,
+        signedheaders: result.signedheaders,
       };
     }
     // One source's stale date or expired secret says more than another's mismatch.

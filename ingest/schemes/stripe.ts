@@ -51,7 +51,7 @@ function verifyWebhook(
     sourceName: name,
     scheme: 'stripe',
     keyid: result.secret.keyid,
-    signedheaders: `stripe-signature: ${header}`,
+    signedheaders: result.signedheaders,
   };
 }
 

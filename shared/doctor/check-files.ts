@@ -67,7 +67,8 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
-function existingAbove(path: string): string {
+/** The folder itself, or the nearest above it that is there. */
+export function existingAbove(path: string): string {
   let above = resolve(path);
   while (statOf(above) === undefined && dirname(above) !== above) above = dirname(above);
   return above;

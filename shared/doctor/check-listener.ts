@@ -20,7 +20,7 @@ export async function checkListener({ setting, host, port, path, judge }: Listen
   if (port === 0) return [ok(`${setting} is 0: any free port is taken`)];
   const server = createServer();
   try {
-    await listen(server, host, port);
+    await listen(server, host, port, setting);
     await new Promise((resolve) => server.close(resolve));
     return [ok(`${host}:${port} is free (${setting})`)];
   } catch (error) {

@@ -83,6 +83,8 @@ export interface MetricsListenerOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  /** Where the port comes from. */
+  readonly setting: string;
   /** The text of a scrape, brought up to date. Must end by itself in a second or so. */
   readonly scrape: () => Promise<string>;
   readonly log: Logger;
@@ -98,7 +100,7 @@ export interface MetricsListener {
 /** The admin listener: GET /metrics and nothing else. Resolves when it is open; rejects with `listener_unavailable`. */
 export async function openMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
   const server: Server = createServer((request, response) => void answer(request, response, options));
-  const { address: host, port } = await listen(server, options.host, options.port);
+  const { address: host, port } = await listen(server, options.host, options.port, options.setting);
   options.log.info({ host, port }, 'metrics listening');
   return {
     port,

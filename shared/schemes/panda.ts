@@ -62,7 +62,9 @@ export function verifyPandaToken(
   if (signedAtMs === undefined) return { code: 'date_malformed' };
   for (const secret of secrets) {
     const expected = createHmac('sha256', secret.text).update(`${date}\n${path}`).digest('base64');
-    if (equalInConstantTime(`HMAC ${expected}`, token)) return { secret, signedAtMs };
+    if (equalInConstantTime(`HMAC ${expected}`, token)) {
+      return { secret, signedAtMs, signedheaders: `x-gu-tools-hmac-date: ${date}; x-gu-tools-hmac-token: ${token}` };
+    }
   }
   return { code: 'token_mismatch' };
 }

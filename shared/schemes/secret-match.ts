@@ -13,6 +13,8 @@ export interface Match {
   readonly secret: Secret;
   /** The time that was signed, epoch milliseconds. */
   readonly signedAtMs: number;
+  /** The headers that prove it, as evidence keeps them: `name: value`, joined by `; `. Nothing that nobody signed. */
+  readonly signedheaders: string;
 }
 
 /** Compares in time that depends on the lengths alone. */

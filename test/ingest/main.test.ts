@@ -94,7 +94,7 @@ test('a port that is taken is said, exit 2', async () => {
     DAYBOOK_DATA_DIR: join(directory, 'taken-2'),
   });
   assert.equal(code, 2);
-  assert.match(stderr, /cannot be opened/);
+  assert.match(stderr, new RegExp(`port ${first.port} is in use \\(EADDRINUSE\\). See INGEST_PORT\n`));
   first.process.kill('SIGTERM');
   await first.exited;
 });

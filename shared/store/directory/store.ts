@@ -102,12 +102,14 @@ async function writeDurably(path: string, body: ObjectBody): Promise<void> {
 }
 
 async function linkOnce(temporary: string, final: string): Promise<'created' | 'exists'> {
+  let errorOf = storeErrorOf;
   try {
     await makeFolder(dirname(final));
+    errorOf = linkErrorOf;
     await fs.link(temporary, final);
     return 'created';
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw storeErrorOf(error);
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw errorOf(error);
     return await refuseFolder(final);
   }
 }
@@ -226,8 +228,20 @@ function isMissing(error: unknown): boolean {
 
 /** Failures that the same call meets again until somebody changes something. */
 const lasting = new Set(
-  'EACCES EPERM EROFS ENAMETOOLONG ENOTDIR EISDIR ELOOP EXDEV ENOTSUP EOPNOTSUPP EMLINK'.split(' '),
+  'EACCES EPERM EROFS ENAMETOOLONG ENOTDIR EISDIR ELOOP EXDEV ENOTSUP EOPNOTSUPP ENOSYS EMLINK'.split(' '),
 );
+
+/** File systems without hard links say so in many ways: EPERM, EOPNOTSUPP, ENOSYS, EIO …. */
+export function linkErrorOf(error: unknown): DaybookError {
+  const { code } = error as NodeJS.ErrnoException;
+  const { retry, cause } = storeErrorOf(error);
+  return new DaybookError('store_unavailable', {
+    detail: `the archive directory makes no hard link: ${code ?? messageOf(error)}`,
+    hint: 'Put the archive on a file system with hard links (ext4, XFS, ZFS, APFS, NTFS, NFS), or use S3. FAT, exFAT and most FUSE and SMB mounts have none.',
+    retry,
+    cause,
+  });
+}
 
 export function storeErrorOf(error: unknown): DaybookError {
   if (error instanceof DaybookError) return error;

@@ -80,6 +80,18 @@ async function damaged<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+test('that nothing fits is said, and is no failure', async () => {
+  for (const args of [['--dry-run'], identity()]) {
+    const { code, stdout, stderr } = await run([...args, '--type', 'nothing.of.this']);
+    assert.equal(code, 0);
+    if (args.length > 1)
+      assert.match(stderr, /Restored 0 events of .*\nNothing in the archive fits what was asked for\.\n$/);
+    else assert.doesNotMatch(stdout, /Nothing in the archive/, 'only the lines can tell');
+  }
+  const { stdout } = await run(['--dry-run', '--day', '2020-01-01']);
+  assert.match(stdout, /Nothing in the archive fits what was asked for\.\n$/);
+});
+
 test('to a file: its lines, 0600, a summary on stdout, no other file anywhere', async () => {
   const { code, stdout, stderr } = await run([...identity(), '--output', 'all.jsonl']);
   assert.deepEqual([code, stderr], [0, '']);

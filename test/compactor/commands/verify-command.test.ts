@@ -129,7 +129,7 @@ test('an incomplete day exits 3 when strict, and is told in any case', async () 
   try {
     const lax = await run(['verify']);
     assert.equal(lax.code, 0);
-    assert.match(lax.stdout, /platform 2026-11-19 lacks 1 events that are known of: evt_gone/);
+    assert.match(lax.stdout, /platform 2026-11-19 lacks 1 event known of: evt_gone/);
     assert.equal((await run(['verify', '--strict', '--json'])).code, 3);
   } finally {
     await incomplete('unreconciled', []);
@@ -187,8 +187,22 @@ test('list prints the days and what is still in the stream alone, and writes not
     stdout,
     /\n2026-11-18 +platform +unreconciled +14 +14 +0 +– +4 +2 +\d+ +\d+ +2026-11-21T03:00:00Z +2 +[0-9a-f]{16} +–\n/,
   );
-  assert.match(stdout, /\nNewest archived day: 2026-11-22\nOldest day that is still only in the stream: none\n$/);
+  assert.match(
+    stdout,
+    /\nNewest archived day: 2026-11-22\nWhat waits in the stream was not asked: there is no embedded stream in .*\n$/,
+  );
   assert.deepEqual(everything(), there);
+});
+
+test('list says that a stream which is down was not asked, and lists the archive all the same', async () => {
+  const params = { brokers: ['127.0.0.1:1'], topic: 'events' };
+  const stream = { DAYBOOK_STREAM: JSON.stringify({ type: 'kafka', params }) };
+  const { code, stdout } = await run(['list'], stream);
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /\nNewest archived day: 2026-11-22\nWhat waits in the stream was not asked: .*127\.0\.0\.1:1.*\n$/,
+  );
 });
 
 test('list --json names the parts with their manifests', async () => {
@@ -196,7 +210,14 @@ test('list --json names the parts with their manifests', async () => {
   await books.deliver(pandaRecord(6, '2026-11-20'));
   const { stdout } = await run(['list', '--json'], { DAYBOOK_DATA_DIR: books.directory });
   const list = JSON.parse(stdout);
-  assert.deepEqual(Object.keys(list), ['head', 'oldestUnarchivedDay', 'newestArchivedDay', 'retentionNear', 'days']);
+  assert.deepEqual(Object.keys(list), [
+    'head',
+    'oldestUnarchivedDay',
+    'streamUnread',
+    'newestArchivedDay',
+    'retentionNear',
+    'days',
+  ]);
   assert.deepEqual([list.oldestUnarchivedDay, list.newestArchivedDay], ['2026-11-20', '2026-11-22']);
   const day = list.days.find(
     ({ source, day }: { source: string; day: string }) => source === 'platform' && day === '2026-11-18',
@@ -228,6 +249,7 @@ test('list of an archive that is not there is empty, and makes nothing', async (
   assert.deepEqual(JSON.parse(stdout), {
     head: null,
     oldestUnarchivedDay: null,
+    streamUnread: `there is no embedded stream in ${absent} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`,
     newestArchivedDay: null,
     retentionNear: [],
     days: [],

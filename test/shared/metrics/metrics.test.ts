@@ -38,6 +38,7 @@ async function openListener(options: Partial<MetricsListenerOptions> = {}) {
   const listener = await openMetricsListener({
     host: '127.0.0.1',
     port: 0,
+    setting: 'TEST_PORT',
     scrape: async () => 'test_up 1\n',
     log,
     ...options,

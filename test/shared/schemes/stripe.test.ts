@@ -93,6 +93,18 @@ test('any of several active secrets verifies, against any of several v1', () => 
   assert.equal(verdict(signed(), []), 'signature_mismatch');
 });
 
+test('what is kept as evidence is the time and the signature that holds, whatever else the header has', () => {
+  const header = signed();
+  const [t, v1] = header.split(',');
+  for (const junk of [`${header},v0=fake,x=${'y'.repeat(9_000)}`, `x=1,v1=${'0'.repeat(64)},${v1},${t}`]) {
+    const result = verifyStripeSignature(junk, Buffer.from(body), [current]);
+    assert.ok('secret' in result);
+    assert.equal(result.signedheaders, `stripe-signature: ${header}`);
+    const kept = result.signedheaders.slice('stripe-signature: '.length);
+    assert.ok('secret' in verifyStripeSignature(kept, Buffer.from(body), [current]));
+  }
+});
+
 test('v0 and other schemes count for nothing', () => {
   const [time, v1] = signed().split(',');
   assert.equal(verdict(`${time},${v1!.replace('v1', 'v0')}`), 'signature_malformed');

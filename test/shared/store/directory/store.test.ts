@@ -3,7 +3,9 @@ import fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { checkStore } from '../../../../compactor/doctor/check-store.ts';
 import { dayMs } from '../../../../shared/clock.ts';
+import { proveDirectory } from '../../../../shared/store/directory/probe.ts';
 import { openDirectoryStore } from '../../../../shared/store/directory/store.ts';
 import { openRemover, openStore } from '../../../../shared/store/open.ts';
 import { bodyOf, readWhole } from '../../../../shared/store/store.ts';
@@ -28,6 +30,30 @@ objectRemoverContract('directory store', async () => {
     remover: await openRemover({ type: 'directory' }, directory),
     close: () => fs.rm(directory, { recursive: true }),
   };
+});
+
+test('directory store: a file system without hard links is told as such, by a create and by doctor', async (t) => {
+  const root = await rootOf(t);
+  await openDirectoryStore(root).create('first', small);
+  assert.deepEqual(
+    (await checkStore({ type: 'directory', params: { path: root } }, '')).map(({ status }) => status),
+    ['ok', 'ok', 'ok'],
+  );
+  for (const code of ['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'EIO']) {
+    const link = t.mock.method(fs, 'link', async () => {
+      throw Object.assign(new Error(code), { code });
+    });
+    const said = { code: 'store_unavailable', message: `the archive directory makes no hard link: ${code}` };
+    await assert.rejects(openDirectoryStore(root).create('second', small), said);
+    const found = await checkStore({ type: 'directory', params: { path: root } }, '');
+    assert.ok(found.some(({ status, message }) => status === 'problem' && message === said.message));
+    link.mock.restore();
+  }
+  // One that links over what is there.
+  const link = t.mock.method(fs, 'link', async (from: string, to: string) => fs.copyFile(from, to));
+  await assert.rejects(proveDirectory(root), { code: 'store_not_create_only' });
+  link.mock.restore();
+  assert.deepEqual((await fs.readdir(root)).sort(), ['.creating', 'first'], 'nothing is left');
 });
 
 test('directory store: a folder is not removed, nor what a store has not finished', async (t) => {
