@@ -7,10 +7,11 @@
  *   or its socket is gone, and `close` ends what is left.
  */
 import { isUtf8 } from 'node:buffer';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { Stripe } from 'stripe';
 import { messageOf } from '../../shared/errors.ts';
+import { openAgents } from '../../shared/http/agents.ts';
 import type { StripeAnswer, StripeConnection, StripeRequests } from './requests.ts';
 
 /** Far above any page of 100 events (50 KB have been seen of one), far below what would hurt. */
@@ -18,7 +19,8 @@ const maxAnswerBytes = 64 * 1024 * 1024;
 
 export function connectStripe({ apiKey, base, timeoutMs }: StripeConnection): StripeRequests {
   const secure = base.protocol === 'https:';
-  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const { httpAgent, httpsAgent } = openAgents(base.href);
+  const agent = secure ? httpsAgent : httpAgent;
   const request = secure ? httpsRequest : httpRequest;
 
   const connection: Stripe.HttpClient = {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { S3Params } from '../../config.ts';
+import { openAgents } from '../../http/agents.ts';
 
 /** A parameter for the sake of tests alone. */
 export interface S3Timeouts {
@@ -24,7 +25,7 @@ export function openS3Client(params: S3Params, timeouts: S3Timeouts = defaultTim
     }),
     // Throttling, 5xx, resets and time-outs are retried here and nowhere else; s3-create.ts tells why a create may be.
     maxAttempts,
-    requestHandler: { connectionTimeout: timeouts.connectMs, socketTimeout: timeouts.idleMs },
+    requestHandler: { connectionTimeout: timeouts.connectMs, socketTimeout: timeouts.idleMs, ...openAgents(endpoint) },
   });
   if (checksum === 'md5') addContentMd5(client);
   return client;

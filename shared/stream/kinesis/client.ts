@@ -3,6 +3,7 @@ import { setTimeout as rest } from 'node:timers/promises';
 import { DescribeStreamSummaryCommand, KinesisClient, type StreamDescriptionSummary } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { KinesisParams } from '../../config.ts';
+import { openAgents } from '../../http/agents.ts';
 import type { Logger } from '../../program/log.ts';
 import { kinesisErrorOf, mayPass } from './error.ts';
 
@@ -35,6 +36,7 @@ export function openKinesisClient({ region, endpoint }: KinesisParams, timeouts:
       connectionTimeout: timeouts.connectMs,
       requestTimeout: timeouts.requestMs,
       throwOnRequestTimeout: true,
+      ...openAgents(endpoint),
     }),
   });
 }
