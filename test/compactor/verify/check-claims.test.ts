@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noAssignInExpressions: a lie is one assignment
 /** A signer that lies: each lie about a good archive is found by the claim that it contradicts. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
