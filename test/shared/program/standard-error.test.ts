@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { openStandardError } from '../../../shared/program/standard-error.ts';
+import { requireCommand } from '../../require-service.ts';
 import { unreadPipe } from '../../unread-pipe.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'daybook-stderr-'));
@@ -87,14 +88,14 @@ const script = `
   const log = openLog('test', 'trace');
   for (let line = 0; line < 20_000; line++) log.trace({ line }, 'x'.repeat(100));
   process.stdout.write(droppedLines() + '\\n');
-  if (process.argv[1] === 'child') {
+  if (process.argv.at(-1) === 'child') {
     // It shares this stderr, and makes it blocking as it starts and as it ends.
     spawnSync(process.execPath, ['--eval', 'void process.stderr'], { stdio: ['ignore', 'ignore', 'inherit'] });
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  if (process.argv[1] === 'exit') process.exit(4);
-  if (process.argv[1] === 'throw') setImmediate(() => { throw new Error('y'.repeat(200_000)); });
-  if (process.argv[1] === 'stay') process.stdin.once('data', () => { log.info('after'); process.stdin.destroy(); });
+  if (process.argv.at(-1) === 'exit') process.exit(4);
+  if (process.argv.at(-1) === 'throw') setImmediate(() => { throw new Error('y'.repeat(200_000)); });
+  if (process.argv.at(-1) === 'stay') process.stdin.once('data', () => { log.info('after'); process.stdin.destroy(); });
 `;
 
 function start(then: string, stderr: number | 'pipe'): ChildProcess {
@@ -121,6 +122,20 @@ for (const [then, exitCode] of [
     }
   });
 }
+
+test('a terminal that is paused stops no program', { timeout: 20_000 }, async (t) => {
+  if (!requireCommand(t, 'script')) return;
+  const [scriptPath, told] = [join(directory, 'log.mjs'), join(directory, 'told')];
+  writeFileSync(scriptPath, script);
+  const command = `'${process.execPath}' '${scriptPath}' end >'${told}'; echo ended $? >>'${told}'`;
+  const env = { PATH: process.env.PATH, SHELL: '/bin/sh' };
+  // What the terminal would show is read by nobody.
+  const child = spawn('script', ['-qec', command, '/dev/null'], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  after(() => child.kill('SIGKILL'));
+  await until(() => existsSync(told) && readFileSync(told, 'utf8').includes('ended'));
+  const [, dropped] = /^(\d+)\nended 0\n$/.exec(readFileSync(told, 'utf8')) ?? [];
+  assert.ok(Number(dropped) > 1000, dropped);
+});
 
 test('once the pipe is read again the log goes on: what waited, how many lines were dropped, what comes now', {
   timeout: 20_000,
