@@ -386,6 +386,10 @@ export const errorCodes = {
     title: 'Recovered events are archived, but not all of them went out to the stream',
     hint: 'The archive is whole, and later runs do not publish them. `daybook-compactor restore` can bring them to the stream.',
   },
+  copies_differ: {
+    title: "Stripe's list tells of an event something else than what was delivered",
+    hint: 'Open the exceptions object with a private key: it has both sides. What was delivered is archived. Find out who else can write to the stream.',
+  },
   retention_near: {
     title: "A day is about to leave Stripe's list and is not settled",
     hint: 'See why its listing fails (errors of the last runs, the apiKey), or which events are `missing`. After 30 days nobody can ask Stripe any more.',

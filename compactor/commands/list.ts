@@ -37,6 +37,7 @@ export interface ListedDay {
   readonly counts: DayState['counts'];
   readonly parts: readonly ListedPart[];
   readonly lateDeliveries: readonly (DayState['lateDeliveries'][number] & { readonly pruned: Pruned | null })[];
+  readonly exceptions: readonly (DayState['exceptions'][number] & { readonly pruned: Pruned | null })[];
   /** How many of its objects are pruned: gone, or about to be. */
   readonly pruned: { readonly parts: number; readonly deliveries: number };
 }
@@ -60,6 +61,8 @@ export interface ArchiveList {
   readonly retentionNear: readonly DayNearRetention[];
   readonly days: readonly ListedDay[];
 }
+
+const maxExceptionsShown = 20;
 
 /** Prints the list. Rejects as `run` does where the ledger is broken. */
 export async function listCommand(options: { readonly json?: boolean }): Promise<void> {
@@ -99,6 +102,7 @@ function listDay(source: string, day: Day, state: DayState, pruned: Ledger['prun
     deliveriesPruned: prunedBy(part.deliveries),
   }));
   const lateDeliveries = state.lateDeliveries.map((late) => ({ ...late, pruned: prunedBy(late) }));
+  const exceptions = state.exceptions.map((object) => ({ ...object, pruned: prunedBy(object) }));
   const evidence = [...parts.map(({ deliveriesPruned }) => deliveriesPruned), ...lateDeliveries.map((l) => l.pruned)];
   return {
     source,
@@ -114,6 +118,7 @@ function listDay(source: string, day: Day, state: DayState, pruned: Ledger['prun
     counts,
     parts,
     lateDeliveries,
+    exceptions,
     pruned: {
       parts: parts.filter((part) => part.pruned !== null).length,
       deliveries: evidence.filter((found) => found !== null).length,
@@ -199,6 +204,7 @@ function describe({ oldestUnarchivedDay, streamUnread, newestArchivedDay, retent
   return [
     rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
     newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
+    ...describeExceptions(days),
     streamUnread === null
       ? `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`
       : `What waits in the stream was not asked: ${visibleText(streamUnread)}\n`,
@@ -207,6 +213,24 @@ function describe({ oldestUnarchivedDay, streamUnread, newestArchivedDay, retent
         `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,
     ),
   ].join('');
+}
+
+/** Of the newest days that have any as of now: how many, and the newest object that names some. */
+export function describeExceptions(days: readonly ListedDay[]): string[] {
+  const newest = days.flatMap(({ source, day, verdict, counts, exceptions }) => {
+    const object = exceptions.findLast(({ pruned }) => pruned === null);
+    if (object === undefined) return [];
+    const notListed = counts.notListed ?? 0;
+    const missing = verdict === 'incomplete' ? object.counts.missing : 0;
+    if (notListed + counts.differing + missing === 0) return [];
+    const told = `${notListed} not listed, ${missing} missing, ${counts.differing} differing`;
+    return [`Exceptions of ${source} ${day}: ${told}, newest in ${object.key}\n`];
+  });
+  const more = newest.length - maxExceptionsShown;
+  return [
+    ...newest.slice(-maxExceptionsShown),
+    more > 0 ? `Older exceptions: of ${more} more days (see --json)\n` : '',
+  ];
 }
 
 function describePruned({ parts, deliveries }: ListedDay['pruned']): string {

@@ -102,13 +102,8 @@ async function openStream(
 
 function describe(report: PruneReport): string {
   const { dryRun, evidenceDays, eventDays, manifest, objects, unfinished, removed, hidden, left, failures } = report;
-  const rows = daysIn(objects).map(({ source, day, parts, events, evidence, deliveries }) => [
-    day,
-    source,
-    parts,
-    events,
-    evidence,
-    deliveries,
+  const rows = daysIn(objects).map(({ source, day, parts, events, evidence, deliveries, exceptions }) => [
+    ...[day, source, parts, events, evidence, deliveries, exceptions],
   ]);
   const days = (age: number | null) => (age === null ? 'kept' : `pruned after ${age} days`);
   const done =
@@ -119,7 +114,9 @@ function describe(report: PruneReport): string {
       : `${manifest === null ? 'No new manifest' : `Manifest ${manifest} written`}; ${counted(removed, 'object')} deleted.\n`;
   const isOneSided = objects.some(({ kind }) => kind === 'part') && evidenceDays === null;
   return [
-    rows.length > 0 ? `${tableOf(['day', 'source', 'parts', 'events', 'evidence', 'deliveries'], rows)}\n` : '',
+    rows.length > 0
+      ? `${tableOf(['day', 'source', 'parts', 'events', 'evidence', 'deliveries', 'exceptions'], rows)}\n`
+      : '',
     `Evidence: ${days(evidenceDays)}. Events: ${days(eventDays)}. Ids and manifests: kept.\n`,
     dryRun
       ? objects.length + unfinished.length === 0
@@ -142,19 +139,27 @@ function describe(report: PruneReport): string {
   ].join('');
 }
 
+interface PrunedDay {
+  readonly source: string;
+  readonly day: string;
+  parts: number;
+  events: number;
+  evidence: number;
+  deliveries: number;
+  exceptions: number;
+}
+
 function daysIn(objects: PruneReport['objects']) {
-  const days = new Map<
-    string,
-    { source: string; day: string; parts: number; events: number; evidence: number; deliveries: number }
-  >();
+  const days = new Map<string, PrunedDay>();
   for (const { source, day, kind, lines } of objects) {
     const name = `${day} ${source}`;
-    const found = days.get(name) ?? { source, day, parts: 0, events: 0, evidence: 0, deliveries: 0 };
+    const found = days.get(name) ?? { source, day, parts: 0, events: 0, evidence: 0, deliveries: 0, exceptions: 0 };
     days.set(name, found);
     if (kind === 'part') {
       found.parts += 1;
       found.events += lines;
-    } else {
+    } else if (kind === 'exceptions') found.exceptions += lines;
+    else {
       found.evidence += 1;
       found.deliveries += lines;
     }

@@ -3,7 +3,7 @@ import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
-import type { Night, Problem } from '../night.ts';
+import type { Night } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
 import { decodeCopy, idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
 import type { Quarantine } from '../stream/quarantine.ts';
@@ -12,6 +12,7 @@ import {
   type ClosedSource,
   type Closing,
   fail,
+  folderOf,
   isTouched,
   newestClosedDay,
   report,
@@ -21,6 +22,7 @@ import {
 import { decideEvents } from './copies.ts';
 import { entriesOf, type ListCounts } from './day-entries.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
+import { openExceptions, type SourceExceptions } from './exceptions.ts';
 import { listDue } from './list-due.ts';
 import { lookUp } from './look-up.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
@@ -48,6 +50,7 @@ export async function closeSource(
     now,
     today: dayOf(now),
     errors: [],
+    warnings: [],
     failed: new Set(),
     lacking: new Set(),
     found: new Set(),
@@ -57,22 +60,34 @@ export async function closeSource(
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
   const outputs = new Map<Day, DayOutput>();
   let listing: SourceListing = { lists: closing.lists };
-  let counted: ListCounts = { listed: new Map(), own: new Map() };
+  let entries: Map<Day, DayEntry>;
+  let exceptions: SourceExceptions | undefined;
+  const isPruned = (key: string) => ledger.pruned.has(key);
   const sealed = new Map<Day, Awaited<ReturnType<DayOutput['seal']>>>();
   const hits = budget.sorter();
   try {
     for (const { missing } of closing.states.values()) for (const id of missing) closing.lacking.add(id);
     listing = await listDue(closing, days);
     await lookUp(closing, staged.days, hits);
-    counted = await decide(closing, hits, outputs);
+    exceptions = openExceptions(closing, listing.listing);
+    const counted = await decide(closing, hits, outputs, exceptions);
     for (const [day, output] of outputs) {
       try {
         if (closing.failed.has(day)) continue;
-        const objects = await output.seal(night.store, folderOf(night, name, day), (key) => ledger.pruned.has(key));
+        const objects = await output.seal(night.store, folderOf(night, name, day), isPruned);
         // Copies of archived events that nobody delivered bring nothing.
         if (objects.parts.length + objects.lateDeliveries.length > 0) sealed.set(day, objects);
       } catch (error) {
         fail(closing, day, error);
+      }
+    }
+    entries = entriesOf(closing, days, outputs, sealed, listing, counted);
+    for (const [day, entry] of entries) {
+      try {
+        entries.set(day, await exceptions.seal(day, entry, isPruned));
+      } catch (error) {
+        fail(closing, day, error);
+        entries.delete(day);
       }
     }
   } catch (error) {
@@ -83,8 +98,8 @@ export async function closeSource(
     return { name, entries: new Map(), lists: closing.lists, asked: null, failed: null, pending, errors, warnings: [] };
   } finally {
     for (const output of outputs.values()) await output.discard();
+    await exceptions?.discard();
   }
-  const entries = entriesOf(closing, days, outputs, sealed, listing, counted);
   const isLeft = (day: Day) => closing.failed.has(day) || !isTouched(night, day);
   const left = closing.failed.size > 0 || night.days !== undefined;
   const pending = left ? pendingOf(copiesFor(closing, hits, isLeft)) : new Map();
@@ -94,7 +109,7 @@ export async function closeSource(
   const { lists } = listing;
   const known = listing.asked === 'unknown' ? null : (listing.asked ?? null);
   const asked = closing.source === undefined ? undefined : known;
-  const warnings = notListedWarnings(name, entries);
+  const { errors, warnings } = closing;
   return {
     name,
     entries,
@@ -103,19 +118,9 @@ export async function closeSource(
     asked,
     failed: [...closing.failed].sort(),
     pending,
-    errors: closing.errors,
+    errors,
     warnings,
   };
-}
-
-/** Of days that are settled: their list covers the account and the mode of what was delivered, and yet does not have it. */
-function notListedWarnings(source: string, entries: ReadonlyMap<Day, DayEntry>): Problem[] {
-  return [...entries].flatMap(([day, { verdict, counts }]) => {
-    const { notListed, delivered } = counts;
-    if (verdict !== 'complete' || notListed === null || notListed === 0) return [];
-    const message = `${notListed} of ${delivered} delivered events are not in Stripe's list`;
-    return [{ code: 'delivered_not_listed' as const, source, day, message }];
-  });
 }
 
 /** From the source's first day on every closed day has an entry (interface.md, A night). */
@@ -144,7 +149,12 @@ function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day 
 const maxFirstDays = 30;
 
 /** Decides every event and gathers what each day gets. */
-async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutput>): Promise<ListCounts> {
+async function decide(
+  closing: Closing,
+  hits: Sorter,
+  outputs: Map<Day, DayOutput>,
+  exceptions: SourceExceptions,
+): Promise<ListCounts> {
   const { night, name, staged, budget, failed, lacking, recovered } = closing;
   const failures = staged.generationFailures;
   const listed = new Map<Day, number>();
@@ -169,6 +179,8 @@ async function decide(closing: Closing, hits: Sorter, outputs: Map<Day, DayOutpu
       outputs.set(target, output);
     }
     await output.add(event);
+    const noted = exceptions.add(event);
+    if (noted !== undefined) await noted;
     if (failures.size > 0) {
       const failure = failures.get(event.id);
       if (failure !== undefined) output.generationFailures.push(failure);
@@ -188,12 +200,6 @@ async function putAside({ quarantine }: Closing, copy: StagedCopy): Promise<void
   const reason = 'record_unproven: repeats an event that is neither archived nor listed';
   const range = [BigInt(before), BigInt(after)] as const;
   await quarantine.add(quarantineLine(partition, BigInt(after), reason, value), partition, range);
-}
-
-export function folderOf(night: Pick<Night, 'prefix' | 'dayPath'>, source: string, day: Day): string {
-  const [year, month, date] = day.split('-') as [string, string, string];
-  const path = night.dayPath.replaceAll('%Y', year).replaceAll('%m', month).replaceAll('%d', date);
-  return `${night.prefix}${source}/${path}`;
 }
 
 interface StreamCursors {

@@ -58,6 +58,7 @@ export interface Closing {
   readonly now: Date;
   readonly today: Day;
   readonly errors: Problem[];
+  readonly warnings: Problem[];
   readonly failed: Set<Day>;
   /** Ids that are known and were not to be had, by this run's listing or an earlier one's, and those of them found. */
   readonly lacking: Set<string>;
@@ -105,4 +106,10 @@ export function report(closing: Closing, day: Day | null, error: unknown, place?
   const message = place === undefined ? messageOf(error) : `${place}: ${messageOf(error)}`;
   closing.errors.push({ code, source: closing.name, day, message });
   closing.night.log.error({ err: error, source: closing.name, day, place }, 'a day could not be closed');
+}
+
+export function folderOf(night: Pick<Night, 'prefix' | 'dayPath'>, source: string, day: Day): string {
+  const [year, month, date] = day.split('-') as [string, string, string];
+  const path = night.dayPath.replaceAll('%Y', year).replaceAll('%m', month).replaceAll('%d', date);
+  return `${night.prefix}${source}/${path}`;
 }

@@ -9,14 +9,12 @@
  * - Among copies in hand a delivered one beats the others; among equals the smallest canonical line wins. Stripe's line
  *   lies in its own day, any other in the earliest day that a copy claims.
  */
-import { createHash } from 'node:crypto';
 import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
-import { canonicalBytes, canonicalJson } from '../../shared/json/canonical-json.ts';
-import { memberText } from '../../shared/json/json-text.ts';
 import { keyText, type SortedEntry, type Sorter } from '../staging/external-sort.ts';
 import { type GroupBuffer, openGroupBuffer } from '../staging/group-buffer.ts';
 import { idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
-import { isThinEvent } from '../stripe/thin-events.ts';
+import { archiveLine } from './archive-line.ts';
+import { openDifferences } from './differences.ts';
 
 /** One event as decided: where it belongs, and the line if it is new. */
 export interface DecidedEvent {
@@ -29,6 +27,8 @@ export interface DecidedEvent {
   readonly differs: boolean;
   /** Nothing but records that claim to be repeated, of an event that is neither archived nor listed. */
   readonly isUnproven: boolean;
+  /** Whether it is Stripe's, so that copies are compared as Stripe's are. */
+  readonly isStripe: boolean;
   /** The days in whose list the event stands. */
   readonly listedIn: ReadonlySet<Day>;
   /** Its copies, byte-equal records once; cursors of all of them are in `eachCursor`. */
@@ -153,9 +153,10 @@ function decideOnly({ id, idKey }: Group, copy: StagedCopy, makesLine: boolean):
     id,
     idKey,
     target: copy.day,
-    line: makesLine ? { bytes: lineOf(copy, receipt), instantMs: copy.instantMs, delivered } : undefined,
+    line: makesLine ? { bytes: archiveLine(copy, receipt), instantMs: copy.instantMs, delivered } : undefined,
     differs: false,
     isUnproven: !makesLine,
+    isStripe: copy.kind === 'stripe',
     listedIn: copy.origin === 'listed' ? new Set([copy.day]) : noDays,
     deliveries: () => (delivered ? copies : []),
     copies: () => copies,
@@ -202,15 +203,16 @@ function decideEvent(
       const rankOfCopy = rank(copy, isStripe);
       const rankOfBest = rank(best, isStripe);
       if (rankOfCopy > rankOfBest) continue;
-      const line = lineOf(copy, undefined);
-      if (rankOfCopy < rankOfBest || line.compare(bestLine ?? lineOf(best, undefined)) < 0) {
+      const line = archiveLine(copy, undefined);
+      if (rankOfCopy < rankOfBest || line.compare(bestLine ?? archiveLine(best, undefined)) < 0) {
         best = copy;
         bestLine = line;
       }
     }
   }
   const isUnproven = best === undefined && archivedDay === undefined;
-  const common = { id, idKey, differs: count > 1 && differences.found(), isUnproven, listedIn, deliveries, copies };
+  const differs = count > 1 && differences.found();
+  const common = { id, idKey, differs, isUnproven, isStripe, listedIn, deliveries, copies };
   if (archivedDay !== undefined || best === undefined) {
     return { ...common, target: archivedDay ?? firstDay ?? '', line: undefined };
   }
@@ -218,7 +220,7 @@ function decideEvent(
   // Where no time is claimed it is that of the earliest receipt, whichever copy's body won.
   const receipt = best.kind === 'stripe' || best.header().time !== undefined ? undefined : firstReceipt;
   const instantMs = receipt === undefined ? best.instantMs : parseInstant(receipt)!;
-  const line = { bytes: lineOf(best, receipt), instantMs, delivered: best.origin === 'delivered' };
+  const line = { bytes: archiveLine(best, receipt), instantMs, delivered: best.origin === 'delivered' };
   return { ...common, target: dayOf(instantMs), line };
 }
 
@@ -229,73 +231,4 @@ function rank(copy: StagedCopy, isStripe: boolean): string {
 
 function earlier(a: string | undefined, b: string): string {
   return a === undefined || b < a ? b : a;
-}
-
-/**
- * The archive line: a Stripe event as it is, any other as the CloudEvent around it, both canonical.
- * `receipt` stands for a time that was not claimed.
- */
-function lineOf(copy: StagedCopy, receipt: string | undefined): Buffer {
-  const data = canonicalBytes(copy.body);
-  if (copy.kind === 'stripe') return data;
-  const { id, source, subject, time, type } = copy.header();
-  const claimed = time ?? receipt;
-  const member = (name: string, value: string | undefined) =>
-    value === undefined ? '' : `,"${name}":${JSON.stringify(value)}`;
-  return Buffer.concat([
-    Buffer.from('{"data":'),
-    data,
-    Buffer.from(
-      `,"datacontenttype":"application/json","id":${JSON.stringify(id)}${member('source', source)},"specversion":"1.0"${member('subject', subject)}${member('time', claimed)}${member('type', type)}}`,
-    ),
-  ]);
-}
-
-/**
- * Whether copies tell different things: `type`, `created` or `livemode`, or, among those rendered in one `api_version`,
- * `data` (protocols.md §1: other versions may render `data` differently); for other sources the canonical line. Of a
- * thin event only the listed copy has `data`: a copy without any is not compared by it.
- */
-function openDifferences(isStripe: boolean): { compare(copy: StagedCopy): void; found(): boolean } {
-  let first: Buffer | undefined;
-  let strict: string | undefined;
-  const dataOf = new Map<string, string>();
-  let found = false;
-  const look = (copy: StagedCopy | { body: Buffer }) => {
-    const text = copy.body.toString();
-    const { object, type, created, livemode, api_version, data: own } = JSON.parse(text);
-    const instant = typeof created === 'string' ? (parseInstant(created) ?? created) : created;
-    const members = JSON.stringify([type, instant, livemode]);
-    found ||= strict !== undefined && strict !== members;
-    strict ??= members;
-    if (own == null && isThinEvent({ object })) return;
-    // Its hash, since there may be as many versions as copies.
-    const data = createHash('sha256')
-      .update(canonicalJson(memberText(text, 'data') ?? 'null'))
-      .digest('hex');
-    const version = JSON.stringify(api_version ?? null);
-    found ||= (dataOf.get(version) ?? data) !== data;
-    dataOf.set(version, data);
-  };
-  let firstLine: Buffer | undefined;
-  let firstCopy: StagedCopy | undefined;
-  return {
-    compare(copy) {
-      if (found) return;
-      if (first === undefined || firstCopy === undefined) {
-        first = copy.body;
-        firstCopy = copy;
-        return;
-      }
-      if (!isStripe) {
-        firstLine ??= lineOf(firstCopy, undefined);
-        found = !lineOf(copy, undefined).equals(firstLine);
-        return;
-      }
-      if (copy.body.equals(first)) return;
-      if (strict === undefined) look({ body: first });
-      look(copy);
-    },
-    found: () => found,
-  };
 }

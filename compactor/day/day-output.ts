@@ -23,8 +23,6 @@ export interface DayOutput {
   /** New lines that a delivery brought, and all other new lines. */
   delivered: number;
   recovered: number;
-  /** New lines that are not in the list of their day. */
-  notListed: number;
   /** Delivery lines, late ones included. */
   deliveryLines: number;
   differing: number;
@@ -74,7 +72,6 @@ export function openDayOutput(
     day,
     delivered: 0,
     recovered: 0,
-    notListed: 0,
     deliveryLines: 0,
     differing: 0,
     accounts: new Set(),
@@ -90,7 +87,6 @@ export function openDayOutput(
         await sealing('ids').write(event.id);
         if (line.delivered) output.delivered += 1;
         else output.recovered += 1;
-        if (!event.listedIn.has(day)) output.notListed += 1;
       }
       if (event.differs) output.differing += 1;
       for (const copy of event.deliveries()) {

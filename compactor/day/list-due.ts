@@ -66,7 +66,7 @@ export async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise
     },
   );
   for (const { error, place } of listing.failures) report(closing, null, error, place);
-  for (const id of [...listing.missing.values()].flat()) closing.lacking.add(id);
+  for (const ofDay of listing.missing.values()) for (const id of ofDay.keys()) closing.lacking.add(id);
   // A run of some days alone does not make up for all that were listed without a list.
   const whole = (name: string, since: string | null) => (night.days === undefined ? since : (known[name] ?? null));
   const since = Object.entries(listing.lists).map(([name, at]) => [name, whole(name, at)]);

@@ -16,6 +16,7 @@ import {
   type DayCounts,
   type DayEntry,
   type DeliveriesObject,
+  type ExceptionsObject,
   type Hole,
   type Manifest,
   manifestKey,
@@ -30,6 +31,11 @@ import {
 export interface DayState {
   readonly parts: readonly (Part & { readonly manifest: number })[];
   readonly lateDeliveries: readonly (DeliveriesObject & { readonly manifest: number })[];
+  /** Each with the manifest that names it and what that says is missing. */
+  readonly exceptions: readonly (ExceptionsObject & {
+    readonly manifest: number;
+    readonly lacking: readonly string[];
+  })[];
   readonly verdict: Verdict;
   readonly listedAt: string | null;
   readonly accounts: readonly string[];
@@ -272,7 +278,7 @@ export function addManifest(ledger: LedgerInLoading, { manifest, signer }: Signe
 }
 
 function addEntry(before: DayState | undefined, entry: DayEntry, said: NumberedManifest): DayState {
-  const { parts, lateDeliveries, ...whole } = entry;
+  const { parts, lateDeliveries, exceptions, ...whole } = entry;
   const { number: manifest, createdAt } = said;
   return {
     ...whole,
@@ -281,5 +287,9 @@ function addEntry(before: DayState | undefined, entry: DayEntry, said: NumberedM
     generationFailures: whole.generationFailures ?? [],
     parts: [...(before?.parts ?? []), ...parts.map((part) => ({ ...part, manifest }))],
     lateDeliveries: [...(before?.lateDeliveries ?? []), ...lateDeliveries.map((late) => ({ ...late, manifest }))],
+    exceptions: [
+      ...(before?.exceptions ?? []),
+      ...(exceptions == null ? [] : [{ ...exceptions, manifest, lacking: whole.missing }]),
+    ],
   };
 }

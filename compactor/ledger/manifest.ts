@@ -59,9 +59,24 @@ export interface DayCounts {
   readonly duplicates: number;
 }
 
+/** What a run has to say against a day, by id: the format is that of day/exceptions.ts. */
+export interface ExceptionsObject {
+  readonly key: string;
+  readonly sha256: Hashes;
+  /**
+   * The start of the listing that it tells of: then it names all of the day that are missing or not listed. Null where
+   * this run did not list the day: then it names what this run adds to them.
+   */
+  readonly listedAt: string | null;
+  /** Its lines by kind. Further kinds may come. */
+  readonly counts: { readonly notListed: number; readonly differing: number; readonly missing: number };
+}
+
 export interface DayEntry {
   readonly parts: readonly Part[];
   readonly lateDeliveries: readonly DeliveriesObject[];
+  /** Null where there are none; manifests from before there were such objects have no such member. */
+  readonly exceptions?: ExceptionsObject | null;
   readonly verdict: Verdict;
   /** The start of the last listing that succeeded. */
   readonly listedAt: string | null;

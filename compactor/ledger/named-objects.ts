@@ -47,11 +47,13 @@ function* objectsOf({ number: manifest, sources, quarantine }: Manifest): Genera
   for (const { key, sha256 } of quarantine) yield { key, sha256: sha256.ciphertext, manifest };
 }
 
-function* objectsOfDay({ parts, lateDeliveries }: DayEntry): Generator<{ key: string; sha256: string }, void, void> {
+function* objectsOfDay(entry: DayEntry): Generator<{ key: string; sha256: string }, void, void> {
+  const { parts, lateDeliveries, exceptions } = entry;
   for (const { key, sha256, ids, deliveries } of parts) {
     yield { key, sha256: sha256.ciphertext };
     yield { key: ids.key, sha256: ids.sha256 };
     if (deliveries !== null) yield { key: deliveries.key, sha256: deliveries.sha256.ciphertext };
   }
   for (const { key, sha256 } of lateDeliveries) yield { key, sha256: sha256.ciphertext };
+  if (exceptions != null) yield { key: exceptions.key, sha256: exceptions.sha256.ciphertext };
 }

@@ -18,7 +18,7 @@ import { type AskTime, proveTime, timeAfter } from './prove-time.ts';
 export interface PruneAges {
   /** Deliveries and late deliveries. */
   readonly evidenceDays?: number | undefined;
-  /** Parts. */
+  /** Parts, and the exceptions beside them, which hold bodies too. */
   readonly eventDays?: number | undefined;
 }
 
@@ -48,8 +48,8 @@ export interface ObjectToPrune {
   readonly key: string;
   readonly source: string;
   readonly day: Day;
-  readonly kind: 'part' | 'deliveries' | 'lateDeliveries';
-  /** Lines in it: events, or deliveries. */
+  readonly kind: 'part' | 'deliveries' | 'lateDeliveries' | 'exceptions';
+  /** Lines in it: events, deliveries, or exceptions. */
   readonly lines: number;
   readonly rule: string;
 }
@@ -178,7 +178,7 @@ function* objectsDue(
 ): Generator<{ readonly object: ObjectToPrune; readonly ids?: string }, void, void> {
   const isOlder = (day: Day, days: number | undefined) => days !== undefined && day < addDays(today, -days);
   for (const [source, days] of [...sources].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    for (const [day, { parts, lateDeliveries }] of [...days].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const [day, { parts, lateDeliveries, exceptions }] of [...days].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const place = { source, day };
       if (isOlder(day, evidenceDays)) {
         const rule = `evidenceDays=${evidenceDays}`;
@@ -195,6 +195,10 @@ function* objectsDue(
       const rule = `eventDays=${eventDays}`;
       for (const { key, events: lines, ids } of parts) {
         if (!pruned.has(key)) yield { object: { key, ...place, kind: 'part', lines, rule }, ids: ids.key };
+      }
+      for (const { key, counts } of exceptions) {
+        const lines = counts.notListed + counts.differing + counts.missing;
+        if (!pruned.has(key)) yield { object: { key, ...place, kind: 'exceptions', lines, rule } };
       }
     }
   }

@@ -40,8 +40,8 @@ export type ListsKnown = Readonly<Record<string, string | null>>;
 export interface Listing {
   /** The days listed whole, with the start of their listing. */
   readonly listedAt: ReadonlyMap<Day, string>;
-  /** Ids known that could not be had, by the day in whose walk they came. */
-  readonly missing: ReadonlyMap<Day, readonly string[]>;
+  /** Ids known that could not be had, with the reason, by the day in whose walk they came. */
+  readonly missing: ReadonlyMap<Day, ReadonlyMap<string, string>>;
   readonly lists: ListsKnown;
   /** Of the events listed; undefined where none was. */
   readonly mode: Mode | undefined;
@@ -81,7 +81,7 @@ export async function listDays(
 ): Promise<Listing> {
   const startedAt = clock.now().toISOString();
   let reached: ReadonlySet<Day> = new Set(days.due);
-  const missing = new Map<Day, string[]>();
+  const missing = new Map<Day, Map<string, string>>();
   const failures: ListFailure[] = [];
   const since: Record<string, string | null> = {};
   let silent = 0;
@@ -151,7 +151,7 @@ async function walkList(
   list: EventList,
   days: readonly Day[],
   found: Take,
-  missing: Map<Day, string[]>,
+  missing: Map<Day, Map<string, string>>,
 ): Promise<{ days: ReadonlySet<Day>; failure?: unknown }> {
   let reached: ReadonlySet<Day> = new Set();
   let failure: unknown;
@@ -171,7 +171,7 @@ async function walkDays(
   { account, thin }: EventList,
   days: readonly Day[],
   found: Take,
-  missing: Map<Day, string[]>,
+  missing: Map<Day, Map<string, string>>,
 ): Promise<{ days: ReadonlySet<Day>; failure?: unknown }> {
   const first = days[0]!;
   let at = days.at(-1)!;
@@ -192,8 +192,9 @@ async function walkDays(
           at = day;
         }
         const body = Buffer.from(event.text);
-        if (event.problem === undefined && nestingOf(body) <= maxNesting) found(event, body);
-        else missing.set(at, [...(missing.get(at) ?? []), event.id]);
+        const why = event.problem ?? (nestingOf(body) > maxNesting ? 'nested too deeply' : undefined);
+        if (why === undefined) found(event, body);
+        else missing.set(at, (missing.get(at) ?? new Map<string, string>()).set(event.id, why));
       }
     }
   } catch (failure) {

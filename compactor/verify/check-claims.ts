@@ -8,6 +8,7 @@ import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { isListable, isSettled, verdictOf } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
 import type { DayEntry, Manifest, StreamPosition } from '../ledger/manifest.ts';
+import { wrongExceptions } from './verify-exceptions.ts';
 
 /** What was said before a manifest; `states` of the days that it speaks of. */
 export interface SaidBefore extends Pick<Ledger, 'head' | 'stream' | 'holes' | 'firstDays'> {
@@ -143,6 +144,7 @@ function* wrongDay(
   if (day >= today) yield `was not over when the manifest was made, at ${createdAt}`;
   yield* wrongListing(day, entry, createdAt);
   yield* wrongNumbers(entry);
+  yield* wrongExceptions(before, entry);
   const { verdict } = entry;
   if (!verdicts.has(verdict)) yield `the verdict ${JSON.stringify(verdict)} is not known`;
   else yield* wrongVerdict(manifest, source, day, entry, before, today);
@@ -217,7 +219,7 @@ function* wrongVerdict(
 
 type Kind = 'part' | 'deliveries' | 'ids' | 'exceptions';
 
-function keysOf({ parts, lateDeliveries }: DayEntry): { key: string; kind: Kind }[] {
+function keysOf({ parts, lateDeliveries, exceptions }: DayEntry): { key: string; kind: Kind }[] {
   return [
     ...parts.flatMap(({ key, ids, deliveries }) => [
       { key, kind: 'part' as const },
@@ -225,6 +227,7 @@ function keysOf({ parts, lateDeliveries }: DayEntry): { key: string; kind: Kind 
       ...(deliveries === null ? [] : [{ key: deliveries.key, kind: 'deliveries' as const }]),
     ]),
     ...lateDeliveries.map(({ key }) => ({ key, kind: 'deliveries' as const })),
+    ...(exceptions == null ? [] : [{ key: exceptions.key, kind: 'exceptions' as const }]),
   ];
 }
 

@@ -213,11 +213,12 @@ function daysOf({ ledger, isWhole }: Chain, only: ArchiveToVerify['only']): Stat
   return found.sort((a, b) => (name(a) < name(b) ? -1 : 1));
 }
 
-function objectsOf({ parts, lateDeliveries }: DayState): { key: string; sha256: string }[] {
+function objectsOf({ parts, lateDeliveries, exceptions }: DayState): { key: string; sha256: string }[] {
   return [
     ...parts.map(sealedObject),
     ...parts.flatMap(({ deliveries }) => (deliveries === null ? [] : [sealedObject(deliveries)])),
     ...lateDeliveries.map(sealedObject),
+    ...exceptions.map(sealedObject),
     ...parts.map(({ ids }) => ids),
   ];
 }
@@ -261,7 +262,7 @@ function deliveriesUnknown({ unknownSecret }: DeliveryCounts): Information[] {
 }
 
 /** `<day>-<hash16>[-n].jsonl.gz.age` and its like: written by a run that died, or that lost its manifest to another. */
-const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.)?jsonl\.gz\.age|ids\.gz)$/;
+const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.|exceptions\.)?jsonl\.gz\.age|ids\.gz)$/;
 
 async function unnamedObjects(
   { store, prefix }: ArchiveToVerify,

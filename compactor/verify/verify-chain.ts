@@ -128,7 +128,7 @@ function checkCounts(ledger: Ledger, manifest: Manifest, key: string, breaks: Br
 }
 
 /**
- * Parts and deliveries alone are pruned, and not before they are so old that their day is settled. `prunable`: by their
+ * Parts, deliveries and exceptions alone are pruned, and not before they are so old that their day is settled. `prunable`: by their
  * keys, the days of those named so far.
  */
 function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string, breaks: Breaks): void {
@@ -140,16 +140,17 @@ function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string
     if (day !== undefined && day < youngest) continue;
     const why =
       day === undefined
-        ? 'is no part and no deliveries of a manifest before it'
+        ? 'is no part, deliveries or exceptions of a manifest before it'
         : `is of ${day}, not yet ${minPruneDays} days old`;
     const message = `prunes ${pruned.key}, which ${why}`;
     breaks.add({ code: 'prune_wrong', manifest: manifest.number, key, message });
   }
   for (const days of Object.values(manifest.sources)) {
-    for (const [day, { parts, lateDeliveries }] of Object.entries(days)) {
+    for (const [day, { parts, lateDeliveries, exceptions }] of Object.entries(days)) {
       for (const part of parts) prunable.set(part.key, day);
       for (const { deliveries } of parts) if (deliveries !== null) prunable.set(deliveries.key, day);
       for (const late of lateDeliveries) prunable.set(late.key, day);
+      if (exceptions != null) prunable.set(exceptions.key, day);
     }
   }
 }

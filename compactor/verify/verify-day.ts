@@ -8,6 +8,13 @@ import type { DeliveriesObject, Part } from '../ledger/manifest.ts';
 import { keyText, type SortBudget, type Sorter, sortKey } from '../staging/external-sort.ts';
 import type { BreakCode, Breaks, Finding } from './breaks.ts';
 import { checkDelivery, type SecretsOfSources } from './check-delivery.ts';
+import {
+  exceptionsChecker,
+  linesOfExceptions,
+  type NotedIds,
+  openNotedIds,
+  type StatedExceptions,
+} from './verify-exceptions.ts';
 import type { IdRegister } from './verify-ids.ts';
 import { deliveriesChecker, partChecker } from './verify-lines.ts';
 import { bytesAlone, checkName, checkObject, idLines, type ReadContent, sealedLines } from './verify-object.ts';
@@ -47,7 +54,7 @@ interface CheckingDay extends Verification {
   readonly day: Day;
   readonly deliveries: DeliveryCounts;
   hasCloudEvents: boolean;
-  /** Ids of the day's events, by its `ids.gz`. */
+  /** Ids of the day's events, by its `ids.gz`, each with the number of the manifest that names the object. */
   readonly known: Sorter;
   /** Ids of deliveries, each with the index of its object in `evidenceObjects`. */
   readonly evidence: Sorter;
@@ -68,6 +75,7 @@ export async function verifyDay(
   const { budget } = verification;
   const known = budget.sorter();
   const evidence = budget.sorter();
+  const excepted = budget.sorter();
   const checking: CheckingDay = {
     ...verification,
     source,
@@ -91,8 +99,16 @@ export async function verifyDay(
       delivered = ids === undefined || delivered === undefined ? undefined : delivered + ids;
     }
     for (const late of state.lateDeliveries) await verifyDeliveries(checking, late, false);
+    const noted = openNotedIds(excepted);
+    const sound = new Set<StatedExceptions>();
+    for (const object of state.exceptions) if (await verifyExceptions(checking, object, noted)) sound.add(object);
     if (verification.identities !== undefined) {
-      if (idsAreSound) refuseStrangers(checking);
+      if (idsAreSound) {
+        refuseStrangers(checking);
+        for (const { object, message } of noted.compare(known)) {
+          if (sound.has(object)) note(checking, object, [{ code: 'content_wrong', message }]);
+        }
+      }
       refuseContradicted(checking, state);
       const newest = state.parts.at(-1);
       if (newest !== undefined && delivered !== undefined && delivered !== state.counts.delivered) {
@@ -105,6 +121,7 @@ export async function verifyDay(
     known.close();
     evidence.close();
     checking.proof?.close();
+    excepted.close();
   }
 }
 
@@ -122,9 +139,11 @@ async function verifyIds(checking: CheckingIds, part: Placed<Part>): Promise<boo
   // Ids are never pruned.
   if (!(await verifyObject(checking, { ...ids, manifest }, idLines(ids.key, events), false))) return false;
   const enter = register.of({ source, day, manifest, key: ids.key });
+  const number = Buffer.alloc(4);
+  number.writeUInt32BE(manifest);
   for await (const id of idsOf(store, ids)) {
     enter(id);
-    if (checking.identities !== undefined) known?.add(sortKey(id), []);
+    if (checking.identities !== undefined) known?.add(sortKey(id), [number]);
   }
   return true;
 }
@@ -245,6 +264,26 @@ function refuseContradicted(checking: CheckingDay, state: DayState): void {
   const others = more === 0 ? '' : ` (and ${more} more)`;
   const message = `the line of ${first}${others} is not what a delivery with a signature that holds brought`;
   note(checking, part, [{ code: 'delivery_unproven', message }]);
+}
+
+async function verifyExceptions(checking: CheckingDay, object: StatedExceptions, noted: NotedIds): Promise<boolean> {
+  const { identities } = checking;
+  const { manifest, key, sha256 } = object;
+  const sealed = { manifest, key, sha256: sha256.ciphertext };
+  if (identities === undefined) {
+    return verifyObject(checking, sealed, named(key, sha256.plaintext, bytesAlone));
+  }
+  const checker = exceptionsChecker(object, noted.of(object));
+  const expected = { plaintext: sha256.plaintext, lines: linesOfExceptions(object) };
+  const readLines = sealedLines(identities, expected, checker.each);
+  return verifyObject(
+    checking,
+    sealed,
+    named(key, sha256.plaintext, async (chunks, findings) => {
+      await readLines(chunks, findings);
+      checker.end(findings);
+    }),
+  );
 }
 
 /** A delivery whose event is not among the day's is evidence of nothing. */

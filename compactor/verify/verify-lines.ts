@@ -94,7 +94,7 @@ export const quarantineChecker: LineChecker = (line, number, findings) => {
   }
 };
 
-function readObject(line: string): Record<string, unknown> | undefined {
+export function readObject(line: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(line);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
@@ -104,7 +104,7 @@ function readObject(line: string): Record<string, unknown> | undefined {
   }
 }
 
-function isCanonical(line: string): boolean {
+export function isCanonical(line: string): boolean {
   try {
     // A CloudEvent's line is one level deeper than the data in it.
     return canonicalJson(line, maxNesting + 1) === line;

@@ -101,12 +101,13 @@ async function archived(records: readonly Buffer[], { partitions, batchEntries, 
   const bytes = await readWhole(books.store, `${prefix}manifests/00000001.jsonl`);
   const { sources }: Manifest = JSON.parse(bytes.toString().split('\n')[0]!);
   return Object.entries(sources).flatMap(([source, entries]) =>
-    Object.entries(entries).map(([day, { parts, verdict, accounts, counts }]) => ({
+    Object.entries(entries).map(([day, { parts, exceptions, verdict, accounts, counts }]) => ({
       source,
       day,
       verdict,
       accounts,
       counts,
+      exceptions: exceptions?.sha256.plaintext,
       parts: parts.map(({ key, events, firstCreated, lastCreated, sha256, ids, deliveries }) => ({
         key: key.slice(prefix.length),
         span: [events, firstCreated, lastCreated],

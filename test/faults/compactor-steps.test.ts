@@ -67,7 +67,8 @@ describe('every step of a night fails before its effect, and after it', () => {
   test('the steps are those of the stream, the ledger, the ids, each kind of object and the offsets', () => {
     const kinds = steps.map(({ operation, subject }) => `${operation} ${kindOf(subject)}`);
     for (const operation of ['create', 'head']) {
-      for (const kind of ['part', 'ids', 'deliveries', 'quarantine']) assert.ok(kinds.includes(`${operation} ${kind}`));
+      const written = ['part', 'ids', 'deliveries', 'exceptions', 'quarantine'];
+      for (const kind of written) assert.ok(kinds.includes(`${operation} ${kind}`));
     }
     const others = ['create manifest', 'list manifests', 'read manifest', 'read ids', 'read partition'];
     const streams = ['committed stream', 'snapshot stream', 'recordBefore partition', 'commit partition'];
@@ -115,5 +116,6 @@ function kindOf(subject: string): string {
   if (subject.startsWith('quarantine/')) return 'quarantine';
   if (subject.endsWith('.ids.gz')) return 'ids';
   if (subject.endsWith('.deliveries.jsonl.gz.age')) return 'deliveries';
+  if (subject.endsWith('.exceptions.jsonl.gz.age')) return 'exceptions';
   return subject.endsWith('.jsonl.gz.age') ? 'part' : 'partition';
 }

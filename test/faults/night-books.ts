@@ -98,6 +98,10 @@ async function assertDay(books: Books, day: Day, state: DayState, named: Set<str
     if (part.deliveries !== null) deliveries += await assertDeliveries(books, part.deliveries, named, new Set(partIds));
   }
   for (const late of state.lateDeliveries) deliveries += await assertDeliveries(books, late, named, new Set(ids));
+  for (const { key, sha256, counts } of state.exceptions) {
+    const lines = await assertSealed(books, key, sha256, named);
+    assert.equal(lines.length, counts.notListed + counts.differing + counts.missing);
+  }
   const { delivered, recovered, duplicates } = state.counts;
   assert.equal(delivered + recovered, ids.length, `lines of ${day}`);
   assert.equal(duplicates, deliveries - delivered, `duplicates of ${day}`);

@@ -1,6 +1,6 @@
 /** Books after a first night, with all that a second one can meet on the stream: what the fault tests run on. */
 import { addDays } from '../../shared/clock.ts';
-import { type Books, openBooks } from '../compactor/books.ts';
+import { type Books, openBooks, stripeRecord } from '../compactor/books.ts';
 import { billingRecord, copiesOf, type Expected, eventsOfDay } from './night-books.ts';
 
 export const sources = [{ name: 'billing' }, { name: 'platform' }];
@@ -19,7 +19,7 @@ export interface Scenario {
 
 /**
  * The first night archives `oldDay` and the empty day after it. Then come, for the second: late events and late copies
- * of `oldDay`, events of `newDay`, one of them in copies of two days, an event of today, and a record that is no envelope.
+ * of `oldDay`, events of `newDay`, one of them in copies of two days and one in copies that differ, an event of today, and a record that is no envelope.
  */
 export async function openScenario(): Promise<Scenario> {
   const books = await openBooks();
@@ -37,6 +37,9 @@ export async function openScenario(): Promise<Scenario> {
     ...first.slice(0, 3).flatMap((event) => copiesOf(event, 60, 90)),
     ...late.flatMap((event) => copiesOf(event, 600)),
     ...next.flatMap((event) => copiesOf(event, 1, 2)),
+    stripeRecord(next[0]!.text.replace('"data": {', '"data": {"changed":true,'), {
+      receivedAt: `${newDay}T23:00:00.000Z`,
+    }),
     { key: 'garbage', value: Buffer.from('no envelope') },
     billingRecord('b-copy', `${newDay}T11:00:00Z`),
     billingRecord('b-new', `${newDay}T12:00:00Z`),
@@ -46,7 +49,7 @@ export async function openScenario(): Promise<Scenario> {
   return {
     books,
     expected: {
-      platform: { ids: [...first, ...late, ...next].map(({ id }) => id), deliveries: 4 + 6 + 2 + 8 },
+      platform: { ids: [...first, ...late, ...next].map(({ id }) => id), deliveries: 4 + 6 + 2 + 8 + 1 },
       billing: { ids: ['b-old', 'b-copy', 'b-new'], deliveries: 2 + 1 + 2 },
     },
     waiting: { platform: { ids: open.map(({ id }) => id), deliveries: 2 } },

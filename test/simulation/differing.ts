@@ -4,7 +4,7 @@ import type { Sent } from './sent.ts';
 import type { ListedEvent } from './traffic.ts';
 
 /** Of one day: the ids whose copies in hand tell different things. */
-export function differing(copies: readonly Sent[], listed: readonly ListedEvent[]): number {
+export function differing(copies: readonly Sent[], listed: readonly ListedEvent[]): string[] {
   const bodies = new Map<string, string[]>();
   const add = (id: string, told: string) => bodies.set(id, [...(bodies.get(id) ?? []), told]);
   for (const { id, text } of listed) add(id, text);
@@ -13,7 +13,8 @@ export function differing(copies: readonly Sent[], listed: readonly ListedEvent[
     if (copy.isDelivered) add(copy.id, copy.kind === 'stripe' ? copy.body : copy.line(''));
   }
   const isStripe = listed.length > 0 || copies[0]?.kind === 'stripe';
-  return [...bodies.values()].filter((told) => (isStripe ? stripeDiffers(told) : new Set(told).size > 1)).length;
+  const differs = (told: readonly string[]) => (isStripe ? stripeDiffers(told) : new Set(told).size > 1);
+  return [...bodies].flatMap(([id, told]) => (differs(told) ? [id] : []));
 }
 
 function stripeDiffers(bodies: readonly string[]): boolean {

@@ -11,6 +11,7 @@ import type { Verify } from '../../shared/crypto/signing.ts';
 import { canonicalJson, compareCodePoints } from '../../shared/json/canonical-json.ts';
 import type { StreamSnapshot } from '../../shared/stream/stream.ts';
 import { differing } from './differing.ts';
+import { checkExceptions } from './exceptions.ts';
 import { openNamedObjects, sha256Of } from './named-objects.ts';
 import { ageOf, isDueByRules, isNearRetention, verdictByRules } from './rules.ts';
 import type { Sent } from './sent.ts';
@@ -247,8 +248,9 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     const copiesOf = Map.groupBy(copies, ({ id }) => id);
     const evidence = new Map<Day, string[]>();
     const newIds = new Map<Day, string[]>();
+    const exceptionLines = new Map<Day, string[]>();
 
-    for (const [day, { parts, lateDeliveries }] of entries) {
+    for (const [day, { parts, lateDeliveries, exceptions }] of entries) {
       const ids: string[] = [];
       const ofDay: string[] = [];
       for (const part of parts) {
@@ -274,6 +276,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
         assert.equal(deliveries.length, late.count);
         ofDay.push(...deliveries);
       }
+      if (exceptions != null) exceptionLines.set(day, await named.sealedLines(objects, exceptions));
       newIds.set(day, ids);
       evidence.set(day, ofDay);
       figures.events += ids.length;
@@ -292,7 +295,8 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       assert.ok(evidence.get(target)?.includes(copy.evidence), `a delivery of ${copy.id} is with its event's day`);
     }
     const listedNow = listedDays(source, entries, run);
-    const context = { manifest, name, source, copies, targets, copiesOf, evidence, newIds, listedNow, run };
+    const found = { evidence, newIds, exceptionLines };
+    const context = { manifest, name, source, copies, targets, copiesOf, ...found, listedNow, run };
     for (const [day, entry] of entries) checkEntry(context, day, entry);
     checkListings(context);
   }
@@ -357,6 +361,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     readonly copiesOf: ReadonlyMap<string, Sent[]>;
     readonly evidence: ReadonlyMap<Day, string[]>;
     readonly newIds: ReadonlyMap<Day, string[]>;
+    readonly exceptionLines: ReadonlyMap<Day, string[]>;
     readonly listedNow: ReadonlySet<Day>;
     readonly run: RunFacts;
   }
@@ -443,22 +448,32 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     assert.equal(entry.verdict, verdictByRules(day, facts, asked, today), `the verdict of ${what}`);
 
     const brought = ids.filter((id) => (copiesOf.get(id) ?? []).some((c) => c.isDelivered && targets.get(c) === day));
-    const shownIds = new Set(usable?.map(({ id }) => id));
     const { counts } = known;
-    const notListed = listedNow
-      ? [...known.ids].filter((id) => !shownIds.has(id)).length
-      : counts.notListed === null
-        ? null
-        : counts.notListed + ids.filter((id) => !shownIds.has(id)).length;
+    // What is in the list and cannot be read there is listed all the same.
+    const shownIds = new Set(hand?.map(({ id }) => id));
+    const judged = listedNow ? [...known.ids] : counts.notListed === null ? [] : ids;
+    const notListed = judged.filter((id) => !shownIds.has(id));
+    const notListedBefore = listedNow ? 0 : counts.notListed;
+    const differingIds = hand === undefined ? [] : differing(ofDay, usable!);
     const expected: DayCounts = {
       delivered: counts.delivered + brought.length,
       recovered: counts.recovered + ids.length - brought.length,
       listed: listedNow ? hand!.length : counts.listed,
-      notListed: hand === undefined ? entry.counts.notListed : notListed,
-      differing: hand === undefined ? entry.counts.differing : counts.differing + differing(ofDay, usable!),
+      notListed:
+        hand === undefined
+          ? entry.counts.notListed
+          : notListedBefore === null
+            ? null
+            : notListedBefore + notListed.length,
+      differing: hand === undefined ? entry.counts.differing : counts.differing + differingIds.length,
       duplicates: counts.duplicates + evidence.get(day)!.length - brought.length,
     };
     assert.deepEqual(entry.counts, expected, `the counts of ${what}`);
+    if (hand !== undefined) {
+      const missing = entry.missing.filter((id) => listedNow || !known.missing.includes(id));
+      const lines = context.exceptionLines.get(day) ?? [];
+      checkExceptions(what, entry, lines, { notListed, differing: differingIds, missing }, listedNow);
+    }
 
     const isNews =
       before === undefined ||

@@ -12,12 +12,13 @@ export function plaintextOf({ objects }: SimulatedStore, key: string): unknown {
     Object.entries(sources).map(([source, days]) => [
       source,
       Object.fromEntries(
-        Object.entries(days).map(([day, { parts, lateDeliveries, listedAt, ...rest }]) => {
+        Object.entries(days).map(([day, { parts, lateDeliveries, exceptions, listedAt, ...rest }]) => {
           const evidence = lateDeliveries.map(({ sha256, count }) => [sha256.plaintext, count]);
           const own = parts.map(({ events, sha256, ids, deliveries }) => {
             return [events, sha256.plaintext, ids.sha256, deliveries?.sha256.plaintext, deliveries?.count];
           });
-          return [day, { own, evidence, isListed: listedAt !== null, ...rest }];
+          const said = exceptions && { counts: exceptions.counts, sha256: exceptions.sha256.plaintext };
+          return [day, { own, evidence, said, isListed: listedAt !== null, ...rest }];
         }),
       ),
     ]),

@@ -75,7 +75,10 @@ describe('on a directory', () => {
     const change = { COMPACTOR_SIGNING_KEY: undefined, COMPACTOR_VERIFYING_KEYS: keys, COMPACTOR_EVENT_DAYS: '500' };
     const { code, stdout } = await run(['prune'], change);
     assert.equal(code, 0);
-    assert.match(stdout, /^day +source +parts +events +evidence +deliveries\n2024-03-01 +platform +1 +5 +0 +0\n/);
+    assert.match(
+      stdout,
+      /^day +source +parts +events +evidence +deliveries +exceptions\n2024-03-01 +platform +1 +5 +0 +0 +0\n/,
+    );
     assert.match(stdout, /\nEvidence: kept\. Events: pruned after 500 days\. Ids and manifests: kept\.\n/);
     assert.match(stdout, /\nWould prune 2 objects\. Nothing was changed: --apply does it\.\n/);
     assert.match(stdout, /\nThe evidence of these days holds the bodies of their delivered events, and is kept\.\n$/);

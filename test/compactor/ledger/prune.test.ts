@@ -8,6 +8,7 @@ import type { PruneReport } from '../../../compactor/ledger/prune-archive.ts';
 import { dayOf } from '../../../shared/clock.ts';
 import { DaybookError } from '../../../shared/errors.ts';
 import type { ObjectBody, ObjectRemover, ObjectStore } from '../../../shared/store/store.ts';
+import type { MadeEvent } from '../../stripe/events.ts';
 import {
   eventsOf,
   forgeManifests,
@@ -406,4 +407,33 @@ test('evidence that comes again byte for byte after it was pruned gets a name of
   assert.deepEqual([report.manifest, report.removed, report.unfinished], [null, 0, []]);
   assert.ok((await books.keys()).includes(late!.key));
   assert.deepEqual((await verify(books)).breaks, []);
+});
+
+test('exceptions go with the events, since they hold bodies too; what remains verifies and tells why', async () => {
+  const [event] = eventsOf('2026-11-20', 1, 'differing') as [MadeEvent];
+  const changed = event.text.replace('"data": {', '"data": {"changed":true,');
+  await books.deliver(stripeRecord(event.text), stripeRecord(changed));
+  books.at('2026-11-24T03:00:00Z');
+  await books.night(sources);
+  const { key } = (await books.manifest(4)).sources.platform!['2026-11-20']!.exceptions!;
+  books.at('2026-12-22T09:00:00Z');
+  const ofThatDay = ({ objects }: PruneReport) =>
+    objects.filter(({ day }) => day === '2026-11-20').map(({ kind, lines, rule }) => [kind, lines, rule]);
+  const evidence = await prune(books, { evidenceDays: 31 });
+  assert.deepEqual(ofThatDay(evidence), [['deliveries', 2, 'evidenceDays=31']]);
+  assert.ok((await books.keys()).includes(key));
+  const events = await prune(books, { eventDays: 31 });
+  assert.deepEqual(ofThatDay(events), [
+    ['part', 1, 'eventDays=31'],
+    ['exceptions', 1, 'eventDays=31'],
+  ]);
+  assert.ok(!(await books.keys()).includes(key));
+  await assertVerified(/objects are pruned, as manifests say$/);
+  const listed = listArchive(await books.ledger(), '2026-12-22').days.find(
+    ({ source, day }) => source === 'platform' && day === '2026-11-20',
+  );
+  assert.deepEqual(
+    listed?.exceptions.map(({ key, manifest, pruned }) => [key, manifest, pruned]),
+    [[key, 4, { manifest: events.manifest, rule: 'eventDays=31' }]],
+  );
 });

@@ -1,0 +1,203 @@
+/**
+ * What a run has to say against a day, by id: one sealed object beside the day's parts.
+ *
+ * `<day>-<hash16>.exceptions.jsonl.gz.age`, one canonical JSON line each, sorted by (kind, id), both by code point:
+ *   {"copies":[{"body","origin","receivedat"},{…}],"differ":["data"],"id","kind":"differing"}
+ *       two copies in hand that tell different things, as they came; `origin` is delivered, listed or republished
+ *       (a listed copy has no `receivedat`); `differ` names the members. A body over 8 MiB, which ingest never takes, is
+ *       told by its `sha256` instead, so that a line stays one that can be read
+ *   {"id","kind":"missing","why"}          Stripe names it, and it could not be had
+ *   {"created","id","kind":"not_listed","type"}   archived, and not in Stripe's list; of one archived by an earlier run
+ *       the id alone is known here
+ *
+ * A run that lists the day names all of the day that are missing and not listed, those of earlier runs too: the newest
+ * such object stands for the day. Any other run names what it adds. Of differing copies each run names its own.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Day } from '../../shared/clock.ts';
+import { compareCodePoints } from '../../shared/json/canonical-json.ts';
+import { type DayEntry, type ExceptionsObject, sha256Hex } from '../ledger/manifest.ts';
+import type { Problem } from '../night.ts';
+import { openSealed, type Sealing } from '../objects/seal-object.ts';
+import { storeObject } from '../objects/store-object.ts';
+import { type Sorter, sortKey } from '../staging/external-sort.ts';
+import type { StagedCopy } from '../staging/staged-copy.ts';
+import type { Listing } from '../stripe/list-days.ts';
+import { idsOf } from './archived-ids.ts';
+import { type Closing, folderOf } from './closing.ts';
+import type { DecidedEvent } from './copies.ts';
+import { contradictionOf } from './differences.ts';
+
+export interface SourceExceptions {
+  /** Takes the events in the order of their ids. */
+  add(event: DecidedEvent): void | Promise<void>;
+  /** Writes the day's object: the entry with it, and with the count of what is not listed. May be called once a day. */
+  seal(day: Day, entry: DayEntry, isPruned: (key: string) => boolean): Promise<DayEntry>;
+  /** Removes what lies in the staging folder. */
+  discard(): Promise<void>;
+}
+
+interface DayExceptions {
+  differing: number;
+  /** Ids of which Stripe's list tells something else than a delivery; the first of them by name. */
+  readonly contradicted: string[];
+  contradictions: number;
+  /** The lines of what is not listed, by the sort keys of their ids. */
+  readonly notListed: Sorter;
+  /** Sort keys of archived ids that this run's list has in their own day. */
+  readonly listedAgain: Sorter;
+  sealing: Sealing | undefined;
+}
+
+const maxBodyBytes = 8 * 1024 * 1024;
+/** A warning names so many ids; the object has all of them. */
+const maxNamed = 10;
+
+export function openExceptions(closing: Closing, listing: Listing | undefined): SourceExceptions {
+  const { night, name, states, budget } = closing;
+  const days = new Map<Day, DayExceptions>();
+  const reasons = new Map([...(listing?.missing.values() ?? [])].flatMap((ofDay) => [...ofDay]));
+  /** What the day's list names and could not be had of it is in the list all the same. */
+  const isNamed = (day: Day, id: string) => listing?.missing.get(day)?.has(id) === true;
+  const isListed = (day: Day) => listing?.listedAt.has(day) === true;
+  const isCounted = (day: Day) => isListed(day) || (states.get(day)?.counts.notListed ?? null) !== null;
+
+  function of(day: Day): DayExceptions {
+    let found = days.get(day);
+    if (found === undefined) {
+      found = {
+        differing: 0,
+        contradicted: [],
+        contradictions: 0,
+        notListed: budget.sorter(),
+        listedAgain: budget.sorter(),
+        sealing: undefined,
+      };
+      days.set(day, found);
+    }
+    return found;
+  }
+
+  async function write(day: Day, line: string | Buffer): Promise<void> {
+    const found = of(day);
+    found.sealing ??= openSealed({
+      path: join(night.stagingDirectory, `${day}-exceptions-${randomBytes(6).toString('hex')}`),
+      recipients: night.recipients,
+    });
+    await found.sealing.write(line);
+  }
+
+  async function addDiffering(event: DecidedEvent): Promise<void> {
+    const contradiction = contradictionOf(event.copies, event.isStripe);
+    if (contradiction === undefined) return;
+    const { copies, differ, isListAgainstDelivery } = contradiction;
+    const found = of(event.target);
+    found.differing += 1;
+    if (isListAgainstDelivery) {
+      found.contradictions += 1;
+      if (found.contradicted.length < maxNamed) found.contradicted.push(event.id);
+    }
+    await write(event.target, JSON.stringify({ copies: copies.map(sideOf), differ, id: event.id, kind: 'differing' }));
+  }
+
+  /** Those of the earlier parts that this run's list does not have. */
+  async function addEarlier(day: Day): Promise<void> {
+    const { listedAgain, notListed } = of(day);
+    for (const { ids } of states.get(day)?.parts ?? []) {
+      const listed = listedAgain.sorted();
+      try {
+        let next = listed.next();
+        for await (const id of idsOf(night.store, ids)) {
+          const key = sortKey(id);
+          while (next.done !== true && next.value.key < key) next = listed.next();
+          if ((next.done !== true && next.value.key === key) || isNamed(day, id)) continue;
+          notListed.add(key, [Buffer.from(notListedLine(id))]);
+        }
+      } finally {
+        listed.return();
+      }
+    }
+  }
+
+  function warn(day: Day, { verdict, counts, exceptions }: DayEntry): void {
+    const say = (code: Problem['code'], message: string) => closing.warnings.push({ code, source: name, day, message });
+    const { contradicted, contradictions } = of(day);
+    if (contradictions > 0) {
+      const more = contradictions - contradicted.length;
+      const ids = `${contradicted.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+      say(
+        'copies_differ',
+        `Stripe's list tells of ${ids} something else than was delivered: both sides are in ${exceptions?.key}`,
+      );
+    }
+    // The list of a settled day covers the account and the mode of what was delivered, and yet does not have it.
+    if (verdict !== 'complete' || counts.notListed === null || counts.notListed === 0) return;
+    const named = exceptions?.listedAt == null ? '' : `: by id in ${exceptions.key}`;
+    say(
+      'delivered_not_listed',
+      `${counts.notListed} of ${counts.delivered} delivered events are not in Stripe's list${named}`,
+    );
+  }
+
+  return {
+    add(event) {
+      const { id, idKey, line, listedIn, target } = event;
+      if (listedIn.has(target)) {
+        if (line === undefined && isListed(target)) of(target).listedAgain.add(idKey, []);
+      } else if (line !== undefined && isCounted(target) && !isNamed(target, id)) {
+        of(target).notListed.add(idKey, [Buffer.from(notListedLine(id, line.bytes))]);
+      }
+      if (event.differs) return addDiffering(event);
+    },
+
+    async seal(day, entry, isPruned) {
+      const before = states.get(day);
+      const listedAt = listing?.listedAt.get(day) ?? null;
+      const isNew = (id: string) => listedAt !== null || before?.missing.includes(id) !== true;
+      const missing = entry.missing.filter(isNew).sort(compareCodePoints);
+      if (listedAt !== null && (entry.counts.notListed ?? 0) > 0) await addEarlier(day);
+      const { differing, notListed } = of(day);
+      for (const id of missing) {
+        const why = reasons.get(id) ?? 'an earlier list named it';
+        await write(day, JSON.stringify({ id, kind: 'missing', why }));
+      }
+      for (const { payload } of notListed.sorted()) await write(day, payload);
+      const known = listedAt === null ? entry.counts.notListed : 0;
+      const counts = { ...entry.counts, notListed: known === null ? null : known + notListed.entries };
+      const sealed = await of(day).sealing?.finish();
+      of(day).sealing = undefined;
+      let exceptions: ExceptionsObject | null = null;
+      if (sealed !== undefined) {
+        const stem = `${folderOf(night, name, day)}/${day}-`;
+        const key = await storeObject(night.store, stem, '.exceptions.jsonl.gz.age', sealed, isPruned);
+        const ofKinds = { notListed: notListed.entries, differing, missing: missing.length };
+        exceptions = { key, sha256: sealed.sha256, listedAt, counts: ofKinds };
+      }
+      // Dies here: the object is an orphan like the day's parts; the repeat writes its own under the next name.
+      const whole = { ...entry, counts, exceptions };
+      warn(day, whole);
+      return whole;
+    },
+
+    async discard() {
+      for (const { notListed, listedAgain, sealing } of days.values()) {
+        notListed.close();
+        listedAgain.close();
+        await sealing?.abort();
+      }
+    },
+  };
+}
+
+function sideOf({ body, origin, header }: StagedCopy) {
+  const receivedat = origin === 'listed' ? undefined : header().receivedat;
+  if (body.length > maxBodyBytes) return { origin, receivedat, sha256: sha256Hex(body) };
+  return { body: body.toString(), origin, receivedat };
+}
+
+/** `archived`: its line, where this run has it. */
+function notListedLine(id: string, archived?: Buffer): string {
+  const { created, time, type } = archived === undefined ? {} : JSON.parse(archived.toString());
+  return JSON.stringify({ created: created ?? time, id, kind: 'not_listed', type });
+}
