@@ -43,12 +43,27 @@ export async function runProgram(program: Command): Promise<void> {
     command.configureOutput({ writeErr: tell });
   }
   try {
+    refuseOldNode();
     await program.parseAsync();
   } catch (error) {
     // A code that was set already is the result of the work, which is done.
     if (error instanceof DaybookError && isReaderGone(error)) process.exitCode ||= readerGone;
     else endWith(program.name(), error);
   }
+}
+
+/** That of package.json: what daybook is tested with. */
+export const leastNode = '24.21.0';
+
+/** Only where Node can read TypeScript at all: older ones end with ERR_UNKNOWN_FILE_EXTENSION before this. */
+function refuseOldNode(): void {
+  const { node } = process.versions;
+  const isOlder = node.localeCompare(leastNode, 'en', { numeric: true }) < 0;
+  if (!isOlder) return;
+  throw new DaybookError('usage', {
+    detail: `needs Node ${leastNode} or newer, and this is ${node}`,
+    hint: 'npm ci brings one: node_modules/.bin/node, which `npm start` and `npm run` use.',
+  });
 }
 
 /** Says why a program ends, and sets its exit code. */

@@ -2,12 +2,19 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Command } from 'commander';
+import { leastNode, runProgram } from '../../shared/program/program.ts';
+import { standardError } from '../../shared/program/standard-error.ts';
 import { projectFiles, readText, root } from './source-files.ts';
 
 const manifest = JSON.parse(readText('package.json'));
 
 test('every dependency is pinned to one version', () => {
-  const versions = Object.entries<string>({ ...manifest.dependencies, ...manifest.devDependencies });
+  const versions = Object.entries<string>({
+    ...manifest.dependencies,
+    ...manifest.optionalDependencies,
+    ...manifest.devDependencies,
+  });
   assert.deepEqual(
     versions.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)),
     [],
@@ -18,6 +25,7 @@ test('the lock file names no registry, and holds what package.json asks for', ()
   assert.doesNotMatch(readText('package-lock.json'), /"resolved"/);
   const { packages } = JSON.parse(readText('package-lock.json'));
   assert.deepEqual(packages[''].dependencies, manifest.dependencies);
+  assert.deepEqual(packages[''].optionalDependencies, manifest.optionalDependencies);
   assert.deepEqual(packages[''].devDependencies, manifest.devDependencies);
   // npm ci refuses a lock that leaves out a package for another platform.
   const missing = Object.entries<{ optionalDependencies?: Record<string, string> }>(packages).flatMap(([path, entry]) =>
@@ -29,8 +37,34 @@ test('the lock file names no registry, and holds what package.json asks for', ()
   assert.deepEqual(missing, []);
 });
 
-test('the tests run under the Node version that package.json pins', () => {
-  assert.equal(process.versions.node, manifest.devDependencies.node);
+test('the tests run under the Node that package.json pins, which is there in production too, and locked', () => {
+  const pinned = Object.entries<string>(manifest.optionalDependencies).filter(([name]) => name.startsWith('node-'));
+  assert.ok(pinned.length > 0);
+  const { packages } = JSON.parse(readText('package-lock.json'));
+  for (const [name, version] of pinned) {
+    assert.equal(version, leastNode);
+    const { integrity, dev, hasInstallScript, bin } = packages[`node_modules/${name}`];
+    // The package holds the program itself: none is fetched by a script that no hash in the lock file is of.
+    assert.deepEqual(
+      [/^sha512-/.test(integrity), dev, hasInstallScript, bin],
+      [true, undefined, undefined, { node: 'bin/node' }],
+    );
+  }
+  assert.equal(manifest.engines.node, `>=${leastNode}`);
+  const isPinnedHere = pinned.some(([name]) => name === `node-${process.platform}-${process.arch}`);
+  if (isPinnedHere) assert.equal(process.versions.node, leastNode);
+});
+
+test('an older Node that can read TypeScript is told which is needed', async (t) => {
+  t.mock.property(process.versions, 'node', '22.18.0');
+  let said = '';
+  t.mock.method(standardError(), 'write', (text: string) => {
+    said += text;
+  });
+  const before = process.exitCode;
+  await runProgram(new Command('daybook-ingest').action(() => assert.fail('it runs')));
+  process.exitCode = before;
+  assert.match(said, new RegExp(`^daybook-ingest: needs Node ${leastNode} or newer, and this is 22\\.18\\.0`));
 });
 
 test('the newest version in the CHANGELOG is that of package.json', () => {
