@@ -54,8 +54,8 @@ export function commandsByHand(paths: Paths, source: string, day: string): ByHan
       what: 'The same and more with daybook: every hash, id, line, count, and every delivery signature',
       lines: [
         `export DAYBOOK_DATA_DIR=${run} COMPACTOR_VERIFYING_KEYS=${verifyingKey}`,
-        `npx daybook-compactor verify --identity ${identity} --secrets ${sources}`,
-        'npx daybook-compactor list',
+        `node_modules/.bin/node compactor/main.ts verify --identity ${identity} --secrets ${sources}`,
+        'node_modules/.bin/node compactor/main.ts list',
       ],
     },
   ];

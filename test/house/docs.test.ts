@@ -150,6 +150,8 @@ test('every npm script and every command that a document names is there', () => 
     const text = readText(document);
     for (const [, script] of text.matchAll(/\bnpm run ([\w:]+)/g)) assert.ok(scripts[script!] !== undefined, script);
     for (const [, program] of text.matchAll(/\bnpx (daybook-\w+)/g)) assert.ok(bin[program!] !== undefined, program);
+    // To be copied: outside the checkout npx would run whatever the public registry has under that name.
+    assert.doesNotMatch(text, /^\s*(?:\$ )?npx daybook-/m, document);
   }
 });
 
