@@ -143,7 +143,7 @@ function* wrongDay(
   }
   if (day >= today) yield `was not over when the manifest was made, at ${createdAt}`;
   yield* wrongListing(day, entry, createdAt);
-  yield* wrongNumbers(entry);
+  yield* wrongNumbers(entry, before);
   yield* wrongExceptions(before, entry);
   const { verdict } = entry;
   if (!verdicts.has(verdict)) yield `the verdict ${JSON.stringify(verdict)} is not known`;
@@ -172,7 +172,7 @@ function* wrongListing(day: Day, { listedAt, counts }: DayEntry, createdAt: stri
   if (counts.listed === null) yield `was listed at ${listedAt}, and how much is not said`;
 }
 
-function* wrongNumbers({ counts }: DayEntry): Generator<string, void, void> {
+function* wrongNumbers({ counts, listedAt }: DayEntry, before: DayState | undefined): Generator<string, void, void> {
   const { delivered, recovered, listed, notListed, differing, duplicates } = counts;
   for (const [name, count] of Object.entries({ delivered, recovered, listed, notListed, differing, duplicates })) {
     if (count === null && (name === 'listed' || name === 'notListed')) continue;
@@ -181,8 +181,8 @@ function* wrongNumbers({ counts }: DayEntry): Generator<string, void, void> {
   if ((listed === null) !== (notListed === null)) yield 'listed and notListed are not both known';
   if (listed === null || notListed === null) return;
   if (notListed > delivered + recovered) yield `${notListed} of ${delivered + recovered} events are not listed`;
-  // What is listed of the day's own events is in its list.
-  else if (listed < delivered + recovered - notListed)
+  // A list names all that is counted as listed. One that broke off adds listed events to the day, and leaves the count of the last whole list.
+  else if (listedAt !== (before?.listedAt ?? null) && listed < delivered + recovered - notListed)
     yield `${listed} are listed, and ${delivered + recovered - notListed} of its events are`;
 }
 

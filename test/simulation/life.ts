@@ -24,7 +24,7 @@ import { type RunOutcome, type RunPlan, runCompactor } from './compactor-run.ts'
 import { openModel, type RunFacts } from './model.ts';
 import { digestOf, plaintextOf } from './plaintext.ts';
 import { type Random, seeded } from './random.ts';
-import { type Sent, sentRecord } from './sent.ts';
+import { type Sent, sentRecord, streamKeys } from './sent.ts';
 import { type SimulatedStore, simulatedStore } from './simulated-store.ts';
 import { type Fork, type RememberedStream, type SimulatedStream, simulatedStream } from './simulated-stream.ts';
 import { injectStripeFaults } from './stripe-faults.ts';
@@ -213,6 +213,7 @@ async function nightsOf(
       recipients,
       signer,
       verifyingKeys,
+      streamKeys,
       ...(days === undefined ? {} : { days }),
       force,
       ...(publishes && elsewhere === undefined ? { recoveredTo } : {}),

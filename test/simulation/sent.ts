@@ -1,6 +1,9 @@
 /** What was put on the stream, as the model of the simulation knows it: read by rules of its own, not by the product's. */
 
+import assert from 'node:assert/strict';
 import { type Day, dayOf } from '../../shared/clock.ts';
+import { parseStreamKeys } from '../../shared/crypto/stream-seal.ts';
+import { readEnvelope, sealAgain } from '../../shared/envelope.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 
@@ -52,7 +55,14 @@ export function sentGarbage(key: string, value: Uint8Array): Sent {
 }
 
 /** An envelope is JSON as a whole, its data the last member. */
-export function sentRecord({ key, value }: AppendRecord): Sent {
+/** What honest writers seal with; the second one is of before. */
+export const streamKeys = parseStreamKeys(`${'n'.repeat(32)} ${'b'.repeat(32)}`)!;
+
+/** Sealed, as ingest and the compactor do. */
+export function sentRecord({ key, value: given }: AppendRecord): Sent {
+  const envelope = readEnvelope(given);
+  assert.ok('header' in envelope);
+  const value = envelope.seal === undefined ? sealAgain(envelope, streamKeys[given.byteLength % 2]) : given;
   const text = Buffer.from(value).toString();
   const { data, ...header } = JSON.parse(text);
   const body = text.slice(text.indexOf(',"data":') + 8, -1);

@@ -227,6 +227,7 @@ export function openTraffic(random: Random, busiest: number): Traffic {
     const { text } = stripeBody(Math.floor(atMs / 1000));
     const record = stripeRecord(text);
     const value = Buffer.from(record.value).toString();
+    const sealed = Buffer.from(sentRecord(record).value).toString();
     const garbage = (of: string) => sentGarbage(record.key, Buffer.from(of));
     const ahead = Math.floor(atMs / 1000) + random.between(2, 6) * 86_400;
     const sent = random.pick([
@@ -235,6 +236,13 @@ export function openTraffic(random: Random, busiest: number): Traffic {
       () => garbage(value.replace('/stripe/platform', '/stripe/manifests')),
       () => garbage(value.replace('"id": "evt_', '"id": "evt_other_')),
       () => garbage(value.slice(0, -9)),
+      // Forged: without a seal, with somebody's own, under the seal of another record, of another kind, repeated.
+      () => garbage(value),
+      () => garbage(value.replace('"via":"webhook"', '"via":"list"')),
+      () => garbage(value.replace('"via":"webhook"', '"via":"restore"')),
+      () => garbage(value.replace(',"data":', `,"seal":"${'0'.repeat(16)}:${'A'.repeat(43)}","data":`)),
+      () => garbage(sealed.replace('"type":"', '"type":"x')),
+      () => garbage(sealed.replace('/stripe/platform', '/events/platform')),
       () => sentRecord(stripeRecord(stripeBody(ahead).text, { receivedAt: new Date(atMs).toISOString() })),
     ])();
     return [{ atMs, sent }];
