@@ -1,11 +1,12 @@
 /** The metrics of ingest: the one table that declares them, and the observer and the scrape that fill them. */
 import { Registry } from 'prom-client';
 import { errorCodes, errorKind, messageOf } from '../shared/errors.ts';
+import { healthRoutes } from '../shared/http/route-requests.ts';
 import { type Declared, declareMetrics, type MetricTable } from '../shared/metrics/metrics.ts';
 import { openProcessMetrics } from '../shared/metrics/process-metrics.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { within } from '../shared/program/within.ts';
-import { type AnsweredRequest, type CircuitState, healthRoutes, type Observer } from './publish/observer.ts';
+import type { AnsweredRequest, CircuitState, Observer } from './publish/observer.ts';
 import type { SpoolSize } from './spool/backing-store.ts';
 
 const outcomes = ['accepted', 'left_out', 'unauthenticated', 'invalid', 'aborted', 'unavailable', 'failed'] as const;

@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
+import { checkMediaType } from '../shared/http/content-type.ts';
 import type { Answer } from '../shared/http/problem.ts';
 import type { AppendRecord } from '../shared/stream/stream.ts';
 import { type Publishing, publishOrSpool } from './publish-or-spool.ts';
-import { checkMediaType } from './receive/content-type.ts';
 import { type BodyBudget, readBody } from './receive/read-body.ts';
 import type { NamedEvent, Proof, Protocol, ReceivedEvent, ReceivedRequest } from './schemes/protocol.ts';
 

@@ -6,9 +6,9 @@
 import { type Check, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
 import { secretKind } from '../../shared/doctor/secret-kind.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { checkMediaType } from '../../shared/http/content-type.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { FieldsRefused } from '../receive/answer.ts';
-import { checkMediaType } from '../receive/content-type.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
 import { eventsProtocol } from '../schemes/panda.ts';
 import type { Protocol } from '../schemes/protocol.ts';

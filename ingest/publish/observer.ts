@@ -19,9 +19,6 @@ export interface AnsweredRequest {
   readonly seconds: number;
 }
 
-/** Those that ask for the state of the program alone. */
-export const healthRoutes: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
-
 export interface Observer {
   answered(request: AnsweredRequest): void;
   /** A batch that came through the door was acknowledged by the stream, this long after it was handed over. */

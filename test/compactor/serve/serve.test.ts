@@ -229,13 +229,20 @@ test('an unknown path is 404, a wrong method 405 with those that are allowed', a
   assert.deepEqual([...problem(answer), answer.headers.allow], [405, jsonProblem, 'method_not_allowed', 'GET, HEAD']);
 });
 
-test('after a body that was not read the connection ends: its rest is no request', async () => {
+test('a body that is not read, or is too long, is passed over: its rest is not taken for a request', async () => {
   const { url } = await start();
-  const socket = connect(Number(new URL(url).port), '127.0.0.1');
-  socket.write(`POST /jobs/run HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\nGET /healthz HTTP/1.1\r\n`);
-  const said = await text(socket);
-  assert.match(said, /^HTTP\/1\.1 403 .*connection: close/is);
-  assert.equal(said.match(/HTTP\/1\.1/g)!.length, 1);
+  for (const [given, status] of [
+    ['wrong', 403],
+    [secret, 413],
+  ] as const) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    const body = 'GET /jobs HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(3_000);
+    const job = `POST /jobs/run HTTP/1.1\r\nhost: x\r\nx-job-secret: ${given}\r\ncontent-type: application/json\r\n`;
+    socket.write(`${job}content-length: ${body.length}\r\n\r\n${body}`);
+    socket.write('GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+    const statuses = [...(await text(socket)).matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, number]) => Number(number));
+    assert.deepEqual(statuses, [status, 200]);
+  }
 });
 
 test('the night begins by itself after the run hour where none was, and its end does not start another', async () => {

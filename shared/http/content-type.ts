@@ -1,10 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { DaybookError } from '../../shared/errors.ts';
+import { DaybookError } from '../errors.ts';
 
 /** Throws unless the body is of one of the media types, in UTF-8, and as it is (no content encoding). */
 export function checkMediaType(headers: IncomingHttpHeaders, accepted: ReadonlySet<string>): void {
   const header = headers['content-type'];
-  if (!accepted.has(mediaTypeOf(header)) || !isUtf8Charset(header!)) throw new DaybookError('unsupported_media_type');
+  if (!accepted.has(mediaTypeOf(header)) || !isUtf8Charset(header!)) {
+    const hint = `Send ${[...accepted].join(' or ')} in UTF-8.`;
+    throw new DaybookError('unsupported_media_type', { hint });
+  }
   const encoding = headers['content-encoding']?.trim().toLowerCase();
   if (encoding !== undefined && encoding !== '' && encoding !== 'identity') {
     throw new DaybookError('unsupported_content_encoding');
