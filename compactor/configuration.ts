@@ -8,6 +8,7 @@ import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/program/log.ts';
+import { schemeOf } from '../shared/schemes/schemes.ts';
 import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
 import { modeOfKey } from './day/scope.ts';
@@ -206,7 +207,7 @@ function nightSourceOf(
   apis: Map<string, StripeApi>,
 ): NightSource {
   const apiKey = apiKeys.get(source.name);
-  const kind = source.scheme === 'stripe' ? ('stripe' as const) : ('events' as const);
+  const { kind } = schemeOf(source.scheme);
   if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name, kind };
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   // Stripe's limits are a key's: sources with one key share its pace.

@@ -9,15 +9,13 @@ import { within } from '../shared/program/within.ts';
 import type { Secret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
-import { createApp, type Doors } from './app.ts';
+import { createApp } from './app.ts';
 import type { Observer } from './publish/observer.ts';
 import { type OpenPublishing, openPublishing } from './publish-or-spool.ts';
 import { boundIdleConnections } from './receive/idle-connections.ts';
 import { openBodyBudget } from './receive/read-body.ts';
 import type { Reception } from './receive-event.ts';
-import { eventsProtocol } from './schemes/panda.ts';
-import type { Protocol } from './schemes/protocol.ts';
-import { stripeProtocol } from './schemes/stripe.ts';
+import { doorsOf } from './schemes/doors.ts';
 import type { BackingStore } from './spool/backing-store.ts';
 
 /** A source with the secrets that its references stand for. */
@@ -197,14 +195,4 @@ function receptionOf(
     publishing,
     streamKey,
   };
-}
-
-function doorsOf(sources: readonly ResolvedSource[]): Doors {
-  const webhooks = new Map<string, Protocol>();
-  const callers = new Map<string, readonly Secret[]>();
-  for (const { source, secrets } of sources) {
-    if (source.scheme === 'stripe') webhooks.set(source.name, stripeProtocol(source, secrets));
-    else callers.set(source.name, secrets);
-  }
-  return { webhooks, events: eventsProtocol(callers) };
 }

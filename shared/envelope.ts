@@ -15,7 +15,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { parseInstant } from './clock.ts';
 import { isSameMac, macOf, type StreamKey, type StreamKeys } from './crypto/stream-seal.ts';
-import { isSourceName } from './schemes/sources.ts';
+import { isSourceName } from './schemes/source-members.ts';
 
 export type Via = 'webhook' | 'events' | 'list' | 'restore';
 

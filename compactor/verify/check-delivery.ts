@@ -3,10 +3,9 @@ import { refuseProblems } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { readTextFile } from '../../shared/files/read-text.ts';
 import { parseWritten } from '../../shared/json/locate-json.ts';
-import { verifyPandaToken } from '../../shared/schemes/panda.ts';
+import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { resolveSecrets, type Secret } from '../../shared/schemes/secrets.ts';
 import { sourcesSchema } from '../../shared/schemes/sources.ts';
-import { verifyStripeSignature } from '../../shared/schemes/stripe.ts';
 import type { Delivery } from './verify-lines.ts';
 
 /** By source. */
@@ -51,37 +50,20 @@ export function checkDelivery(
   delivery: Delivery,
   secrets: readonly Secret[] | undefined,
 ): 'holds' | 'failed' | 'unknown_secret' {
-  const { scheme, keyid, signedheaders, path = '', body } = delivery;
+  const { id, keyid, signedheaders = '', path = '', body } = delivery;
+  const scheme = schemeOf(delivery.scheme);
   const candidates = (secrets ?? []).filter((secret) => secret.keyid === keyid);
-  if (candidates.length === 0) return 'unknown_secret';
-  const headers = headersOf(signedheaders ?? '');
-  if (scheme === 'stripe') {
-    const result = verifyStripeSignature(headers.get('stripe-signature'), Buffer.from(body), candidates);
-    // The body's signature proves the event that the body is, and no other.
-    return 'secret' in result && idOf(body) === delivery.id ? 'holds' : 'failed';
-  }
-  if (scheme === 'panda') {
-    const token = headers.get('x-gu-tools-hmac-token');
-    const date = headers.get('x-gu-tools-hmac-date');
-    return 'secret' in verifyPandaToken({ token, date, path }, candidates) ? 'holds' : 'failed';
-  }
-  return 'unknown_secret';
+  if (scheme === undefined || candidates.length === 0) return 'unknown_secret';
+  const evidence = { id, headers: headersOf(signedheaders), path, body: Buffer.from(body) };
+  return scheme.holds(evidence, candidates) ? 'holds' : 'failed';
 }
 
 /** `name: value` joined by `; `, which no value holds. */
-function headersOf(signedheaders: string): Map<string, string> {
-  return new Map(
+function headersOf(signedheaders: string): Record<string, string> {
+  return Object.fromEntries(
     signedheaders.split('; ').map((header) => {
       const colon = header.indexOf(': ');
       return [header.slice(0, colon), header.slice(colon + 2)] as const;
     }),
   );
-}
-
-function idOf(body: string): unknown {
-  try {
-    return (JSON.parse(body) as { id?: unknown } | null)?.id;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,15 +1,12 @@
 /** The secrets of the sources: are they what they should be, is any listed twice, and when does an overlap end? */
 import { dayMs } from '../../shared/clock.ts';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
-import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
+import { unquoted } from '../../shared/doctor/secret-kind.ts';
+import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { isActive, type Secret } from '../../shared/schemes/secrets.ts';
 import type { ResolvedSource } from '../serve.ts';
 import { secretName } from './signing-keys.ts';
 
-/** Stripe's have 32 characters and more behind the prefix. */
-const leastSigningSecret = 24;
-/** Of HMAC keys, so that they cannot be guessed: RFC 2104 asks for the length of the hash, this for half of it. */
-const leastKeyCharacters = 16;
 const warnedBeforeMs = 7 * dayMs;
 
 export function checkSecrets(sources: readonly ResolvedSource[], nowMs: number): Found[] {
@@ -34,29 +31,8 @@ function checkKind({ source }: ResolvedSource, { text, keyid }: Secret, index: n
     const hint = 'Take them away: they count as part of the secret, and no signature will ever hold.';
     found.push(problem(`${name} has white space or quotes around it`, hint));
   }
-  const { kind, mode } = secretKind(text);
-  const plain = unquoted(text);
-  if (source.scheme === 'stripe') {
-    const hint = "Put the endpoint's signing secret (whsec_…, in the Dashboard under the endpoint) in its place.";
-    if (kind === 'other')
-      found.push(warning(`${name} does not begin with whsec_, as Stripe's signing secrets do`, hint));
-    else if (kind !== 'signing secret') {
-      const said = `${name} is a ${kind}${mode === undefined ? '' : ` of ${mode} mode`}, no signing secret`;
-      const leaked = kind === 'secret API key' || kind === 'restricted API key';
-      found.push(problem(said, leaked ? `${hint} ingest needs no API key.` : hint));
-    } else if (plain.length < leastSigningSecret) {
-      found.push(
-        warning(`${name} is shorter than any of Stripe's: it looks cut off`, 'Copy it anew from the Dashboard.'),
-      );
-    }
-    return found;
-  }
-  if (kind !== 'other') {
-    const said = `${name} is a ${kind} of Stripe's or another kind of key, not made for ${source.scheme}`;
-    found.push(warning(said, 'Make a secret for these senders alone: openssl rand -base64 32'));
-  } else if (plain.length < leastKeyCharacters) {
-    const hint = 'Make a longer one: openssl rand -base64 32. Whoever sees one request can try out short ones.';
-    found.push(warning(`${name} has fewer than ${leastKeyCharacters} characters`, hint));
+  for (const { status, said, hint } of schemeOf(source.scheme).checkSecret(text)) {
+    found.push({ ...warning(`${name} ${said}`, hint), status });
   }
   return found;
 }

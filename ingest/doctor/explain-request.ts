@@ -4,19 +4,20 @@
  */
 
 import { type Check, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
-import { secretKind } from '../../shared/doctor/secret-kind.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { checkMediaType } from '../../shared/http/content-type.ts';
 import { counted } from '../../shared/program/counted.ts';
+import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
+import { type SchemeName, schemeOf, schemes } from '../../shared/schemes/schemes.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
-import { eventsProtocol } from '../schemes/panda.ts';
+import { doorsOf, protocolOf } from '../schemes/doors.ts';
 import type { Protocol } from '../schemes/protocol.ts';
-import { stripeProtocol } from '../schemes/stripe.ts';
 import type { ResolvedSource } from '../serve.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import { explainPanda } from './explain-panda.ts';
-import { explainStripe } from './explain-stripe.ts';
+import { explainSignature } from './explain-signature.ts';
+import { type Explanation, explainStripe } from './explain-stripe.ts';
 import { secretName } from './signing-keys.ts';
 
 export interface RequestToExplain {
@@ -31,14 +32,31 @@ export function requestChecks(given: RequestToExplain): Check[] {
   const { sources, nowMs } = given;
   const { request, found } = wholeBody(given.request);
   const { protocol, source, isEvents, found: route } = routeOf(request, sources);
-  const verify = () =>
-    isEvents ? explainPanda({ request, sources, nowMs }) : explainStripe({ request, source, sources, nowMs });
+  const explain = explainerOf(request, source, isEvents);
   return [
     { name: 'request', run: () => [...route, ...found, ...checkForm(request, protocol, given.maxBodyBytes)] },
     { name: 'secrets', run: () => (source === undefined ? [] : wrongKinds(source)) },
-    { name: 'signature', run: verify },
+    { name: 'signature', run: () => explain({ request, source, sources, nowMs }) },
     { name: 'event', run: () => (protocol === undefined ? [] : checkEvent(request, protocol, nowMs)) },
   ];
+}
+
+type Explain = (explanation: Explanation) => Found[];
+
+/** Schemes that doctor knows more of than that their signature does not hold. */
+const explanations: Partial<Record<string, Explain>> = { stripe: explainStripe, panda: explainPanda };
+
+/** Where the route has no source, the headers tell the scheme; where they do not, it is the usual one of the route. */
+function explainerOf(request: CapturedRequest, source: ResolvedSource | undefined, isEvents: boolean): Explain {
+  const name: SchemeName = isEvents ? (callersScheme(request.headers) ?? 'panda') : (source?.source.scheme ?? 'stripe');
+  return explanations[name] ?? ((explanation) => explainSignature(explanation, schemeOf(name)));
+}
+
+function callersScheme(headers: CapturedRequest['headers']): SchemeName | undefined {
+  const found = Object.entries(schemes).find(
+    ([, scheme]: [string, Scheme]) => scheme.route === 'events' && isSignedBy(scheme, headers),
+  );
+  return found?.[0] as SchemeName | undefined;
 }
 
 interface Route {
@@ -58,19 +76,18 @@ function routeOf({ path, method, headers }: CapturedRequest, sources: readonly R
             new DaybookError('method_not_allowed', { detail: `${method} was sent; the routes that receive take POST` }),
           ),
         ];
-  const callers = sources.filter(({ source }) => source.scheme === 'panda');
-  const events = () => eventsProtocol(new Map(callers.map(({ source, secrets }) => [source.name, secrets])));
-  if (path === '/events' || path === '/event') return { protocol: events(), source: undefined, isEvents: true, found };
+  const { events, webhooks } = doorsOf(sources);
+  if (path === '/events' || path === '/event') return { protocol: events, source: undefined, isEvents: true, found };
 
-  const names = sources.filter(({ source }) => source.scheme === 'stripe').map(({ source }) => source.name);
+  const names = [...webhooks.keys()];
   const [, prefix = '', name] = /^(.*)\/webhooks\/([^/]+)\/?$/.exec(path) ?? [];
-  const source = sources.find((one) => one.source.name === name && one.source.scheme === 'stripe');
-  const protocol = source?.source.scheme === 'stripe' ? stripeProtocol(source.source, source.secrets) : undefined;
+  const source = sources.find((one) => one.source.name === name && protocolOf(one) !== undefined);
+  const protocol = source && webhooks.get(source.source.name);
   if (source !== undefined && path === `/webhooks/${name}`) return { protocol, source, isEvents: false, found };
 
-  const isEvents = name === undefined && (/\/events?\/?$/.test(path) || headers['x-gu-tools-hmac-token'] !== undefined);
+  const isEvents = name === undefined && (/\/events?\/?$/.test(path) || callersScheme(headers) !== undefined);
   const unknown = (code: 'unknown_route' | 'unknown_source', said: string, hint: string) => ({
-    protocol: isEvents ? events() : protocol,
+    protocol: isEvents ? events : protocol,
     source,
     isEvents,
     found: [...found, problem(said, hint, code)],
@@ -85,8 +102,8 @@ function routeOf({ path, method, headers }: CapturedRequest, sources: readonly R
     return unknown('unknown_route', 'no route of ingest has this path', new DaybookError('unknown_route').hint);
   }
   const others = sources.some((one) => one.source.name === name);
-  const said = others ? `${name} is no source of scheme stripe` : 'no source has the name at the end of the path';
-  return unknown('unknown_source', said, `Stripe's sources here are: ${names.join(', ') || 'none'}.`);
+  const said = others ? `${name} is a source that has no webhook` : 'no source has the name at the end of the path';
+  return unknown('unknown_source', said, `Sources with webhooks here are: ${names.join(', ') || 'none'}.`);
 }
 
 /** What Content-Length and Transfer-Encoding say of the body's bytes. More than it says never came: HTTP ends there. */
@@ -126,11 +143,11 @@ function checkForm({ headers, body }: CapturedRequest, protocol: Protocol | unde
 /** Secrets of the source that can verify nothing, whatever comes. */
 function wrongKinds({ source, secrets }: ResolvedSource): Found[] {
   return secrets.flatMap(({ text, keyid }, index) => {
-    const { kind } = secretKind(text);
-    if (kind === 'signing secret' || kind === 'other') return [];
-    const said = `${secretName(source.name, index, keyid)} is a ${kind}, which verifies nothing`;
-    const hint = "Put the endpoint's signing secret (whsec_…, in the Dashboard under the endpoint) in its place.";
-    return [problem(said, hint, 'signature_mismatch')];
+    const name = secretName(source.name, index, keyid);
+    return schemeOf(source.scheme)
+      .checkSecret(text)
+      .filter(({ status }) => status === 'problem')
+      .map(({ said, hint }) => problem(`${name} ${said}`, hint, 'signature_mismatch'));
   });
 }
 

@@ -2,11 +2,14 @@
 import { createHmac } from 'node:crypto';
 import { type Found, problem } from '../../shared/doctor/finding.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
+import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
+import { type SchemeName, schemeNames, schemes } from '../../shared/schemes/schemes.ts';
 import type { ResolvedSource } from '../serve.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import { signingKeys } from './signing-keys.ts';
 
-const schemes: readonly (readonly [header: string, scheme: string])[] = [
+/** Of schemes that this version may not have. */
+const otherSchemes: readonly (readonly [header: string, scheme: string])[] = [
   ['webhook-signature', 'Standard Webhooks'],
   ['svix-signature', 'Standard Webhooks (Svix)'],
   ['x-hub-signature-256', 'GitHub'],
@@ -22,19 +25,21 @@ export function explainForeignHeaders(
   const { headers, path } = request;
   const found: Found[] = [];
   const isEvents = /\/events?$/.test(path);
-  if (isEvents && headers['stripe-signature'] !== undefined) {
-    const names = sources.filter(({ source }) => source.scheme === 'stripe').map(({ source }) => source.name);
-    const hint = `Stripe's endpoint is /webhooks/<source>: ${names.join(', ') || 'no source of scheme stripe is configured'}.`;
-    found.push(problem('the request is signed by Stripe, and was sent to the route for servers', hint, code));
+  for (const [name, scheme] of Object.entries(schemes) as [SchemeName, Scheme][]) {
+    if (!isSignedBy(scheme, headers) || (scheme.route === 'events') === isEvents) continue;
+    const names = sources.filter(({ source }) => source.scheme === name).map(({ source }) => source.name);
+    const listed = names.join(', ') || `no source of scheme ${name} is configured`;
+    const [route, hint] = isEvents
+      ? ['the route for servers', `The endpoint of ${scheme.sender} is /webhooks/<source>: ${listed}.`]
+      : ['a webhook', 'Send it to /events.'];
+    found.push(problem(`the request is signed by ${scheme.sender}, and was sent to ${route}`, hint, code));
   }
-  if (!isEvents && headers['x-gu-tools-hmac-token'] !== undefined) {
-    found.push(problem('the request is signed by panda-hmac, and was sent to a webhook', 'Send it to /events.', code));
-  }
-  for (const [header, scheme] of schemes) {
-    if (headers[header] === undefined) continue;
+  const taken = new Set(Object.values(schemes).flatMap((scheme: Scheme) => scheme.headers));
+  for (const [header, scheme] of otherSchemes) {
+    if (headers[header] === undefined || taken.has(header)) continue;
     const by = scheme.startsWith('Standard') ? standardSigner(request, header, sources) : undefined;
     const said = `the request is signed by ${scheme} (${header})`;
-    const hint = 'This version of daybook takes stripe and panda alone: let the sender sign by one of them.';
+    const hint = `This version of daybook takes ${schemeNames.join(' and ')} alone: let the sender sign by one of them.`;
     found.push(problem(by === undefined ? said : `${said}, with ${by}`, hint, code));
   }
   return found;

@@ -6,10 +6,11 @@ import { type Answer, jsonAnswer } from '../../shared/http/problem.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import type { Secret } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
-import { verifyStripeDelivery } from '../../shared/schemes/stripe.ts';
+import { stripeScheme } from '../../shared/schemes/stripe.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
+import { proofOf, refusalOf } from './proof.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 
 const stored: Answer = jsonAnswer(200, { received: true });
@@ -31,28 +32,16 @@ export function stripeProtocol(source: StripeSource, secrets: readonly Secret[])
     kind: 'stripe',
     via: 'webhook',
     mediaTypes: new Set(['application/json']),
-    verify: (request) => verifyWebhook(request, source.name, secrets),
+    verify: (request) => verifyWebhook(request, source, secrets),
     parse: (request, named) => parseWebhook(request, source, named),
     accepted: (events) => (events === undefined ? leftOut : stored),
   };
 }
 
-function verifyWebhook(
-  { headers, body, receivedAtMs }: ReceivedRequest,
-  name: string,
-  secrets: readonly Secret[],
-): Proof {
-  // Node joins a repeated header with commas, and a list of strings is for set-cookie alone.
-  const header = headers['stripe-signature'] as string | undefined;
-  const result = verifyStripeDelivery(header, body, secrets, receivedAtMs);
-  if (!('secret' in result))
-    throw new DaybookError(result.code, result.detail === undefined ? {} : { detail: result.detail });
-  return {
-    sourceName: name,
-    scheme: 'stripe',
-    keyid: result.secret.keyid,
-    signedheaders: result.signedheaders,
-  };
+function verifyWebhook(request: ReceivedRequest, source: StripeSource, secrets: readonly Secret[]): Proof {
+  const result = stripeScheme.verify(request, secrets, request.receivedAtMs);
+  if ('secret' in result) return proofOf(source, result);
+  throw refusalOf(stripeScheme, result);
 }
 
 function parseWebhook(

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type SettingName, settings } from '../config.ts';
-import type { SecretReference } from '../schemes/sources.ts';
+import type { SecretReference } from '../schemes/source-members.ts';
 import type { SecretFile } from './check-files.ts';
 
 /** A reference and where it stands: `DAYBOOK_SOURCES[0].secrets[1]`. */

@@ -6,8 +6,12 @@
  * ten minutes. Over TLS from servers alone, and Standard Webhooks is to be preferred.
  */
 import { createHmac } from 'node:crypto';
+import { z } from 'zod';
+import { keyFaults } from './key-faults.ts';
+import { headerOf, type Scheme, type SignedRequest } from './scheme.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
 import type { Secret } from './secrets.ts';
+import { name, secrets } from './source-members.ts';
 
 export const pandaToleranceSeconds = 300;
 
@@ -79,4 +83,24 @@ export function parseFixdate(text: string): number | undefined {
   const instant = Date.parse(text);
   // The way back finds 30 February, a wrong week day and 24:00:00, all of which Date.parse takes.
   return !Number.isNaN(instant) && new Date(instant).toUTCString() === text ? instant : undefined;
+}
+
+const tokenHeader = 'x-gu-tools-hmac-token';
+const dateHeader = 'x-gu-tools-hmac-date';
+
+export const pandaScheme = {
+  sender: 'panda-hmac',
+  route: 'events',
+  kind: 'events',
+  source: z.strictObject({ name, scheme: z.literal('panda'), secrets }),
+  headers: [tokenHeader, dateHeader],
+  callerHeader: 'x-gu-tools-service-name',
+  verify: (request, secrets, nowMs) => verifyPandaDelivery(credentialsOf(request), secrets, nowMs),
+  // It does not sign the body, so it cannot prove whose event it is.
+  holds: (evidence, secrets) => 'secret' in verifyPandaToken(credentialsOf(evidence), secrets),
+  checkSecret: (text) => keyFaults(text, 'panda'),
+} satisfies Scheme;
+
+function credentialsOf({ headers, path }: SignedRequest): PandaCredentials {
+  return { token: headerOf(headers, tokenHeader), date: headerOf(headers, dateHeader), path };
 }

@@ -8,13 +8,17 @@ export interface Refusal<Code extends ErrorCode = ErrorCode> {
   readonly detail?: string;
 }
 
-/** A signature that is right, whatever the clock says. */
-export interface Match {
+/** A signature that is right, and what of it is kept. */
+export interface Proven {
   readonly secret: Secret;
-  /** The time that was signed, epoch milliseconds. */
-  readonly signedAtMs: number;
   /** The headers that prove it, as evidence keeps them: `name: value`, joined by `; `. Nothing that nobody signed. */
   readonly signedheaders: string;
+}
+
+/** One that signs a time, whatever the clock says. */
+export interface Match extends Proven {
+  /** Epoch milliseconds. */
+  readonly signedAtMs: number;
 }
 
 /** Compares in time that depends on the lengths alone. */
@@ -28,12 +32,12 @@ export function equalInConstantTime(left: string, right: string): boolean {
  * Verifies with the secrets that are active now. Where none of them matches but one past its `notAfter` does, the
  * refusal says so: the sender has not taken up the new secret.
  */
-export function verifyWithActive<Code extends ErrorCode>(
+export function verifyWithActive<Code extends ErrorCode, M extends Proven>(
   secrets: readonly Secret[],
   nowMs: number,
   expired: Code,
-  verify: (secrets: readonly Secret[]) => Match | Refusal<Code>,
-): Match | Refusal<Code> {
+  verify: (secrets: readonly Secret[]) => M | Refusal<Code>,
+): M | Refusal<Code> {
   const active = secrets.filter((secret) => isActive(secret, nowMs));
   const result = verify(active);
   if ('secret' in result || active.length === secrets.length) return result;

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { parseInstant } from '../clock.ts';
 import { readTextFile } from '../files/read-text.ts';
-import type { SecretReference } from './sources.ts';
+import type { SecretReference } from './source-members.ts';
 
 export interface Secret {
   readonly text: string;

@@ -7,8 +7,12 @@
  * v1 must look like one. What is accepted here is accepted there.
  */
 import { createHmac } from 'node:crypto';
+import { z } from 'zod';
+import { secretKind, unquoted } from '../doctor/secret-kind.ts';
+import { headerOf, type Scheme, type SecretFault } from './scheme.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
 import type { Secret } from './secrets.ts';
+import { name, secretReference, secrets } from './source-members.ts';
 
 export const stripeToleranceSeconds = 300;
 
@@ -89,4 +93,65 @@ function parseStripeSignature(header: string): { timestamp: string; signatures: 
 
 function malformed(detail: string): StripeRefusal {
   return { code: 'signature_malformed', detail };
+}
+
+const source = z.strictObject({
+  name,
+  scheme: z.literal('stripe'),
+  secrets,
+  mode: z.enum(['live', 'test']).optional(),
+  apiKey: secretReference.optional(),
+  /** Connected accounts whose events are listed in the place of the key's own; `all`: those that Stripe names. */
+  accounts: z
+    .union([
+      z.literal('all'),
+      z.array(z.string().regex(/^acct_\w+$/, 'is not an account id (acct_…)')).min(1, 'names no account'),
+    ])
+    .optional(),
+  /** Lists thin events too before the first of them was delivered. */
+  thinEvents: z.boolean().optional(),
+});
+
+const signatureHeader = 'stripe-signature';
+
+export const stripeScheme = {
+  sender: 'Stripe',
+  route: 'webhooks',
+  kind: 'stripe',
+  source,
+  headers: [signatureHeader],
+  verify: ({ headers, body }, secrets, nowMs) =>
+    verifyStripeDelivery(headerOf(headers, signatureHeader), body, secrets, nowMs),
+  holds: ({ id, headers, body }, secrets) =>
+    'secret' in verifyStripeSignature(headerOf(headers, signatureHeader), body, secrets) &&
+    // The body's signature proves the event that the body is, and no other.
+    idOf(body) === id,
+  checkSecret,
+} satisfies Scheme;
+
+function idOf(body: Uint8Array): unknown {
+  try {
+    return (JSON.parse(Buffer.from(body).toString()) as { id?: unknown } | null)?.id;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Stripe's have 32 characters and more behind the prefix. */
+const leastSigningSecret = 24;
+
+function checkSecret(text: string): SecretFault[] {
+  const { kind, mode } = secretKind(text);
+  const hint = "Put the endpoint's signing secret (whsec_…, in the Dashboard under the endpoint) in its place.";
+  if (kind === 'other') {
+    return [{ status: 'warning', said: "does not begin with whsec_, as Stripe's signing secrets do", hint }];
+  }
+  if (kind !== 'signing secret') {
+    const said = `is a ${kind}${mode === undefined ? '' : ` of ${mode} mode`}, no signing secret`;
+    const leaked = kind === 'secret API key' || kind === 'restricted API key';
+    return [{ status: 'problem', said, hint: leaked ? `${hint} ingest needs no API key.` : hint }];
+  }
+  if (unquoted(text).length >= leastSigningSecret) return [];
+  const said = "is shorter than any of Stripe's: it looks cut off";
+  return [{ status: 'warning', said, hint: 'Copy it again from the Dashboard.' }];
 }

@@ -2,64 +2,62 @@
  * What servers send to /events: one event or an array of them, each with the fields of the telemetry service that
  * panda-hmac comes from (app, stage, type, value, eventTime, tags), or a CloudEvent 1.0.
  */
-import { createHash } from 'node:crypto';
 import { parseInstant } from '../../shared/clock.ts';
 import { partitionKeyOf } from '../../shared/envelope.ts';
-import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
+import { DaybookError } from '../../shared/errors.ts';
 import { mediaTypeOf } from '../../shared/http/content-type.ts';
 import { jsonAnswer } from '../../shared/http/problem.ts';
-import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { elementTexts } from '../../shared/json/json-text.ts';
-import { verifyPandaDelivery } from '../../shared/schemes/panda.ts';
-import type { Secret } from '../../shared/schemes/secrets.ts';
+import { contentId } from '../../shared/schemes/content-id.ts';
+import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
+import { schemes } from '../../shared/schemes/schemes.ts';
+import type { Refusal } from '../../shared/schemes/secret-match.ts';
 import { type FieldError, FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
+import type { ResolvedSource } from '../serve.ts';
+import { proofOf, refusalOf } from './proof.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 
 const oneCloudEvent = 'application/cloudevents+json';
 const cloudEventBatch = 'application/cloudevents-batch+json';
 const maxErrors = 100;
 
-/** The secrets of each panda source by its name, in the order of DAYBOOK_SOURCES. */
-export function eventsProtocol(sources: ReadonlyMap<string, readonly Secret[]>): Protocol {
+/** `sources`: all; those whose scheme has this route are callers here, in the order of DAYBOOK_SOURCES. */
+export function eventsProtocol(sources: readonly ResolvedSource[]): Protocol {
+  const callers = new Map(
+    Object.entries(schemes).map(([name, scheme]: [string, Scheme]) => [
+      scheme,
+      scheme.route === 'events' ? sources.filter(({ source }) => source.scheme === name) : [],
+    ]),
+  );
   return {
     kind: 'events',
     via: 'events',
     mediaTypes: new Set(['application/json', oneCloudEvent, cloudEventBatch]),
-    verify: (request) => verifyCaller(request, sources),
+    verify: (request) => verifyCaller(request, callers),
     parse: parseEvents,
     accepted: (events) => jsonAnswer(201, { status: 'ok', accepted: events?.length ?? 0 }),
   };
 }
 
-function verifyCaller(
-  { headers, path, receivedAtMs }: ReceivedRequest,
-  sources: ReadonlyMap<string, readonly Secret[]>,
-): Proof {
-  const token = headers['x-gu-tools-hmac-token'] as string | undefined;
-  const date = headers['x-gu-tools-hmac-date'] as string | undefined;
-  const service = headers['x-gu-tools-service-name'] as string | undefined;
-  if (!token && !date) throw new DaybookError('credentials_missing');
-  if (!token || !date) throw new DaybookError('credentials_incomplete');
-  if (service !== undefined && !sources.has(service)) throw new DaybookError('service_unknown');
+function verifyCaller(request: ReceivedRequest, callers: ReadonlyMap<Scheme, readonly ResolvedSource[]>): Proof {
+  const { headers, receivedAtMs } = request;
+  const scheme = [...callers.keys()].find((one) => one.route === 'events' && isSignedBy(one, headers));
+  if (scheme === undefined) throw new DaybookError('credentials_missing');
+  if (!scheme.headers.every((name) => headers[name])) throw refusalOf(scheme, { code: 'credentials_incomplete' });
+  const service = scheme.callerHeader === undefined ? undefined : headers[scheme.callerHeader];
+  const candidates = callers.get(scheme)!.filter(({ source }) => service === undefined || source.name === service);
+  if (service !== undefined && candidates.length === 0) throw refusalOf(scheme, { code: 'service_unknown' });
 
-  const candidates = service === undefined ? [...sources] : [[service, sources.get(service)!] as const];
-  let refusal: { readonly code: ErrorCode; readonly detail?: string } = { code: 'token_mismatch' };
-  for (const [name, secrets] of candidates) {
-    const result = verifyPandaDelivery({ token, date, path }, secrets, receivedAtMs);
-    if ('secret' in result) {
-      return {
-        sourceName: name,
-        scheme: 'panda',
-        keyid: result.secret.keyid,
-        signedheaders: result.signedheaders,
-      };
-    }
+  let refusal: Refusal = { code: 'token_mismatch' };
+  for (const { source, secrets } of candidates) {
+    const result = scheme.verify(request, secrets, receivedAtMs);
+    if ('secret' in result) return proofOf(source, result);
     // One source's stale date or expired secret says more than another's mismatch.
     if (result.code !== 'token_mismatch') refusal = result;
   }
-  throw new DaybookError(refusal.code, refusal.detail === undefined ? {} : { detail: refusal.detail });
+  throw refusalOf(scheme, refusal);
 }
 
 function parseEvents(
@@ -146,11 +144,6 @@ function eventOf(element: Record<string, unknown>, text: string, data: Uint8Arra
     partitionKey: partitionKeyOf(id),
     data,
   };
-}
-
-/** An event without an id of its own is known by its content: two equal elements are one event. */
-function contentId(text: string): string {
-  return `sha256-${createHash('sha256').update(canonicalJson(text)).digest('hex').slice(0, 32)}`;
 }
 
 function isCloudEvent(element: Record<string, unknown>): boolean {

@@ -1,0 +1,24 @@
+/** Which protocol a source's route speaks. */
+import { schemeOf } from '../../shared/schemes/schemes.ts';
+import type { Doors } from '../app.ts';
+import type { ResolvedSource } from '../serve.ts';
+import { eventsProtocol } from './events.ts';
+import type { Protocol } from './protocol.ts';
+import { stripeProtocol } from './stripe.ts';
+import { webhookProtocol } from './webhook.ts';
+
+export function doorsOf(sources: readonly ResolvedSource[]): Doors {
+  const webhooks = sources.flatMap((one) => {
+    const protocol = protocolOf(one);
+    return protocol === undefined ? [] : [[one.source.name, protocol] as const];
+  });
+  return { webhooks: new Map(webhooks), events: eventsProtocol(sources) };
+}
+
+/** Of the source's own route; undefined where it has none. */
+export function protocolOf(resolved: ResolvedSource): Protocol | undefined {
+  const { source, secrets } = resolved;
+  if (source.scheme === 'stripe') return stripeProtocol(source, secrets);
+  const scheme = schemeOf(source.scheme);
+  return scheme.route === 'webhooks' ? webhookProtocol(resolved, scheme) : undefined;
+}

@@ -1,0 +1,76 @@
+/**
+ * A signature scheme, whole: its part of a source's settings, how a delivery is verified, how evidence is checked again, and
+ * what doctor says of it. A new one is a file beside this and a line in schemes.ts: ingest receives it at /webhooks/<source>,
+ * the night archives it, `verify --secrets` and doctor know it.
+ */
+import type { z } from 'zod';
+import type { Proven, Refusal } from './secret-match.ts';
+import type { Secret } from './secrets.ts';
+
+/** By their names in lower case, as Node gives them. */
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** What a signature may cover. */
+export interface SignedRequest {
+  readonly headers: Headers;
+  /** As sent, without host and query. */
+  readonly path: string;
+  readonly body: Uint8Array;
+}
+
+/** A delivery as it was kept. The headers are those of `signedheaders` alone. */
+export interface Evidence extends SignedRequest {
+  /** Of the event that it is said to have brought. */
+  readonly id: string;
+}
+
+/** What a body says of its event. Each member is checked before it is believed. */
+export interface EventFacts {
+  /** Undefined: the event is known by its content. Only what is signed may be an id. */
+  readonly id?: unknown;
+  readonly type: unknown;
+  readonly subject?: unknown;
+  /** RFC 3339. */
+  readonly time?: unknown;
+}
+
+/** What the text of a secret shows to be wrong with it; `said` goes on after the secret's name. */
+export interface SecretFault {
+  readonly status: 'warning' | 'problem';
+  readonly said: string;
+  readonly hint: string;
+}
+
+export interface Scheme {
+  /** Whose it is, for people: `GitHub`. */
+  readonly sender: string;
+  /** `webhooks`: a route for each source, since the signature covers the body. `events`: one for all callers. */
+  readonly route: 'webhooks' | 'events';
+  /** What its records are: Stripe's events, or any other. */
+  readonly kind: 'stripe' | 'events';
+  /** A source of this scheme: `name`, `scheme` and `secrets`, and what else it takes. */
+  readonly source: z.ZodType;
+  /** Those that a signed request must have. Any of them tells that it is of this scheme. */
+  readonly headers: readonly string[];
+  /** In which a caller may say which source it is. */
+  readonly callerHeader?: string;
+  /** The hint of every refusal; undefined: that of the error's code. */
+  readonly howToSign?: string;
+  /** The rules of delivery: an active secret, a time near now where one is signed. Never throws, never parses the body. */
+  verify(request: SignedRequest, secrets: readonly Secret[], nowMs: number): Proven | Refusal;
+  /** Whether one of the secrets signed this evidence, whenever that was, and for the event that it is kept for. */
+  holds(evidence: Evidence, secrets: readonly Secret[]): boolean;
+  checkSecret(text: string): readonly SecretFault[];
+  /** Of a body that is an object. Those of Stripe and of /events are read by ingest/schemes. */
+  describe?(headers: Headers, event: Readonly<Record<string, unknown>>): EventFacts;
+}
+
+/** The one value of a header: Node joins repeated ones, and a list is for set-cookie alone. */
+export function headerOf(headers: Headers, name: string): string | undefined {
+  return headers[name] as string | undefined;
+}
+
+/** Whether a request has any of the scheme's headers. */
+export function isSignedBy(scheme: Scheme, headers: Headers): boolean {
+  return scheme.headers.some((name) => headers[name]);
+}
