@@ -1,12 +1,14 @@
 /**
  * Every error that daybook reports, by its stable code. The table in shared/README.md is held equal to this one by
- * test/house/docs.test.ts. `status` is the HTTP answer where a sender can meet the code; `retry` says whether the same
- * call may succeed later without anybody changing anything.
+ * test/house/docs.test.ts. `status` is the HTTP answer where a sender can meet the code; `exit` is how a
+ * command ends that fails with it; `retry` says whether the same call may succeed later without anybody changing anything.
  */
 interface ErrorKind {
   readonly title: string;
   readonly hint: string;
   readonly status?: number;
+  /** 1: configuration or usage. 3: a fault in the archive. Else 2: nothing is lost, run again. */
+  readonly exit?: 1 | 3;
   readonly retry?: boolean;
 }
 
@@ -153,8 +155,12 @@ export const errorCodes = {
   },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
-  configuration_invalid: { title: 'Configuration missing or wrong', hint: 'Mend every line named, then start again.' },
-  usage: { title: 'Command line wrong', hint: 'See --help.' },
+  configuration_invalid: {
+    exit: 1,
+    title: 'Configuration missing or wrong',
+    hint: 'Mend every line named, then start again.',
+  },
+  usage: { exit: 1, title: 'Command line wrong', hint: 'See --help.' },
   listener_unavailable: { title: 'The port cannot be opened', hint: 'See the cause: another program may hold it.' },
   // --- stream
   stream_unavailable: {
@@ -216,7 +222,7 @@ export const errorCodes = {
     title: 'No store takes this object key',
     hint: 'A manifest that names it is damaged: restore it from a copy of the archive.',
   },
-  object_missing: { title: 'An object is not there', hint: 'Restore it from a copy of the archive.' },
+  object_missing: { exit: 3, title: 'An object is not there', hint: 'Restore it from a copy of the archive.' },
   store_unavailable: { retry: true, title: 'The object store failed', hint: 'Run again when the store answers.' },
   store_bucket_missing: {
     title: 'The bucket does not exist',
@@ -253,22 +259,27 @@ export const errorCodes = {
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
   key_invalid: {
+    exit: 1,
     title: 'A key is of the wrong kind',
     hint: 'Make one with: openssl genpkey -algorithm ed25519; its public half with: openssl pkey -pubout.',
   },
   identity_invalid: {
+    exit: 1,
     title: 'The identity file cannot be used',
     hint: 'Give the file of age-keygen, or the RSA private key whose public half is a recipient.',
   },
   identity_needs_passphrase: {
+    exit: 1,
     title: 'The identity has a passphrase',
     hint: 'It is asked for on the terminal; where there is none give a copy without one (ssh-keygen -p, openssl pkey).',
   },
   passphrase_wrong: {
+    exit: 1,
     title: 'The passphrase does not open the identity',
     hint: 'Try again; see which key is asked for.',
   },
   output_exists: {
+    exit: 1,
     title: 'The output is there already',
     hint: 'Nothing is overwritten: give another name or folder, or move the file away.',
   },
@@ -277,6 +288,7 @@ export const errorCodes = {
     hint: 'See the cause: make room or mend the permissions, then run again. No half file is left under its name.',
   },
   output_untrusted: {
+    exit: 3,
     title: 'An archive object turned out to be damaged after some of it was written',
     hint: 'Throw away what was written to stdout; a file is not made. `daybook-compactor verify` names what is damaged.',
   },
@@ -296,14 +308,17 @@ export const errorCodes = {
   },
   // --- the night
   ledger_broken: {
+    exit: 3,
     title: 'The ledger of manifests is not whole',
     hint: 'Restore the object named from a copy of the archive. Nothing was written.',
   },
   signer_unknown: {
+    exit: 3,
     title: 'A manifest is signed by a key that is not known here',
     hint: 'Add the public key to COMPACTOR_VERIFYING_KEYS if it is one of yours. Nothing was written.',
   },
   signer_retired: {
+    exit: 3,
     title: 'A manifest is signed by a key that may not sign it any more',
     hint: 'Once a newer key has signed, an older one signs no more, and COMPACTOR_VERIFYING_KEYS may give a key a range. Find out who still has the old key. To go back to it on purpose, make a new key. Nothing was written.',
   },
@@ -320,6 +335,7 @@ export const errorCodes = {
     hint: 'The signed manifest says it so: a fault in daybook, or another has the signing key. Keep the archive.',
   },
   ledger_behind: {
+    exit: 3,
     title: 'The ledger knows less than was archived already',
     hint: 'This is an older copy of the archive, or another one: point DAYBOOK_STORE at the right one, or begin a new archive under a new prefix. Nothing was written.',
   },
@@ -333,6 +349,7 @@ export const errorCodes = {
     hint: 'Let one compactor run at a time, then run again.',
   },
   object_damaged: {
+    exit: 3,
     title: 'An archive object is not the one that its manifest names',
     hint: 'Restore it from a copy of the archive; `daybook-compactor verify` names all of them.',
   },
@@ -394,7 +411,11 @@ export const errorCodes = {
     title: "A day is about to leave Stripe's list and is not settled",
     hint: 'See why its listing fails (errors of the last runs, the apiKey), or which events are `missing`. After 30 days nobody can ask Stripe any more.',
   },
-  day_open: { title: 'A day is not closed yet', hint: 'A UTC day is closed COMPACTOR_LAG_SECONDS after its end.' },
+  day_open: {
+    exit: 1,
+    title: 'A day is not closed yet',
+    hint: 'A UTC day is closed COMPACTOR_LAG_SECONDS after its end.',
+  },
   // --- stripe
   stripe_unreachable: {
     retry: true,
@@ -426,7 +447,7 @@ export const errorCodes = {
     title: 'Stripe refuses the request',
     hint: "Look the request up by its id in Stripe's dashboard, under Developers, Logs.",
   },
-  not_available: { status: 501, title: 'Not available', hint: 'This version of daybook does not have it.' },
+  not_available: { exit: 1, status: 501, title: 'Not available', hint: 'This version of daybook does not have it.' },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorCodes;

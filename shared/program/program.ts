@@ -1,35 +1,12 @@
 /** How a command ends: one sentence and a hint on stderr, and its exit code. */
 import type { Command } from 'commander';
-import { DaybookError, type ErrorCode, messageOf } from '../errors.ts';
+import { DaybookError, errorKind, messageOf } from '../errors.ts';
 import { standardError } from './standard-error.ts';
 import { isReaderGone, tell } from './standard-output.ts';
 
-const usersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'configuration_invalid',
-  'usage',
-  'not_available',
-  'day_open',
-  'key_invalid',
-  'identity_invalid',
-  'identity_needs_passphrase',
-  'passphrase_wrong',
-  'output_exists',
-]);
-const archiveFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'ledger_broken',
-  'ledger_behind',
-  'signer_unknown',
-  'signer_retired',
-  'object_damaged',
-  'object_missing',
-  'output_untrusted',
-]);
-
-/** 1: configuration or usage. 3: a fault in the archive. 2: anything else that failed; nothing is lost, run again. */
+/** What was not foreseen is 2, like all that may go well when it is run again. */
 export function exitCodeOf(error: unknown): 1 | 2 | 3 {
-  if (!(error instanceof DaybookError)) return 2;
-  if (usersFault.has(error.code)) return 1;
-  return archiveFault.has(error.code) ? 3 : 2;
+  return error instanceof DaybookError ? (errorKind(error.code).exit ?? 2) : 2;
 }
 
 /** What a shell says of a program that SIGPIPE ended: `list | head` is no failure, and nobody is left to be told. */

@@ -62,10 +62,12 @@ test('the table of settings is that of the code', () => {
 
 test('the table of errors is that of the code', () => {
   const rows = (Object.keys(errorCodes) as ErrorCode[]).map((code) => {
-    const { status, title, hint } = errorKind(code);
-    return [`\`${code}\``, status === undefined ? '' : String(status), title, hint];
+    const { status, exit, title, hint } = errorKind(code);
+    // What only a sender can meet ends no command.
+    const ends = exit ?? (status !== undefined && status < 500 ? '' : 2);
+    return [`\`${code}\``, String(status ?? ''), String(ends), title, hint];
   });
-  holdBlock('errors', tableOf(['code', 'HTTP', 'meaning', 'what to do'], rows));
+  holdBlock('errors', tableOf(['code', 'HTTP', 'exit', 'meaning', 'what to do'], rows));
 });
 
 test('the tables of metrics are those of the code, and a unit of seconds or bytes ends the name', () => {
