@@ -5,7 +5,7 @@ import type { DaybookError } from '../shared/errors.ts';
 import { openMetricsListener } from '../shared/metrics/metrics.ts';
 import { openLog } from '../shared/program/log.ts';
 import { keepYoungGenerationAsItIs } from '../shared/program/memory.ts';
-import { openWriter } from '../shared/stream/open.ts';
+import { isLocalStream, openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
 import { openIngestMetrics } from './metrics.ts';
 import { openLateWriter } from './publish/late-writer.ts';
@@ -20,7 +20,7 @@ export async function serveCommand(): Promise<void> {
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
   const log = openLog('ingest', settings.LOG_LEVEL);
   const clock = systemClock;
-  if (settings.DAYBOOK_STREAM_KEY === undefined && stream.type !== 'embedded') log.warn(unsealedWarning);
+  if (settings.DAYBOOK_STREAM_KEY === undefined && !isLocalStream(stream)) log.warn(unsealedWarning);
   const refused = Promise.withResolvers<never>();
   // Heard at the end of this function; until then a refusal must not go unheard.
   refused.promise.catch(() => undefined);

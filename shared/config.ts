@@ -10,7 +10,9 @@ import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
-import { besideOthers, json, jsonOrPath, notJson, textOrPath, whole } from './setting-shapes.ts';
+import { json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
+import { storeSchema, stores } from './store/stores.ts';
+import { streamSchema, streams } from './stream/streams.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -35,100 +37,6 @@ export const minPruneDays = 31;
 export const maxPruneDays = 36_500;
 const host = z.string().min(1, 'is empty');
 
-const pem = /-----BEGIN [A-Z ]+-----/;
-const prefix = z
-  .string()
-  .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be folder names joined by single slashes, without one at the ends')
-  .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part');
-
-/** PEM text, or the path of a file with it. */
-const pemOrPath = textOrPath(pem);
-
-/** TLS, always verified: `ca` where the server's certificate is of no public authority, `cert` and `key` where it asks for one. */
-export const tlsParams = z.union([
-  z.boolean(),
-  z
-    .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
-    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
-      message: 'needs cert and key together',
-      when: besideOthers,
-    }),
-]);
-
-const kafkaParams = z.strictObject({
-  brokers: z.array(z.string().regex(/^[\w.-]+:\d{1,5}$/, 'must be host:port')).min(1, 'names no broker'),
-  topic: z
-    .string()
-    .regex(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'must be 1 to 249 letters, digits, dots, underscores or hyphens'),
-  ssl: tlsParams.optional(),
-  sasl: z
-    .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: z.string().min(1, 'is empty'),
-      password: z.string().min(1, 'is empty'),
-    })
-    .optional(),
-  /** Makes the topic where it is not there. */
-  create: z
-    .strictObject({ partitions: z.int().min(1).max(1_000), replicationFactor: z.int().min(1).max(9) })
-    .optional(),
-});
-export type KafkaParams = z.infer<typeof kafkaParams>;
-
-const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region');
-/** Where a server other than AWS answers. */
-const serviceEndpoint = z
-  .url({ protocol: /^https?$/, message: 'is no http or https URL' })
-  .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');
-
-/** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
-const kinesisParams = z.strictObject({
-  streamName: z.string().regex(/^[\w.-]{1,128}$/, 'must be 1 to 128 letters, digits, dots, underscores or hyphens'),
-  region: awsRegion.optional(),
-  endpoint: serviceEndpoint.optional(),
-});
-export type KinesisParams = z.infer<typeof kinesisParams>;
-
-export const streamSchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('embedded') }),
-  z.strictObject({ type: z.literal('kafka'), params: kafkaParams }),
-  z.strictObject({ type: z.literal('kinesis'), params: kinesisParams }),
-]);
-
-/** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
-const s3Params = z
-  .strictObject({
-    // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
-    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is no name of a bucket'),
-    prefix: prefix.optional(),
-    region: awsRegion.optional(),
-    endpoint: serviceEndpoint.optional(),
-    /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
-    forcePathStyle: z.boolean().optional(),
-    /** Server-side encryption, on top of age; the bucket's own default where not given. */
-    sse: z.enum(['AES256', 'aws:kms']).optional(),
-    /** The key's id or ARN; the account's default key where not given. */
-    kmsKeyId: z.string().min(1, 'is empty').optional(),
-    /** Those alone whose objects can be read at once: every run reads manifests and ids. */
-    storageClass: z.enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']).optional(),
-    /** How the server checks what it receives: by a CRC-32 header, or Content-MD5 for endpoints that refuse the former. */
-    checksum: z.enum(['crc32', 'md5']).optional(),
-  })
-  .refine(({ sse, kmsKeyId }) => kmsKeyId === undefined || sse === 'aws:kms', {
-    path: ['kmsKeyId'],
-    message: 'is used with sse aws:kms alone',
-    when: besideOthers,
-  });
-export type S3Params = z.infer<typeof s3Params>;
-
-export const storeSchema = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: z.literal('directory'),
-    params: z.strictObject({ path: z.string().min(1).optional(), prefix: prefix.optional() }).optional(),
-  }),
-  z.strictObject({ type: z.literal('s3'), params: s3Params }),
-]);
-
 /** Which types there are and what params each takes is said by ingest/spool/open-spool.ts. */
 export const spoolSchema = z.strictObject({
   type: z.string(),
@@ -152,16 +60,14 @@ export const settings = {
   }),
   DAYBOOK_STREAM: setting({
     of: 'both',
-    meaning:
-      'The stream: `{"type":"embedded"}`, `{"type":"kafka","params":{"brokers":["host:9092"],"topic":…,"ssl":…,"sasl":…}}` or `{"type":"kinesis","params":{"streamName":…,"region":…,"endpoint":…}}`.',
+    meaning: `The stream: ${anyOf(streams)}.`,
     default: '{"type":"embedded"}',
     secret: true,
     schema: json(streamSchema),
   }),
   DAYBOOK_STORE: setting({
     of: 'compactor',
-    meaning:
-      'The archive: `{"type":"directory","params":{"path":…,"prefix":…}}`; without a path `archive` in the data directory. Or `{"type":"s3","params":{"bucket":…,"prefix":…,"region":…,"endpoint":…,"forcePathStyle":…,"sse":…}}`.',
+    meaning: `The archive: ${anyOf(stores)}.`,
     default: '{"type":"directory"}',
     schema: json(storeSchema),
   }),
@@ -343,6 +249,13 @@ export const settings = {
     schema: port,
   }),
 };
+
+/** The forms of a setting that names a driver. */
+function anyOf(drivers: Readonly<Record<string, { readonly example: string }>>): string {
+  return Object.values(drivers)
+    .map(({ example }) => example)
+    .join(' or ');
+}
 
 function setting<T, D extends Setting<T>['default']>(
   declared: Setting<T> & { default: D },

@@ -55,3 +55,31 @@ export const textOrPath = (looksLikeText: RegExp) =>
       return z.NEVER;
     }
   });
+
+export const pem = /-----BEGIN [A-Z ]+-----/;
+
+/** Folders that object keys begin with. */
+export const folderPrefix = z
+  .string()
+  .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'must be folder names joined by single slashes, without one at the ends')
+  .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part');
+
+/** PEM text, or the path of a file with it. */
+const pemOrPath = textOrPath(pem);
+
+/** TLS, always verified: `ca` where the server's certificate is of no public authority, `cert` and `key` where it asks for one. */
+export const tlsParams = z.union([
+  z.boolean(),
+  z
+    .strictObject({ ca: pemOrPath.optional(), cert: pemOrPath.optional(), key: pemOrPath.optional() })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+      message: 'needs cert and key together',
+      when: besideOthers,
+    }),
+]);
+
+export const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region');
+/** Where a server other than AWS answers. */
+export const serviceEndpoint = z
+  .url({ protocol: /^https?$/, message: 'is no http or https URL' })
+  .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');

@@ -1,13 +1,11 @@
 /** `daybook-compactor list`: what the ledger says is archived, and what waits in the stream. Reads only. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
+import { isStreamAbsent, openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
@@ -136,7 +134,7 @@ async function waitingIn(
   ledger: Ledger,
 ): Promise<Waiting> {
   // Opening an embedded stream makes it where it is not.
-  if (configuration.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) {
+  if (isStreamAbsent(configuration, dataDirectory)) {
     const streamUnread = `there is no embedded stream in ${dataDirectory} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`;
     return { oldestUnarchivedDay: null, streamUnread };
   }

@@ -1,6 +1,4 @@
 /** `daybook-compactor prune`: deletes what has reached its age, after a manifest has said so. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
 import { type Configuration, maxPruneDays, minPruneDays } from '../../shared/config.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
@@ -13,7 +11,7 @@ import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openRemover, openStore } from '../../shared/store/open.ts';
 import type { ObjectRemover } from '../../shared/store/store.ts';
-import { openReader } from '../../shared/stream/open.ts';
+import { isStreamAbsent, openReader } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
 import { type PruneAges, type PruneMeans, type PruneReport, pruneArchive } from '../ledger/prune-archive.ts';
@@ -96,7 +94,7 @@ async function openStream(
   log: Logger,
 ): Promise<EventStreamReader | undefined> {
   const { DAYBOOK_STREAM: stream, DAYBOOK_DATA_DIR: dataDirectory } = settings;
-  if (stream.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) return undefined;
+  if (isStreamAbsent(stream, dataDirectory)) return undefined;
   return openReader(stream, dataDirectory, { consumer, clock: systemClock, log });
 }
 

@@ -7,7 +7,8 @@ import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { openReader, openWriter } from '../../shared/stream/open.ts';
+import { stores } from '../../shared/store/stores.ts';
+import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
@@ -75,7 +76,7 @@ async function runNight(
 ): Promise<{ report: RunReport; incomplete: number }> {
   const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
-  if (settings.DAYBOOK_STREAM_KEY === undefined && settings.DAYBOOK_STREAM.type !== 'embedded') {
+  if (settings.DAYBOOK_STREAM_KEY === undefined && !isLocalStream(settings.DAYBOOK_STREAM)) {
     log.warn(unsealedWarning);
   }
   const consumer = consumerOf(store.location, prefix);
@@ -153,7 +154,7 @@ async function runNight(
 /** With `--now` the time stands still at that instant: for drills and tests, so with local stream and store alone. */
 function clockOf(now: string | undefined, { settings }: NightConfiguration): Clock {
   if (now === undefined) return systemClock;
-  if (settings.DAYBOOK_STREAM.type !== 'embedded' || settings.DAYBOOK_STORE.type !== 'directory') {
+  if (!isLocalStream(settings.DAYBOOK_STREAM) || !stores[settings.DAYBOOK_STORE.type].isLocal) {
     throw new DaybookError('usage', { detail: '--now needs the embedded stream and a directory store' });
   }
   const instant = instantOf('--now', now)!;

@@ -1,6 +1,6 @@
 /** `daybook-compactor doctor`: is everything there that a night needs, and does Stripe deliver what it should? */
 import { systemClock } from '../../shared/clock.ts';
-import { checkFolder, checkRoom } from '../../shared/doctor/check-files.ts';
+import { checkFolder, checkRoom, wantedBytes } from '../../shared/doctor/check-files.ts';
 import { checkDistinct, checkListener } from '../../shared/doctor/check-listener.ts';
 import { checkStream } from '../../shared/doctor/check-stream.ts';
 import {
@@ -14,13 +14,13 @@ import {
   report,
   warning,
 } from '../../shared/doctor/finding.ts';
+import { checkStore } from '../../shared/store/open.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
 import { serveSettings } from '../serve/serve.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';
-import { checkStore, wantedBytes } from './check-store.ts';
 import { checkStripe } from './check-stripe.ts';
 import { checkWaiting } from './check-waiting.ts';
 import { listenersOf } from './listeners.ts';

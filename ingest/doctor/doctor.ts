@@ -8,7 +8,7 @@ import {
   type ListenerToCheck,
   otherProgram,
 } from '../../shared/doctor/check-listener.ts';
-import { checkStream, type StreamFindings } from '../../shared/doctor/check-stream.ts';
+import { checkStream } from '../../shared/doctor/check-stream.ts';
 import {
   type Check,
   type Finding,
@@ -21,6 +21,7 @@ import {
   warning,
 } from '../../shared/doctor/finding.ts';
 import { DaybookError, type ErrorCode, errorCodes } from '../../shared/errors.ts';
+import type { StreamFindings } from '../../shared/stream/driver.ts';
 import { type DoctorConfiguration, readDoctorConfiguration, readRequestConfiguration } from '../configuration.ts';
 import { envelopeBytes } from '../serve.ts';
 import { maxBytesSchema } from '../spool/open-spool.ts';

@@ -1,6 +1,6 @@
 /** The params of a spool of type sql, and the connection that they name. */
 import { z } from 'zod';
-import { tlsParams } from '../../shared/config.ts';
+import { tlsParams } from '../../shared/setting-shapes.ts';
 
 const parts = ['host', 'port', 'database', 'user', 'password'] as const;
 

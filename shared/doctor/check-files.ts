@@ -3,6 +3,9 @@ import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs
 import { dirname, resolve } from 'node:path';
 import { type Found, ok, problem, warning } from './finding.ts';
 
+/** Of the disk of an archive or of staging: a night of some size. */
+export const wantedBytes = 1024 ** 3;
+
 /** A file that holds a secret, and what it is. */
 export interface SecretFile {
   /** As `COMPACTOR_SIGNING_KEY_FILE`. */

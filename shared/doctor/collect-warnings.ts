@@ -3,6 +3,10 @@ import { pino } from 'pino';
 import type { Logger } from '../program/log.ts';
 import { type Found, warning } from './finding.ts';
 
+/** Of what a driver warns of. */
+export const mendStream =
+  "Change the stream's settings so that this holds no more; shared/README.md, Configuration, has what daybook needs.";
+
 export interface WarningCollector {
   readonly log: Logger;
   /** The warnings so far, each with the facts beside it. */

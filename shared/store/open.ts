@@ -1,11 +1,9 @@
-import { join } from 'node:path';
-import type { z } from 'zod';
-import type { storeSchema } from '../config.ts';
-import { openDirectoryRemover } from './directory/remove.ts';
-import { openDirectoryStore } from './directory/store.ts';
+import type { Found } from '../doctor/finding.ts';
+import type { Place, StoreDriver } from './driver.ts';
 import type { ObjectRemover, ObjectStore } from './store.ts';
+import { type StoreConfiguration, stores } from './stores.ts';
 
-export type StoreConfiguration = z.infer<typeof storeSchema>;
+export type { StoreConfiguration } from './stores.ts';
 
 /**
  * The store of DAYBOOK_STORE, and what its keys begin with: '' or folders that end with a slash. Writes nothing, unless
@@ -17,29 +15,27 @@ export async function openStore(
   dataDirectory: string,
   { willCreate = false }: { readonly willCreate?: boolean } = {},
 ): Promise<{ store: ObjectStore; prefix: string }> {
-  const prefix = prefixOf(store);
-  if (store.type === 'directory') {
-    return { store: openDirectoryStore(directoryOf(store, dataDirectory)), prefix };
-  }
-  // The SDK takes a while to load: programs that do not use it need not wait.
-  const { openS3Store } = await import('./s3/store.ts');
-  const opened = openS3Store(store.params, prefix);
-  if (willCreate) await opened.probe();
-  return { store: opened, prefix };
+  const { driver, place } = driverOf(store, dataDirectory);
+  const opened = await driver.open(store.params, place);
+  if (willCreate) await opened.probe?.();
+  return { store: opened, prefix: place.prefix };
 }
 
 /** Deletes from the store of DAYBOOK_STORE: for prune alone. */
 export async function openRemover(store: StoreConfiguration, dataDirectory: string): Promise<ObjectRemover> {
-  if (store.type === 'directory') return openDirectoryRemover(directoryOf(store, dataDirectory));
-  const { openS3Remover } = await import('./s3/remove.ts');
-  return openS3Remover(store.params, prefixOf(store));
+  const { driver, place } = driverOf(store, dataDirectory);
+  return driver.openRemover(store.params, place);
 }
 
-function prefixOf(store: StoreConfiguration): string {
+/** For doctor: is it there, and does it permit what a night does? */
+export async function checkStore(store: StoreConfiguration, dataDirectory: string): Promise<readonly Found[]> {
+  const { driver, place } = driverOf(store, dataDirectory);
+  return driver.check(store.params, place);
+}
+
+function driverOf(store: StoreConfiguration, dataDirectory: string): { driver: StoreDriver<unknown>; place: Place } {
   const folders = store.params?.prefix;
-  return folders === undefined ? '' : `${folders}/`;
-}
-
-function directoryOf(store: StoreConfiguration & { readonly type: 'directory' }, dataDirectory: string): string {
-  return store.params?.path ?? join(dataDirectory, 'archive');
+  const place = { prefix: folders === undefined ? '' : `${folders}/`, dataDirectory };
+  // The settings were read by this driver's schema.
+  return { driver: stores[store.type] as StoreDriver<unknown>, place };
 }

@@ -1,13 +1,9 @@
-import type { z } from 'zod';
-import type { Clock } from '../clock.ts';
-import type { streamSchema } from '../config.ts';
 import type { Logger } from '../program/log.ts';
-import { openEmbeddedReader, openEmbeddedWriter } from './embedded.ts';
+import type { ReaderOptions, StreamDriver, StreamFindings } from './driver.ts';
 import type { EventStreamReader, EventStreamWriter } from './stream.ts';
+import { type StreamConfiguration, streams } from './streams.ts';
 
-// A driver with a client library is loaded only where it is configured.
-
-export type StreamConfiguration = z.infer<typeof streamSchema>;
+export type { StreamConfiguration } from './streams.ts';
 
 /** The writing end of the stream of DAYBOOK_STREAM. */
 export async function openWriter(
@@ -15,42 +11,43 @@ export async function openWriter(
   dataDirectory: string,
   log: Logger,
 ): Promise<EventStreamWriter> {
-  switch (stream.type) {
-    case 'embedded':
-      return openEmbeddedWriter({ directory: dataDirectory });
-    case 'kafka': {
-      const { openKafkaWriter } = await import('./kafka/writer.ts');
-      return openKafkaWriter({ params: stream.params, log });
-    }
-    case 'kinesis': {
-      const { openKinesisWriter } = await import('./kinesis/writer.ts');
-      return openKinesisWriter({ params: stream.params, log });
-    }
-  }
+  return driverOf(stream).openWriter(paramsOf(stream), dataDirectory, log);
 }
 
-/** Its reading end, for one consumer. `retainMs`: the least age of records that an embedded stream drops on commit. */
+/** Its reading end, for one consumer. */
 export async function openReader(
   stream: StreamConfiguration,
   dataDirectory: string,
-  options: {
-    readonly consumer: string;
-    readonly clock: Clock;
-    readonly retainMs?: number;
-    readonly log: Logger;
-  },
+  options: ReaderOptions,
 ): Promise<EventStreamReader> {
-  const { consumer, log } = options;
-  switch (stream.type) {
-    case 'embedded':
-      return openEmbeddedReader({ directory: dataDirectory, ...options });
-    case 'kafka': {
-      const { openKafkaReader } = await import('./kafka/reader.ts');
-      return openKafkaReader({ params: stream.params, consumer, log });
-    }
-    case 'kinesis': {
-      const { openKinesisReader } = await import('./kinesis/reader.ts');
-      return openKinesisReader({ params: stream.params, clock: options.clock, log });
-    }
-  }
+  return driverOf(stream).openReader(paramsOf(stream), dataDirectory, options);
+}
+
+/** As its driver sees it when it opens it, for doctor. Makes nothing and writes nothing. */
+export async function checkDriver(stream: StreamConfiguration, dataDirectory: string): Promise<StreamFindings> {
+  return driverOf(stream).check(paramsOf(stream), dataDirectory);
+}
+
+export function isLocalStream(stream: StreamConfiguration): boolean {
+  return driverOf(stream).isLocal;
+}
+
+/** Whether there is none yet, and opening would make it. */
+export function isStreamAbsent(stream: StreamConfiguration, dataDirectory: string): boolean {
+  return driverOf(stream).isAbsent?.(dataDirectory) ?? false;
+}
+
+/** The same stream, and opening it makes nothing; the very same settings where it would not anyway. */
+export function withoutCreate(stream: StreamConfiguration): StreamConfiguration {
+  const params = driverOf(stream).withoutCreate?.(paramsOf(stream));
+  return params === undefined ? stream : ({ type: stream.type, params } as StreamConfiguration);
+}
+
+/** The settings were read by this driver's schema. */
+function driverOf({ type }: StreamConfiguration): StreamDriver<unknown> {
+  return streams[type] as StreamDriver<unknown>;
+}
+
+function paramsOf(stream: StreamConfiguration): unknown {
+  return 'params' in stream ? stream.params : undefined;
 }

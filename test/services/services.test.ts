@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { checkSpool, spoolTypes } from '../../ingest/spool/open-spool.ts';
-import { storeSchema, streamSchema } from '../../shared/config.ts';
+import { storeSchema } from '../../shared/store/stores.ts';
+import { streamSchema } from '../../shared/stream/streams.ts';
 
 const program = join(import.meta.dirname, 'services.ts');
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { S3Client } from '@aws-sdk/client-s3';
-import type { S3Params } from '../../config.ts';
 import { openAgents } from '../../http/agents.ts';
+import type { S3Params } from './settings.ts';
 
 /** A parameter for the sake of tests alone. */
 export interface S3Timeouts {

@@ -3,11 +3,11 @@
  * takes the key, and the bytes stay until a lifecycle rule expires what is not current, which no lock lets it do early.
  */
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
-import type { S3Params } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { ObjectRemover } from '../store.ts';
 import type { S3Timeouts } from './client.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
+import type { S3Params } from './settings.ts';
 import { bucketOf, probeKeyOf, refuseMalformed } from './store.ts';
 
 /** `prefix`: '' or folders that end with a slash. Sends nothing until it is used. */

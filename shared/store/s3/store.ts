@@ -3,7 +3,6 @@
  * s3-create.ts. `<prefix>.create-only` is the object of s3-probe.ts: no key, and never listed.
  */
 import { GetObjectCommand, HeadObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
-import type { S3Params } from '../../config.ts';
 import { noteDate } from '../../doctor/note-date.ts';
 import { DaybookError } from '../../errors.ts';
 import type { ObjectStore } from '../store.ts';
@@ -11,6 +10,7 @@ import { openS3Client, type S3Timeouts } from './client.ts';
 import { type Bucket, createObject } from './create.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
 import { proveCreateOnly } from './probe.ts';
+import type { S3Params } from './settings.ts';
 
 export interface S3Store extends ObjectStore {
   /** Rejects with `store_not_create_only` where the endpoint does not keep create-only; writes one small object. */

@@ -1,10 +1,10 @@
 /** kafkajs as daybook uses it: how long it waits, its log lines on pino, its false warnings gone. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
-import type { KafkaParams } from '../../config.ts';
 import type { Logger } from '../../program/log.ts';
 import { readEveryCodec } from './codecs.ts';
 import { mendRequestQueue } from './internals.ts';
+import type { KafkaParams } from './settings.ts';
 
 /** Within this time a request to a broker is answered or given up: a broker that hangs is left, not waited for. */
 const requestTimeoutMs = 11_000;

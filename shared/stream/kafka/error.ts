@@ -1,6 +1,7 @@
 /** What a failure of kafkajs means for the stream's user. */
-import type { KafkaParams } from '../../config.ts';
+
 import { DaybookError, messageOf } from '../../errors.ts';
+import type { KafkaParams } from './settings.ts';
 
 /**
  * `stream_unavailable` (with `retry` where it may pass), `stream_missing`, `stream_credentials_refused` or

@@ -1,8 +1,9 @@
 /** Whether what lies in the topic can be read back, and whether its settings still are those that daybook needs. */
-import type { KafkaParams } from '../../config.ts';
+
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import { openKafkaReader } from './reader.ts';
+import type { KafkaParams } from './settings.ts';
 
 const patienceMs = 5_000;
 /** Partitions looked at in one go, by chance, where not all are. */

@@ -7,13 +7,13 @@
  * of it, and a snapshot ends before the first that is still open.
  */
 import type { Kafka } from 'kafkajs';
-import type { KafkaParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import type { Cursor, EventStreamReader, StoredRecord, StreamBatch, StreamEntry } from '../stream.ts';
 import { kafkaConfigOf, openKafka, patiently, withAdmin } from './client.ts';
 import { kafkaErrorOf } from './error.ts';
 import { createCluster, type FetchedRecord, type KafkaBroker, type KafkaCluster } from './internals.ts';
+import type { KafkaParams } from './settings.ts';
 import { checkTopic } from './topic.ts';
 
 export interface KafkaReaderOptions {

@@ -1,11 +1,11 @@
 /** The topic as the stream of daybook: what must hold of it, checked before anything is written or read. */
 import kafkajs, { type Admin, type ITopicMetadata, type Kafka } from 'kafkajs';
 import { dayMs } from '../../clock.ts';
-import type { KafkaParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import { patiently, withAdmin } from './client.ts';
 import { kafkaErrorOf } from './error.ts';
+import type { KafkaParams } from './settings.ts';
 
 export interface KafkaTopic {
   /** Cluster id and topic. A topic that is made anew under its old name keeps it. */

@@ -4,7 +4,6 @@
  * one request for each broker.
  */
 import kafkajs, { type Kafka, type Producer } from 'kafkajs';
-import type { KafkaParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import { within } from '../../program/within.ts';
@@ -14,6 +13,7 @@ import { fitsTopic, maxValueBytesOf, sendRecords } from './append.ts';
 import { openKafka } from './client.ts';
 import { isRecordRefused, kafkaErrorOf } from './error.ts';
 import { proveTopic } from './prove.ts';
+import type { KafkaParams } from './settings.ts';
 import { checkTopic, countPartitions, probeTopic } from './topic.ts';
 
 export interface KafkaWriterOptions {

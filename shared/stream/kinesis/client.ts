@@ -2,10 +2,10 @@
 import { setTimeout as rest } from 'node:timers/promises';
 import { DescribeStreamSummaryCommand, KinesisClient, type StreamDescriptionSummary } from '@aws-sdk/client-kinesis';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { KinesisParams } from '../../config.ts';
 import { openAgents } from '../../http/agents.ts';
 import type { Logger } from '../../program/log.ts';
 import { kinesisErrorOf, mayPass } from './error.ts';
+import type { KinesisParams } from './settings.ts';
 
 /** Parameters for the sake of tests alone. All in milliseconds. */
 export interface KinesisTimeouts {

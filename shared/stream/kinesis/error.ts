@@ -1,6 +1,7 @@
 /** What a failure of the Kinesis client means. Names of errors: Kinesis Data Streams API Reference, Common Errors. */
-import type { KinesisParams } from '../../config.ts';
+
 import { DaybookError, messageOf } from '../../errors.ts';
+import type { KinesisParams } from './settings.ts';
 
 interface KinesisFailure {
   readonly name: string;

@@ -21,11 +21,11 @@ import {
   type Shard,
 } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../clock.ts';
-import type { KinesisParams } from '../../config.ts';
 import type { Logger } from '../../program/log.ts';
 import type { Cursor, EventStreamReader, StreamBatch, StreamEntry, StreamSnapshot } from '../stream.ts';
 import { checkStream, type KinesisTimeouts, openKinesisClient, patiently, readerTimeouts } from './client.ts';
 import { kinesisErrorOf } from './error.ts';
+import type { KinesisParams } from './settings.ts';
 
 export interface KinesisReaderOptions {
   readonly params: KinesisParams;

@@ -6,7 +6,6 @@
  */
 import { setTimeout as rest } from 'node:timers/promises';
 import { type KinesisClient, PutRecordsCommand } from '@aws-sdk/client-kinesis';
-import type { KinesisParams } from '../../config.ts';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
 import { AppendError } from '../append-error.ts';
@@ -21,6 +20,7 @@ import {
 } from './client.ts';
 import { kinesisErrorOf } from './error.ts';
 import { recordAt, shardReader } from './reader.ts';
+import type { KinesisParams } from './settings.ts';
 
 export interface KinesisWriterOptions {
   readonly params: KinesisParams;

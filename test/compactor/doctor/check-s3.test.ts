@@ -1,13 +1,15 @@
 /** A bucket as doctor sees it, on a real server (test/services/s3.sh), with refusals as Amazon S3 words them. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { checkS3 } from '../../../compactor/doctor/check-s3.ts';
-import type { S3Params } from '../../../shared/config.ts';
 import type { Found } from '../../../shared/doctor/finding.ts';
+import { checkStore } from '../../../shared/store/open.ts';
+import type { S3Params } from '../../../shared/store/s3/settings.ts';
 import { type HttpProxy, type ProxyRequest, startHttpProxy } from '../../faults/http-proxy.ts';
 import { createBucket } from '../../services/s3-buckets.ts';
 import { startService } from '../../services/service.ts';
 import { complaints as complaintsOf, openPatient } from './doctor-under-test.ts';
+
+const checkS3 = (params: S3Params) => checkStore({ type: 's3', params }, '');
 
 const service = await startService<{ endpoint: string }>('s3.sh');
 

@@ -9,8 +9,8 @@ import {
   PutObjectLockConfigurationCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import type { S3Params } from '../../../../shared/config.ts';
 import { openRemover, openStore } from '../../../../shared/store/open.ts';
+import type { S3Params } from '../../../../shared/store/s3/settings.ts';
 import { bodyOf, type ObjectRemover, type ObjectStore } from '../../../../shared/store/store.ts';
 import { objectRemoverContract } from '../../../contract/object-remover.ts';
 import { keysOf } from '../../../contract/object-store.ts';

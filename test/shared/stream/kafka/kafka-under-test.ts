@@ -4,11 +4,11 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
 import { pino } from 'pino';
-import type { KafkaParams } from '../../../../shared/config.ts';
 import type { Logger } from '../../../../shared/program/log.ts';
 import { patiently } from '../../../../shared/stream/kafka/client.ts';
 import { mendRequestQueue } from '../../../../shared/stream/kafka/internals.ts';
 import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
+import type { KafkaParams } from '../../../../shared/stream/kafka/settings.ts';
 import { openKafkaWriter } from '../../../../shared/stream/kafka/writer.ts';
 import type { StreamUnderTest } from '../../../contract/event-stream.ts';
 

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, type TestContext, test } from 'node:test';
 import kafkajs, { type ITopicConfig } from 'kafkajs';
-import type { KafkaParams } from '../../../../shared/config.ts';
 import { DaybookError } from '../../../../shared/errors.ts';
 import { AppendError } from '../../../../shared/stream/append-error.ts';
 import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
+import type { KafkaParams } from '../../../../shared/stream/kafka/settings.ts';
 import { openKafkaWriter } from '../../../../shared/stream/kafka/writer.ts';
 import { openReader, openWriter } from '../../../../shared/stream/open.ts';
 import type { EventStreamReader, StreamBatch } from '../../../../shared/stream/stream.ts';

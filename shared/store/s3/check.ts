@@ -1,16 +1,16 @@
 /**
  * A bucket as a night uses it, one permission after the other. Writes what every night writes as it begins and nothing
- * else: the object `<prefix>.create-only` (shared/store/s3/probe.ts).
+ * else: the object `<prefix>.create-only` (probe.ts).
  */
 import { AbortMultipartUploadCommand, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
-import type { S3Params } from '../../shared/config.ts';
-import { checkClock } from '../../shared/doctor/check-clock.ts';
-import { type Found, ok, problem, problemOf } from '../../shared/doctor/finding.ts';
-import { noteDate } from '../../shared/doctor/note-date.ts';
-import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
-import { s3ErrorOf, statusOf } from '../../shared/store/s3/errors.ts';
-import { proveCreateOnly } from '../../shared/store/s3/probe.ts';
-import { bucketOf, probeKeyOf } from '../../shared/store/s3/store.ts';
+import { checkClock } from '../../doctor/check-clock.ts';
+import { type Found, ok, problem, problemOf } from '../../doctor/finding.ts';
+import { noteDate } from '../../doctor/note-date.ts';
+import { DaybookError, type ErrorCode } from '../../errors.ts';
+import { s3ErrorOf, statusOf } from './errors.ts';
+import { proveCreateOnly } from './probe.ts';
+import type { S3Params } from './settings.ts';
+import { bucketOf, probeKeyOf } from './store.ts';
 
 const timeouts = { connectMs: 3_000, idleMs: 10_000 };
 
@@ -25,8 +25,8 @@ interface Step {
   run(): Promise<unknown>;
 }
 
-export async function checkS3(params: S3Params): Promise<Found[]> {
-  const prefix = params.prefix === undefined ? '' : `${params.prefix}/`;
+/** `prefix`: '' or folders that end with a slash. */
+export async function checkS3(params: S3Params, prefix: string): Promise<Found[]> {
   const bucket = bucketOf(params, timeouts);
   const { client, name, location } = bucket;
   const dated = noteDate(client);

@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { awsRegion, besideOthers, folderPrefix, serviceEndpoint } from '../../setting-shapes.ts';
+
+/** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
+export const s3Params = z
+  .strictObject({
+    // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
+    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is not a valid bucket name'),
+    prefix: folderPrefix.optional(),
+    region: awsRegion.optional(),
+    endpoint: serviceEndpoint.optional(),
+    /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
+    forcePathStyle: z.boolean().optional(),
+    /** Server-side encryption, on top of age; the bucket's own default where not given. */
+    sse: z.enum(['AES256', 'aws:kms']).optional(),
+    /** The key's id or ARN; the account's default key where not given. */
+    kmsKeyId: z.string().min(1, 'is empty').optional(),
+    /** Those alone whose objects can be read at once: every run reads manifests and ids. */
+    storageClass: z.enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']).optional(),
+    /** How the server checks what it receives: by a CRC-32 header, or Content-MD5 for endpoints that refuse the former. */
+    checksum: z.enum(['crc32', 'md5']).optional(),
+  })
+  .refine(({ sse, kmsKeyId }) => kmsKeyId === undefined || sse === 'aws:kms', {
+    path: ['kmsKeyId'],
+    message: 'is used with sse aws:kms alone',
+    when: besideOthers,
+  });
+export type S3Params = z.infer<typeof s3Params>;
