@@ -11,7 +11,7 @@ import { type Logger, openLog } from '../shared/program/log.ts';
 import { schemeOf } from '../shared/schemes/schemes.ts';
 import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
-import { modeOfKey } from './day/scope.ts';
+import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
 import type { NightSource } from './night.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 

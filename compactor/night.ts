@@ -5,8 +5,7 @@ import type { StreamKeys } from '../shared/crypto/stream-seal.ts';
 import type { ErrorCode } from '../shared/errors.ts';
 import type { Logger } from '../shared/program/log.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
-import type { EventStreamReader } from '../shared/stream/stream.ts';
-import type { RecoveredStream } from './day/publish-recovered.ts';
+import type { EventStreamReader, EventStreamWriter } from '../shared/stream/stream.ts';
 import type { DayCounts, Verdict } from './ledger/manifest.ts';
 import type { AskTime } from './ledger/prove-time.ts';
 import type { ListingSource } from './stripe/list-days.ts';
@@ -47,6 +46,9 @@ export interface Night {
   /** Told now and then how far a long step is. */
   progress(step: string, count: number): void;
 }
+
+/** Where recovered events go out. */
+export type RecoveredStream = Pick<EventStreamWriter, 'append' | 'maxValueBytes'>;
 
 export interface NightSource {
   readonly name: string;

@@ -14,16 +14,16 @@ spool
   .command('inspect')
   .description('how much waits, since when, and what was put aside')
   .option('--json', 'print one JSON document')
-  .action(async (options) => (await import('./spool/spool-command.ts')).inspectCommand(options));
+  .action(async (options) => (await import('./spool-command.ts')).inspectCommand(options));
 spool
   .command('export')
   .description('print the dead letters, one JSON line each')
-  .action(async () => (await import('./spool/spool-command.ts')).exportCommand());
+  .action(async () => (await import('./spool-command.ts')).exportCommand());
 spool
   .command('requeue')
   .description('bring dead letters back behind the records that wait')
   .option('--sequence <number...>', 'these alone')
-  .action(async (options) => (await import('./spool/spool-command.ts')).requeueCommand(options));
+  .action(async (options) => (await import('./spool-command.ts')).requeueCommand(options));
 
 program
   .command('doctor')

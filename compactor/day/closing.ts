@@ -1,6 +1,8 @@
 /** What the steps of one source's closing share. */
 import { type Day, dayMs, dayOf } from '../../shared/clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
@@ -8,10 +10,8 @@ import type { Night, NightSource, Problem } from '../night.ts';
 import type { SortBudget, Sorter } from '../staging/external-sort.ts';
 import type { Quarantine } from '../stream/quarantine.ts';
 import type { Listing, ListsKnown } from '../stripe/list-days.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
 import type { IdFilter } from './archived-ids.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
-import type { AskedScope, Mode } from './scope.ts';
 
 /** A source's records of this run, staged while the stream was read. */
 export interface StagedSource {

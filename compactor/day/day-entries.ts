@@ -1,10 +1,10 @@
 /** What a run says of each day of a source: its facts, verdict and counts. */
 import type { Day } from '../../shared/clock.ts';
+import { type AskedScope, isCovered, type NeededScope } from '../../shared/schemes/stripe-scope.ts';
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { DayCounts, DayEntry, Verdict } from '../ledger/manifest.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
 import type { Closing, SourceListing } from './closing.ts';
 import type { DayOutput } from './day-output.ts';
-import { type AskedScope, isCovered, type NeededScope } from './scope.ts';
 import { verdictOf } from './verdict.ts';
 
 export interface ListCounts {

@@ -8,15 +8,15 @@ import { join } from 'node:path';
 import type { Day } from '../../shared/clock.ts';
 import type { Recipient } from '../../shared/crypto/recipients.ts';
 import { maxQuotedBytesPerByte, writeQuoted } from '../../shared/json/quote-json.ts';
+import type { EventScope, Mode } from '../../shared/schemes/stripe-scope.ts';
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DeliveriesObject, Part } from '../ledger/manifest.ts';
 import { openSealed, type SealedObject, type Sealing } from '../objects/seal-object.ts';
 import { storeObject } from '../objects/store-object.ts';
 import type { SortBudget, Sorter } from '../staging/external-sort.ts';
 import type { StagedCopy } from '../staging/staged-copy.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
 import type { DecidedEvent } from './copies.ts';
-import type { EventScope, Mode } from './scope.ts';
 
 export interface DayOutput {
   readonly day: Day;

@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto';
 import { parseInstant } from '../../shared/clock.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { memberText } from '../../shared/json/json-text.ts';
+import { isThinEvent } from '../../shared/schemes/stripe-thin-events.ts';
 import type { StagedCopy } from '../staging/staged-copy.ts';
-import { isThinEvent } from '../stripe/thin-events.ts';
 import { archiveLine } from './archive-line.ts';
 
 /** What copies are compared by: members of a Stripe event, or the whole line of another. */

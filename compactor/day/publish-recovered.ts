@@ -16,7 +16,8 @@ import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
 import { republishedRecord } from '../../shared/stream/republish.ts';
-import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
+import type { AppendRecord } from '../../shared/stream/stream.ts';
+import type { RecoveredStream } from '../night.ts';
 import type { DecidedEvent } from './copies.ts';
 
 export interface RecoveredEvents {
@@ -30,8 +31,6 @@ export interface RecoveredEvents {
   /** Removes the note. */
   discard(): void;
 }
-
-export type RecoveredStream = Pick<EventStreamWriter, 'append' | 'maxValueBytes'>;
 
 const batchRecords = 500;
 const batchBytes = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** Single questions to Stripe's API: each is asked twice at most, and a missing permission is an answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DatedAnswer } from '../../shared/doctor/check-clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import { judge, malformed } from '../stripe/answer.ts';
 import { openStripeRequests, type StripeAnswer } from '../stripe/requests.ts';
 

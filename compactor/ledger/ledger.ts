@@ -7,17 +7,17 @@ import type { Day } from '../../shared/clock.ts';
 import type { VerifyingKey, VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
+import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import type { Cursor } from '../../shared/stream/stream.ts';
-import type { AskedScope, Mode } from '../day/scope.ts';
-import type { ListsKnown } from '../stripe/list-days.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
 import {
   type DayCounts,
   type DayEntry,
   type DeliveriesObject,
   type ExceptionsObject,
   type Hole,
+  type ListsKnown,
   type Manifest,
   manifestKey,
   type Part,

@@ -11,13 +11,18 @@ import { createHash } from 'node:crypto';
 import type { Day } from '../../shared/clock.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
+import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import type { StoredRecord } from '../../shared/stream/stream.ts';
-import type { AskedScope, Mode } from '../day/scope.ts';
-import type { ListsKnown } from '../stripe/list-days.ts';
-import type { GenerationFailure } from '../stripe/thin-events.ts';
 
 export type Verdict = 'provisional' | 'complete' | 'incomplete' | 'unverifiable' | 'unreconciled';
+
+/**
+ * Per name of a list the start of the run since when every listable day has been asked of it. Null while days that were
+ * listed before the list was known have not been asked of it yet.
+ */
+export type ListsKnown = Readonly<Record<string, string | null>>;
 
 export interface Hashes {
   readonly plaintext: string;

@@ -3,8 +3,9 @@
  * ahead closes days that are not over, and lets prune delete what is young. So a night, and a prune that deletes, begin with
  * what others say of the time: the ledger, and whoever dates an answer.
  */
-import type { DatedAnswer } from '../../shared/doctor/check-clock.ts';
+
 import { DaybookError } from '../../shared/errors.ts';
+import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import type { NumberedManifest } from './ledger.ts';
 
 /** What two honest clocks may differ by. */

@@ -9,7 +9,7 @@
  */
 import type { Day } from '../../shared/clock.ts';
 import type { EnvelopeHeader } from '../../shared/envelope.ts';
-import type { EventScope } from '../day/scope.ts';
+import type { EventScope } from '../../shared/schemes/stripe-scope.ts';
 import { sortKey } from './external-sort.ts';
 
 export type Origin =

@@ -8,13 +8,13 @@ import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
 import { checkSeal, type Envelope, type EnvelopeHeader, readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
+import { type EventScope, type ScopeClaims, scopeOfEvent } from '../../shared/schemes/stripe-scope.ts';
+import { type ThinFacts, thinFacts } from '../../shared/schemes/stripe-thin-events.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
-import { type EventScope, type ScopeClaims, scopeOfEvent } from '../day/scope.ts';
 import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
 import { type Hole, hash16, markOf, type StreamPosition, type Tip } from '../ledger/manifest.ts';
 import { untrusted } from '../ledger/prove-time.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
-import { type ThinFacts, thinFacts } from '../stripe/thin-events.ts';
 import { provePositions } from './prove-position.ts';
 
 /** What becomes of the records: given by the run. */

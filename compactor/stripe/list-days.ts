@@ -7,7 +7,7 @@
 import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
-import { type Mode, modeOf } from '../day/scope.ts';
+import { type Mode, modeOf } from '../../shared/schemes/stripe-scope.ts';
 import type { StripeApi } from './list-events.ts';
 import type { ListedEvent } from './listed-event.ts';
 

@@ -5,8 +5,9 @@
  *
  * A walk is complete if it ends without an error. One that ends with an error has handed out its newer part only.
  */
-import type { DatedAnswer } from '../../shared/doctor/check-clock.ts';
+
 import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
 import { walkThinEvents } from './list-thin-events.ts';

@@ -5,12 +5,12 @@
  */
 import { parseInstant } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { generationFailureOf } from '../../shared/schemes/stripe-thin-events.ts';
 import { judge, type ListElement, malformed, readList } from './answer.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
 import { openPageSize } from './pages.ts';
 import type { StripeAnswer } from './requests.ts';
 import type { Attempt } from './retry.ts';
-import { generationFailureOf } from './thin-events.ts';
 
 const listPath = '/v2/core/events';
 /** Pages of one walk: a window of 29 days that fills more is a list without an end. */

@@ -1,8 +1,9 @@
 /** What a list is asked for, and what it gives. */
+
+import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { PageSize } from './pages.ts';
 import type { StripeAnswer } from './requests.ts';
 import type { Attempt } from './retry.ts';
-import type { GenerationFailure } from './thin-events.ts';
 
 export interface ListedEvent {
   readonly id: string;

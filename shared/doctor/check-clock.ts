@@ -1,16 +1,11 @@
 /** This machine's clock against the one of a server that dates its answers. */
+import type { DatedAnswer } from '../http/note-date.ts';
 import { stripeToleranceSeconds } from '../schemes/stripe.ts';
 import { type Found, ok, problem, warning } from './finding.ts';
 
 /** An HTTP date has whole seconds, and an answer takes its time. */
 const unremarkableSeconds = 30;
 const hint = 'Let this machine keep its time by NTP.';
-
-/** A date that a server gave, and when it came by this machine's clock, in epoch milliseconds. */
-export interface DatedAnswer {
-  readonly date: string | undefined;
-  readonly receivedAtMs: number;
-}
 
 /** Nothing where the answer has no date. `consequence`: of a clock that is off by more than signatures may be. */
 export function checkClock(

@@ -1,4 +1,4 @@
-import type { DatedAnswer } from '../doctor/check-clock.ts';
+import type { DatedAnswer } from '../http/note-date.ts';
 
 /** The bytes of one object, which can be read from the start as often as an upload needs them. */
 export interface ObjectBody {

@@ -5,8 +5,8 @@
 import { AbortMultipartUploadCommand, GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { checkClock } from '../../doctor/check-clock.ts';
 import { type Found, ok, problem, problemOf } from '../../doctor/finding.ts';
-import { noteDate } from '../../doctor/note-date.ts';
 import { DaybookError, type ErrorCode } from '../../errors.ts';
+import { noteDate } from '../../http/note-date.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
 import { proveCreateOnly } from './probe.ts';
 import type { S3Params } from './settings.ts';

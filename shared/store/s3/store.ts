@@ -3,8 +3,8 @@
  * s3-create.ts. `<prefix>.create-only` is the object of s3-probe.ts: no key, and never listed.
  */
 import { GetObjectCommand, HeadObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
-import { noteDate } from '../../doctor/note-date.ts';
 import { DaybookError } from '../../errors.ts';
+import { noteDate } from '../../http/note-date.ts';
 import type { ObjectStore } from '../store.ts';
 import { openS3Client, type S3Timeouts } from './client.ts';
 import { type Bucket, createObject } from './create.ts';

@@ -3,7 +3,7 @@ import { checkClock } from '../../doctor/check-clock.ts';
 import { inUnits } from '../../doctor/check-files.ts';
 import { mendStream, openWarningCollector } from '../../doctor/collect-warnings.ts';
 import { ok } from '../../doctor/finding.ts';
-import { noteDate } from '../../doctor/note-date.ts';
+import { noteDate } from '../../http/note-date.ts';
 import type { StreamFindings } from '../driver.ts';
 import { checkStream, openKinesisClient, writerTimeouts } from './client.ts';
 import type { KinesisParams } from './settings.ts';

@@ -1,6 +1,11 @@
 /** The date of the last answer that a client of the AWS SDK got, of refusals too. */
 import type { KinesisClient } from '@aws-sdk/client-kinesis';
-import type { DatedAnswer } from './check-clock.ts';
+
+/** A date that a server gave, and when it came by this machine's clock, in epoch milliseconds. */
+export interface DatedAnswer {
+  readonly date: string | undefined;
+  readonly receivedAtMs: number;
+}
 
 export function noteDate(client: { readonly middlewareStack: unknown }): () => DatedAnswer {
   let seen: DatedAnswer = { date: undefined, receivedAtMs: 0 };

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isCovered, modeOfKey, scopeOfEvent } from '../../../compactor/day/scope.ts';
 import { addDays, type Day } from '../../../shared/clock.ts';
-import { stripeRecord } from '../books.ts';
-import { eventsOf, openStripeNights, yesterday } from '../stripe/stripe-nights.ts';
+import { isCovered, modeOfKey, scopeOfEvent } from '../../../shared/schemes/stripe-scope.ts';
+import { stripeRecord } from '../../compactor/books.ts';
+import { eventsOf, openStripeNights, yesterday } from '../../compactor/stripe/stripe-nights.ts';
 
 test('the account of an event is told by account, user_id or context, its mode by livemode', () => {
   const accountsOf = (claims: object) => scopeOfEvent(claims).accounts;

@@ -1,11 +1,11 @@
 /** `daybook-ingest spool inspect|export|requeue`: looks into the spool, also while ingest runs. */
-import { systemClock } from '../../shared/clock.ts';
-import { DaybookError } from '../../shared/errors.ts';
-import { openLog } from '../../shared/program/log.ts';
-import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
-import { readSpoolConfiguration } from '../configuration.ts';
-import type { BackingStore, DeadLetter, SpoolSize } from './backing-store.ts';
-import { openSpool } from './open-spool.ts';
+import { systemClock } from '../shared/clock.ts';
+import { DaybookError } from '../shared/errors.ts';
+import { openLog } from '../shared/program/log.ts';
+import { openStandardOutput, print, tell } from '../shared/program/standard-output.ts';
+import { readSpoolConfiguration } from './configuration.ts';
+import type { BackingStore, DeadLetter, SpoolSize } from './spool/backing-store.ts';
+import { openSpool } from './spool/open-spool.ts';
 
 export interface InspectOptions {
   readonly json?: boolean;
