@@ -1,26 +1,19 @@
 /** THE PATH of the compactor: one night. */
 import { addDays, type Day, dayOf } from '../shared/clock.ts';
-import { DaybookError, messageOf } from '../shared/errors.ts';
+import { DaybookError } from '../shared/errors.ts';
+import { assembleManifest } from './assemble-manifest.ts';
 import { openIdFilter } from './day/archived-ids.ts';
 import { closeSource } from './day/close-source.ts';
 import { type ClosedSource, newestClosedDay, type StagedSource, stageSource } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
-import { daysNearRetention } from './day/retention.ts';
-import type { CursorRange } from './ledger/cursor-ranges.ts';
 import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
-import {
-  appendManifest,
-  encodeManifest,
-  type Manifest,
-  manifestKey,
-  type StreamPosition,
-  type Verdict,
-} from './ledger/manifest.ts';
-import { clockToleranceMs, proveTime, timeAfter } from './ledger/prove-time.ts';
-import type { Night, NightReport, Problem } from './night.ts';
+import { appendManifest, encodeManifest, manifestKey, type StreamPosition } from './ledger/manifest.ts';
+import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
+import type { Night, NightReport } from './night.ts';
+import { failureOf, problemsOf, reportOf } from './night-report.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
-import { positionAfter, readStream } from './stream/read-stream.ts';
+import { readStream } from './stream/read-stream.ts';
 
 const maxAttempts = 5;
 /** Records in memory while they are sorted, over all sources and days. */
@@ -70,48 +63,14 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const quarantined = await quarantine.seal();
   // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
 
-  const errors: Problem[] = [
-    ...reading.recreated.map((partition) => problem('stream_recreated', `partition ${partition}`)),
-    ...reading.holes.map(({ partition, from, to }) =>
-      problem('stream_hole', `partition ${partition}, ${from} to ${to}`),
-    ),
-    ...closed.flatMap((source) => source.errors),
-    ...failureOf(quarantined),
-  ];
-  const warnings = [
-    ...closed.flatMap((source) => source.warnings),
-    ...quarantined.objects.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`)),
-    ...retentionWarnings(ledger, closed, dayOf(night.clock.now())),
-  ];
-  const sources = Object.fromEntries(
-    closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),
-  );
-  if (Object.keys(sources).length === 0 && quarantined.objects.length === 0 && reading.holes.length === 0) {
+  const { errors, warnings } = problemsOf(night, ledger, reading, closed, quarantined);
+  const manifest = await assembleManifest(night, ledger, reading, closed, quarantined);
+  if (manifest === undefined) {
     if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     recovered?.discard();
     return { manifest: null, days: [], errors, warnings };
   }
 
-  const manifest: Manifest = {
-    format: 'daybook-manifest/1',
-    number: (ledger.head?.number ?? 0) + 1,
-    previous: ledger.head === undefined ? null : { number: ledger.head.number, sha256: ledger.head.sha256 },
-    createdAt: timeAfter(ledger.head, night.clock.now()),
-    stream: await positionAfter(night.stream, reading, ledger.stream, pendingOf([...closed, quarantined])),
-    holes: [...ledger.holes, ...reading.holes],
-    quarantine: quarantined.objects,
-    firstDays: {
-      ...ledger.firstDays,
-      ...Object.fromEntries(closed.flatMap(({ name, firstDay }) => (firstDay === undefined ? [] : [[name, firstDay]]))),
-    },
-    lists: { ...ledger.lists, ...Object.fromEntries(closed.map(({ name, lists }) => [name, lists])) },
-    asked: Object.fromEntries(closed.flatMap(({ name, asked }) => (asked === undefined ? [] : [[name, asked]]))),
-    ...(reading.recreated.length === 0 ? {} : { restarted: reading.recreated }),
-    ...failedOf(closed),
-    ...(night.days === undefined ? {} : { onlyDays: [...night.days].sort() }),
-    ...(night.acceptRestored === true ? { acceptedRestored: true } : {}),
-    sources,
-  };
   const key = manifestKey(night.prefix, manifest.number);
   if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') {
     recovered?.discard();
@@ -195,31 +154,6 @@ async function commitOffsets(
   await night.stream.commit(new Map(positions));
 }
 
-function failedOf(closed: readonly ClosedSource[]): Pick<Manifest, 'failed'> {
-  const failed = closed.filter((source) => source.failed === null || source.failed.length > 0);
-  return failed.length === 0 ? {} : { failed: Object.fromEntries(failed.map(({ name, failed }) => [name, failed])) };
-}
-
-function pendingOf(closed: readonly Pick<ClosedSource, 'pending'>[]): Map<string, CursorRange[]> {
-  const all = new Map<string, CursorRange[]>();
-  for (const { pending } of closed) {
-    for (const [partition, ranges] of pending) all.set(partition, (all.get(partition) ?? []).concat(ranges));
-  }
-  return all;
-}
-
-/** Of the days as they are once this run's entries are archived. */
-function retentionWarnings(ledger: Ledger, closed: readonly ClosedSource[], today: Day): Problem[] {
-  const sources = new Map<string, ReadonlyMap<Day, { readonly verdict: Verdict }>>(ledger.sources);
-  for (const { name, entries } of closed) sources.set(name, new Map([...(sources.get(name) ?? []), ...entries]));
-  return daysNearRetention(sources, today).map(({ source, day, verdict, listedUntil }) => ({
-    code: 'retention_near',
-    source,
-    day,
-    message: `${verdict}; Stripe lists it whole until the end of ${listedUntil}`,
-  }));
-}
-
 /** The failure of work without which the run goes on. */
 async function settled(work: Promise<void>): Promise<{ failure?: unknown }> {
   try {
@@ -228,26 +162,4 @@ async function settled(work: Promise<void>): Promise<{ failure?: unknown }> {
   } catch (failure) {
     return { failure };
   }
-}
-
-function failureOf({ failure }: { readonly failure?: unknown }): Problem[] {
-  if (failure === undefined) return [];
-  return [problem(failure instanceof DaybookError ? failure.code : 'day_failed', messageOf(failure))];
-}
-
-function problem(code: Problem['code'], message: string): Problem {
-  return { code, source: null, day: null, message };
-}
-
-function reportOf(manifest: Manifest, errors: readonly Problem[], warnings: readonly Problem[]): NightReport {
-  const days = Object.entries(manifest.sources).flatMap(([source, entries]) =>
-    Object.entries(entries).map(([day, { verdict, counts, parts }]) => ({
-      source,
-      day,
-      verdict,
-      counts,
-      parts: parts.map(({ key }) => key),
-    })),
-  );
-  return { manifest: manifest.number, days, errors, warnings };
 }

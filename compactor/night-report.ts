@@ -1,0 +1,68 @@
+/** What a run reports: what went wrong, what is to be looked at, and the days of its manifest. */
+import { type Day, dayOf } from '../shared/clock.ts';
+import { DaybookError, messageOf } from '../shared/errors.ts';
+import type { ClosedSource } from './day/closing.ts';
+import { daysNearRetention } from './day/retention.ts';
+import type { Ledger } from './ledger/ledger.ts';
+import type { Manifest, Verdict } from './ledger/manifest.ts';
+import type { Night, NightReport, Problem } from './night.ts';
+import type { SealedQuarantine } from './stream/quarantine.ts';
+import type { StreamReading } from './stream/read-stream.ts';
+
+/** All that is known before the manifest is written. What fails after it is added to `errors`. */
+export function problemsOf(
+  night: Night,
+  ledger: Ledger,
+  reading: StreamReading,
+  closed: readonly ClosedSource[],
+  quarantined: SealedQuarantine,
+): { errors: Problem[]; warnings: Problem[] } {
+  const errors: Problem[] = [
+    ...reading.recreated.map((partition) => problem('stream_recreated', `partition ${partition}`)),
+    ...reading.holes.map(({ partition, from, to }) =>
+      problem('stream_hole', `partition ${partition}, ${from} to ${to}`),
+    ),
+    ...closed.flatMap((source) => source.errors),
+    ...failureOf(quarantined),
+  ];
+  const warnings: Problem[] = [
+    ...closed.flatMap((source) => source.warnings),
+    ...quarantined.objects.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`)),
+    ...retentionWarnings(ledger, closed, dayOf(night.clock.now())),
+  ];
+  return { errors, warnings };
+}
+
+export function reportOf(manifest: Manifest, errors: readonly Problem[], warnings: readonly Problem[]): NightReport {
+  const days = Object.entries(manifest.sources).flatMap(([source, entries]) =>
+    Object.entries(entries).map(([day, { verdict, counts, parts }]) => ({
+      source,
+      day,
+      verdict,
+      counts,
+      parts: parts.map(({ key }) => key),
+    })),
+  );
+  return { manifest: manifest.number, days, errors, warnings };
+}
+
+export function failureOf({ failure }: { readonly failure?: unknown }): Problem[] {
+  if (failure === undefined) return [];
+  return [problem(failure instanceof DaybookError ? failure.code : 'day_failed', messageOf(failure))];
+}
+
+function problem(code: Problem['code'], message: string): Problem {
+  return { code, source: null, day: null, message };
+}
+
+/** Of the days as they are once this run's entries are archived. */
+function retentionWarnings(ledger: Ledger, closed: readonly ClosedSource[], today: Day): Problem[] {
+  const sources = new Map<string, ReadonlyMap<Day, { readonly verdict: Verdict }>>(ledger.sources);
+  for (const { name, entries } of closed) sources.set(name, new Map([...(sources.get(name) ?? []), ...entries]));
+  return daysNearRetention(sources, today).map(({ source, day, verdict, listedUntil }) => ({
+    code: 'retention_near',
+    source,
+    day,
+    message: `${verdict}; Stripe lists it whole until the end of ${listedUntil}`,
+  }));
+}
