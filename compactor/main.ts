@@ -14,6 +14,7 @@ const program = new Command('daybook-compactor').description(
 program
   .command('run')
   .description('one compaction now')
+  .option('--today', 'close nothing: show what waits in the stream, and what the next run does with it')
   .option('--day <day>', 'touch this UTC day alone (repeatable)', repeatable, [])
   .option('--force', "ask Stripe's list again for days that are not due")
   .option('--now <time>', 'as if it were that time (embedded stream and directory store only)')
@@ -31,7 +32,12 @@ program
 
 program
   .command('list')
-  .description('what is archived, by day')
+  .description("what is archived: each month's verdicts, then its days")
+  .option('--source <name>', 'of this source (repeatable)', repeatable, [])
+  .option('--from <day>', 'of this UTC day and later ones')
+  .option('--to <day>', 'of this UTC day and earlier ones')
+  .option('--verdict <verdict>', 'with this verdict (repeatable)', repeatable, [])
+  .option('--waiting', 'instead what waits in the stream: the same as run --today')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./commands/list.ts')).listCommand(options));
 

@@ -1,11 +1,11 @@
 /** `daybook-compactor list`: what the ledger says is archived, and what waits in the stream. Reads only. */
 import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
-import { messageOf } from '../../shared/errors.ts';
+import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { isStreamAbsent, openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
+import type { openReader, StreamConfiguration } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
@@ -17,9 +17,10 @@ import {
   type NumberedManifest,
   type Pruned,
 } from '../ledger/ledger.ts';
-import type { Part } from '../ledger/manifest.ts';
-import { readStream } from '../stream/read-stream.ts';
+import { type Part, verdicts } from '../ledger/manifest.ts';
+import { checkDays } from '../restore/restore-selection.ts';
 import { tableOf } from './table.ts';
+import { openStreamThatIsThere, readWaiting, waitingCommand } from './waiting.ts';
 
 export interface ListedDay {
   readonly source: string;
@@ -60,10 +61,42 @@ export interface ArchiveList {
   readonly days: readonly ListedDay[];
 }
 
+export interface ListOptions {
+  readonly source?: readonly string[];
+  readonly from?: Day;
+  readonly to?: Day;
+  readonly verdict?: readonly string[];
+  readonly waiting?: boolean;
+  readonly json?: boolean;
+}
+
 const maxExceptionsShown = 20;
 
+function checkFilter({ source = [], from, to, verdict = [], waiting = false }: ListOptions): void {
+  checkDays(from, to);
+  const unknown = verdict.find((name) => !verdicts.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new DaybookError('usage', { detail: `--verdict takes one of ${verdicts.join(', ')}, not ${unknown}` });
+  }
+  const isFilter = source.length + verdict.length > 0 || from !== undefined || to !== undefined;
+  if (waiting && isFilter) {
+    throw new DaybookError('usage', { detail: '--waiting shows all that waits: it goes with --json alone' });
+  }
+}
+
+/** Which days were asked for. */
+function wanted({ source = [], from, to, verdict = [] }: ListOptions): (day: ListedDay) => boolean {
+  return (day) =>
+    (source.length === 0 || source.includes(day.source)) &&
+    (verdict.length === 0 || verdict.includes(day.verdict)) &&
+    (from === undefined || day.day >= from) &&
+    (to === undefined || day.day <= to);
+}
+
 /** Prints the list. Rejects as `run` does where the ledger is broken. */
-export async function listCommand(options: { readonly json?: boolean }): Promise<void> {
+export async function listCommand(options: ListOptions): Promise<void> {
+  checkFilter(options);
+  if (options.waiting === true) return waitingCommand(options);
   const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
   const log = openLog('compactor', settings.LOG_LEVEL);
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream } = settings;
@@ -72,8 +105,12 @@ export async function listCommand(options: { readonly json?: boolean }): Promise
     const ledger = await loadLedger(store, prefix, verifyingKeys);
     const consumer = consumerOf(store.location, prefix);
     const waiting = await waitingIn(stream, dataDirectory, { consumer, clock: systemClock, log }, ledger);
-    const list: ArchiveList = { head: headOf(ledger), ...waiting, ...listArchive(ledger, dayOf(systemClock.now())) };
-    await print(options.json === true ? `${JSON.stringify(list)}\n` : describe(list));
+    const all = listArchive(ledger, dayOf(systemClock.now()));
+    const isWanted = wanted(options);
+    const list: ArchiveList = { head: headOf(ledger), ...waiting, ...all, days: all.days.filter(isWanted) };
+    await print(
+      options.json === true ? `${JSON.stringify(list)}\n` : describeList(list, all.days.length > list.days.length),
+    );
   } finally {
     await store.close();
   }
@@ -133,13 +170,8 @@ async function waitingIn(
   options: Parameters<typeof openReader>[2],
   ledger: Ledger,
 ): Promise<Waiting> {
-  // Opening an embedded stream makes it where it is not.
-  if (isStreamAbsent(configuration, dataDirectory)) {
-    const streamUnread = `there is no embedded stream in ${dataDirectory} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`;
-    return { oldestUnarchivedDay: null, streamUnread };
-  }
   try {
-    const stream = await openReader(configuration, dataDirectory, options);
+    const stream = await openStreamThatIsThere(configuration, dataDirectory, options);
     try {
       return { oldestUnarchivedDay: await oldestUnarchivedDay(stream, ledger, systemClock), streamUnread: null };
     } finally {
@@ -150,57 +182,20 @@ async function waitingIn(
   }
 }
 
-/**
- * The day of the oldest delivery that lies in the stream above what the ledger is done with. A delivery of an archived
- * event counts until its evidence is archived too. Records that nobody delivered do not count, nor do those that the
- * next run puts into the quarantine.
- */
+/** The day of the oldest delivery that waits in the stream. */
 export async function oldestUnarchivedDay(
   stream: EventStreamReader,
   ledger: Ledger,
   clock: Clock,
 ): Promise<Day | null> {
-  const now = clock.now();
-  let oldest: Day | null = null;
-  const note = (day: Day) => {
-    if (oldest === null || day < oldest) oldest = day;
-  };
-  await readStream(
-    stream,
-    await stream.snapshot(),
-    ledger.stream,
-    {
-      latestDay: addDays(dayOf(now), 1),
-      latestReceipt: '~',
-      streamKeys: undefined,
-      acceptUnsealedBefore: undefined,
-      kinds: new Map(),
-    },
-    {
-      isTouched: () => true,
-      stage(_source, _key, _payload, _id, { day, origin }) {
-        if (origin === 'delivered') note(day);
-      },
-      async quarantine() {},
-      progress() {},
-    },
-    now.toISOString(),
-  );
-  return oldest;
+  return (await readWaiting(stream, ledger, clock, 0)).days[0]?.day ?? null;
 }
 
-function describe({ oldestUnarchivedDay, streamUnread, newestArchivedDay, retentionNear, days }: ArchiveList): string {
-  const head = [
-    ...['day', 'source', 'verdict', 'events', 'delivered', 'recovered', 'listed', 'duplicates', 'parts'],
-    ...['bytes', 'sealed', 'first archived', 'newest manifest', 'its SHA-256', 'pruned'],
-  ];
-  const rows = days.map(({ day, source, verdict, events, counts, parts, bytes, archivedAt, manifest, pruned }) => [
-    ...[day, source, verdict, events, counts.delivered, counts.recovered, counts.listed, counts.duplicates],
-    ...[parts.length, bytes.plaintext, bytes.ciphertext, `${archivedAt.slice(0, 19)}Z`],
-    ...[manifest.number, manifest.sha256.slice(0, 16), describePruned(pruned)],
-  ]);
+function describeList(list: ArchiveList, isFiltered: boolean): string {
+  const { oldestUnarchivedDay, streamUnread, newestArchivedDay, retentionNear, days } = list;
+  const none = isFiltered ? 'None of the archived days is what was asked for.\n' : 'Nothing is archived yet.\n';
   return [
-    rows.length === 0 ? 'Nothing is archived yet.\n' : `${tableOf(head, rows)}\n`,
+    days.length === 0 ? none : describeMonths(days),
     newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
     ...describeExceptions(days),
     streamUnread === null
@@ -211,6 +206,59 @@ function describe({ oldestUnarchivedDay, streamUnread, newestArchivedDay, retent
         `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,
     ),
   ].join('');
+}
+
+/** First each month's verdicts, then its days. 100 columns at most: hashes, times and keys are in `--json`. */
+export function describeMonths(days: readonly ListedDay[]): string {
+  const months = Map.groupBy(days, ({ day }) => day.slice(0, 7));
+  const summary = [...months].map(([month, own]) => [
+    ...[month, own.length],
+    ...verdicts.map((verdict) => own.filter((day) => day.verdict === verdict).length),
+    own.reduce((sum, { events }) => sum + events, 0),
+  ]);
+  const blocks = [...Map.groupBy(days, ({ day, source }) => `${day.slice(0, 7)} ${source}`)]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, own]) => `\n${name}\n${describeDays(own)}`);
+  return `${tableOf(['month', 'days', ...verdicts, 'events'], summary)}${blocks.join('')}\n`;
+}
+
+function describeDays(days: readonly ListedDay[]): string {
+  const isPruned = days.some(({ pruned }) => pruned.parts + pruned.deliveries > 0);
+  const head = ['day', 'verdict', 'events', 'recovered', 'listed', 'duplicates', 'sealed', 'manifest'];
+  const rows = runsOfEmptyDays(days).map(({ day, until, verdict, events, counts, bytes, manifest, pruned }) => [
+    ...[until === day ? day : `${day}…${until.slice(8)}`, verdict, events],
+    ...[counts.recovered, counts.listed, counts.duplicates, sizeOf(bytes.ciphertext), manifest.number],
+    ...(isPruned ? [describePruned(pruned)] : []),
+  ]);
+  return tableOf(isPruned ? [...head, 'pruned'] : head, rows);
+}
+
+/** Days without events that follow each other and have one verdict share a line. */
+function runsOfEmptyDays(days: readonly ListedDay[]): (ListedDay & { readonly until: Day })[] {
+  const runs: (ListedDay & { readonly until: Day })[] = [];
+  for (const day of days) {
+    const last = runs.at(-1);
+    const isSame =
+      last !== undefined &&
+      last.events + day.events === 0 &&
+      last.verdict === day.verdict &&
+      isNextDay(last.until, day);
+    if (isSame) runs[runs.length - 1] = { ...day, day: last.day, until: day.day };
+    else runs.push({ ...day, until: day.day });
+  }
+  return runs;
+}
+
+function isNextDay(before: Day, { day }: ListedDay): boolean {
+  return addDays(before, 1) === day;
+}
+
+function sizeOf(bytes: number): string {
+  if (bytes === 0) return '–';
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const unit = Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1);
+  const size = bytes / 1000 ** unit;
+  return `${unit === 0 || size >= 100 ? Math.floor(size) : size.toFixed(1)} ${units[unit]}`;
 }
 
 /** Of the newest days that have any as of now: how many, and the newest object that names some. */
@@ -232,6 +280,6 @@ export function describeExceptions(days: readonly ListedDay[]): string[] {
 }
 
 function describePruned({ parts, deliveries }: ListedDay['pruned']): string {
-  if (parts > 0) return deliveries > 0 ? 'events, evidence' : 'events';
+  if (parts > 0) return deliveries > 0 ? 'both' : 'events';
   return deliveries > 0 ? 'evidence' : '–';
 }

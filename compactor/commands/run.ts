@@ -18,6 +18,7 @@ import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
 import { tableOf } from './table.ts';
+import { waitingCommand } from './waiting.ts';
 
 export interface RunOptions {
   readonly day?: readonly string[];
@@ -26,6 +27,7 @@ export interface RunOptions {
   readonly acceptUnsealedBefore?: string;
   readonly acceptRestored?: boolean;
   readonly trustClock?: boolean;
+  readonly today?: boolean;
   readonly json?: boolean;
 }
 
@@ -34,6 +36,16 @@ type RunReport = NightReport & { readonly head: { readonly number: number; reado
 
 /** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
 export async function runCommand(options: RunOptions): Promise<void> {
+  if (options.today === true) {
+    const { day = [], force = false, now, acceptRestored = false, trustClock = false } = options;
+    if (day.length > 0 || now !== undefined || force || acceptRestored || trustClock) {
+      throw new DaybookError('usage', {
+        detail: '--today only looks: it goes with --json and --accept-unsealed-before',
+      });
+    }
+    const before = instantOf('--accept-unsealed-before', options.acceptUnsealedBefore);
+    return waitingCommand({ acceptUnsealedBefore: before?.toISOString(), json: options.json });
+  }
   const configuration = readNightConfiguration();
   const clock = clockOf(options.now, configuration);
   const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);

@@ -16,7 +16,8 @@ import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import type { StoredRecord } from '../../shared/stream/stream.ts';
 
-export type Verdict = 'provisional' | 'complete' | 'incomplete' | 'unverifiable' | 'unreconciled';
+export const verdicts = ['complete', 'provisional', 'incomplete', 'unverifiable', 'unreconciled'] as const;
+export type Verdict = (typeof verdicts)[number];
 
 /**
  * Per name of a list the start of the run since when every listable day has been asked of it. Null while days that were

@@ -31,22 +31,25 @@ export interface SelectedPart extends Part {
 
 /** @throws DaybookError `usage` where a day or a type is not written as it must be */
 export function checkSelection(selection: Selection): void {
-  const days = [...selection.days, ...[selection.from, selection.to].filter((day) => day !== undefined)];
-  for (const day of days) {
-    if (/^\d{4}-\d{2}-\d{2}$/.test(day) && !Number.isNaN(startOfDayMs(day)) && dayOf(startOfDayMs(day)) === day)
-      continue;
-    throw new DaybookError('usage', { detail: `a UTC day is written as 2026-11-20, not ${day}` });
-  }
-  const { from, to } = selection;
-  if (from !== undefined && to !== undefined && from > to) {
-    throw new DaybookError('usage', { detail: `--from ${from} is later than --to ${to}: no day lies between` });
-  }
+  checkDays(selection.from, selection.to, selection.days);
   for (const type of selection.types) {
     if (type !== '' && !type.slice(0, -1).includes('*')) continue;
     throw new DaybookError('usage', { detail: `--type takes a type, or the beginning of one and a star: not ${type}` });
   }
   for (const text of [...selection.ids, ...selection.objects, ...selection.except]) {
     if (text === '') throw new DaybookError('usage', { detail: '--id, --object and --except take a text' });
+  }
+}
+
+/** @throws DaybookError `usage` where one is not a UTC day, or none lies between the two */
+export function checkDays(from: Day | undefined, to: Day | undefined, days: readonly Day[] = []): void {
+  for (const day of [...days, ...[from, to].filter((day) => day !== undefined)]) {
+    if (/^\d{4}-\d{2}-\d{2}$/.test(day) && !Number.isNaN(startOfDayMs(day)) && dayOf(startOfDayMs(day)) === day)
+      continue;
+    throw new DaybookError('usage', { detail: `a UTC day is written as 2026-11-20, not ${day}` });
+  }
+  if (from !== undefined && to !== undefined && from > to) {
+    throw new DaybookError('usage', { detail: `--from ${from} is later than --to ${to}: no day lies between` });
   }
 }
 

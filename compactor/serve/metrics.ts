@@ -8,7 +8,6 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { Verdict } from '../ledger/manifest.ts';
 import { type EndedJob, type JobName, jobNames, type Outcome } from './jobs.ts';
 
-const verdicts: readonly Verdict[] = ['provisional', 'complete', 'incomplete', 'unverifiable', 'unreconciled'];
 const outcomes: readonly Outcome[] = ['done', 'fault', 'failed', 'stopped'];
 
 export const compactorMetrics = {
