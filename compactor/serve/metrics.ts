@@ -5,7 +5,7 @@ import { declareMetrics, type MetricTable } from '../../shared/metrics/metrics.t
 import { openProcessMetrics } from '../../shared/metrics/process-metrics.ts';
 import { daysNearRetention } from '../day/retention.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { Verdict } from '../ledger/manifest.ts';
+import { type Verdict, verdicts } from '../ledger/manifest.ts';
 import { type EndedJob, type JobName, jobNames, type Outcome } from './jobs.ts';
 
 const outcomes: readonly Outcome[] = ['done', 'fault', 'failed', 'stopped'];

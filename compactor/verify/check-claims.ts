@@ -7,7 +7,7 @@ import { addDays, type Day, dayOf, parseInstant, startOfDayMs } from '../../shar
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { isListable, isSettled, verdictOf } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
-import type { DayEntry, Manifest, StreamPosition } from '../ledger/manifest.ts';
+import { type DayEntry, type Manifest, type StreamPosition, verdicts } from '../ledger/manifest.ts';
 import { wrongExceptions } from './verify-exceptions.ts';
 
 /** What was said before a manifest; `states` of the days that it speaks of. */
@@ -121,13 +121,7 @@ interface Circumstances {
   readonly prefix: string;
 }
 
-const verdicts: ReadonlySet<string> = new Set([
-  'provisional',
-  'complete',
-  'incomplete',
-  'unverifiable',
-  'unreconciled',
-]);
+const knownVerdicts: ReadonlySet<string> = new Set(verdicts);
 
 function* wrongDay(
   manifest: Manifest,
@@ -146,7 +140,7 @@ function* wrongDay(
   yield* wrongNumbers(entry, before);
   yield* wrongExceptions(before, entry);
   const { verdict } = entry;
-  if (!verdicts.has(verdict)) yield `the verdict ${JSON.stringify(verdict)} is not known`;
+  if (!knownVerdicts.has(verdict)) yield `the verdict ${JSON.stringify(verdict)} is not known`;
   else yield* wrongVerdict(manifest, source, day, entry, before, today);
   const asked = manifest.asked?.[source];
   if (asked === null && entry.counts.listed !== (before?.counts.listed ?? null)) {
