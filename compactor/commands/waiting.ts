@@ -2,15 +2,13 @@
  * What waits in the stream, and what the next night does with it: `run --today`, which is `list --waiting`. Reads only:
  * nothing is committed, written or made.
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { addDays, type Clock, type Day, dayOf, startOfDayMs, systemClock } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { openReader, type StreamConfiguration } from '../../shared/stream/open.ts';
+import { isStreamAbsent, openReader, type StreamConfiguration, withoutCreate } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
@@ -83,13 +81,11 @@ export async function openStreamThatIsThere(
   dataDirectory: string,
   options: Parameters<typeof openReader>[2],
 ): Promise<EventStreamReader> {
-  if (stream.type === 'embedded' && !existsSync(join(dataDirectory, 'stream.sqlite'))) {
-    const detail = `there is no embedded stream in ${dataDirectory} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`;
+  if (isStreamAbsent(stream, dataDirectory)) {
+    const detail = `there is no ${stream.type} stream in ${dataDirectory} (DAYBOOK_STREAM, DAYBOOK_DATA_DIR)`;
     throw new DaybookError('stream_missing', { detail });
   }
-  if (stream.type !== 'kafka') return openReader(stream, dataDirectory, options);
-  const { create: _, ...params } = stream.params;
-  return openReader({ type: 'kafka', params }, dataDirectory, options);
+  return openReader(withoutCreate(stream), dataDirectory, options);
 }
 
 /**
