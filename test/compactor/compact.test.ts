@@ -52,6 +52,13 @@ describe('a source without an API key', () => {
     assert.match(part.key, /^platform\/2026\/11\/18\/2026-11-18-[0-9a-f]{16}\.jsonl\.gz\.age$/);
   });
 
+  test('an event with a member of its own called reason is an event like any other', async () => {
+    const [event] = eventsOf(day, 1, 'reason');
+    await books.deliver(stripeRecord(event!.text.replace('{', '{"reason":"requested",')));
+    const { warnings, days } = await books.night(sources);
+    assert.deepEqual([warnings, days[0]?.counts.delivered], [[], 1]);
+  });
+
   test('a second run with nothing new writes nothing', async () => {
     await books.deliver(...recordsOf(eventsOf(day, 5, 'b')));
     await books.night(sources);
