@@ -187,13 +187,45 @@ test('list prints the days and what is still in the stream alone, and writes not
   assert.equal(code, 0);
   assert.match(
     stdout,
-    /\n2026-11-18 +platform +unreconciled +14 +14 +0 +– +4 +2 +\d+ +\d+ +2026-11-21T03:00:00Z +2 +[0-9a-f]{16} +–\n/,
+    /^2026-11 +9 +0 +0 +0 +0 +9 +27$[\s\S]*^2026-11 platform\n.*\n2026-11-18 +unreconciled +14 +0 +– +4 +\d.* kB +2$/m,
   );
   assert.match(
     stdout,
     /\nNewest archived day: 2026-11-22\nWhat waits in the stream was not asked: there is no embedded stream in .*\n$/,
   );
   assert.deepEqual(everything(), there);
+});
+
+test('list shows the days that were asked for alone, and refuses a day or a verdict that is not one', async () => {
+  const asked = async (...args: string[]) => {
+    const { code, stdout } = await run(['list', '--json', ...args]);
+    return code === 0
+      ? JSON.parse(stdout).days.map(({ source, day }: Record<string, string>) => `${source} ${day}`)
+      : code;
+  };
+  assert.deepEqual(await asked('--source', 'platform', '--from', '2026-11-19', '--to', '2026-11-20'), [
+    'platform 2026-11-19',
+    'platform 2026-11-20',
+  ]);
+  assert.equal((await asked('--verdict', 'unreconciled')).length, 9);
+  assert.deepEqual(await asked('--verdict', 'complete'), []);
+  assert.match((await run(['list', '--verdict', 'complete'])).stdout, /^None of the archived days/);
+  assert.equal(await asked('--verdict', 'good'), 1);
+  assert.equal(await asked('--from', '2026-11-31'), 1);
+  assert.equal(await asked('--from', '2026-11-20', '--to', '2026-11-19'), 1);
+  assert.equal(await asked('--waiting', '--source', 'platform'), 1);
+});
+
+test('run --today and list --waiting say the same, need no key to write, and change nothing', async () => {
+  const there = everything();
+  const data = { DAYBOOK_DATA_DIR: books.directory };
+  const today = await run(['run', '--today', '--json'], data);
+  const waiting = await run(['list', '--waiting', '--json'], data);
+  assert.deepEqual([today.code, today.stdout], [0, waiting.stdout]);
+  assert.ok(Array.isArray(JSON.parse(today.stdout).days));
+  assert.deepEqual(everything(), there);
+  assert.equal((await run(['run', '--today', '--force'], data)).code, 1);
+  assert.equal((await run(['run', '--today'])).code, 2);
 });
 
 test('list says that a stream which is down was not asked, and lists the archive all the same', async () => {
