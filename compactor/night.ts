@@ -65,7 +65,7 @@ export interface Problem {
   readonly message: string;
 }
 
-/** `run --json` (interface.md, Archive objects). */
+/** `run --json`. */
 export interface NightReport {
   readonly manifest: number | null;
   readonly days: readonly {

@@ -47,7 +47,7 @@ type ListedPart = DayState['parts'][number] & {
   readonly deliveriesPruned: Pruned | null;
 };
 
-/** `list --json` (interface.md, Archive objects). */
+/** `list --json`. */
 export interface ArchiveList {
   /** The newest manifest; null where there is none. */
   readonly head: { readonly number: number; readonly sha256: string } | null;

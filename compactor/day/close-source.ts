@@ -123,7 +123,7 @@ export async function closeSource(
   };
 }
 
-/** From the source's first day on every closed day has an entry (interface.md, A night). */
+/** From the source's first day on every closed day has an entry. */
 function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day | undefined; days: Set<Day> } {
   const { night, source, states, staged, now, today } = closing;
   const newest = newestClosedDay(now, night.lagSeconds);

@@ -1,5 +1,5 @@
 /**
- * From many copies of an event to one line (interface.md, A night and Archive objects). Pure decisions, no output:
+ * From many copies of an event to one line. Pure decisions, no output:
  * the same copies give the same decisions, so a pass may be repeated.
  *
  * - A Stripe id is one event for ever. Any other id is one event within the days D-31…D+1 of a copy's own day D.

@@ -171,7 +171,7 @@ const endOfLine = Buffer.from('"}');
 let room: Buffer | undefined;
 
 /**
- * One line of evidence: who holds the secret can check the signature again (interface.md, Archive objects). Bytes handed
+ * One line of evidence: who holds the secret can check the signature again. Bytes handed
  * out are overwritten by the next call.
  */
 function deliveryLine(copy: StagedCopy): Buffer | string {

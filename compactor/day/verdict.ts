@@ -1,4 +1,4 @@
-/** What a day's verdict is and when its list is asked for (interface.md, A night). Pure: the rules and nothing else. */
+/** What a day's verdict is and when its list is asked for. Pure: the rules and nothing else. */
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import { type AskedScope, isCovered, type NeededScope } from '../../shared/schemes/stripe-scope.ts';
 import type { Verdict } from '../ledger/manifest.ts';

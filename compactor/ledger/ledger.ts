@@ -203,7 +203,7 @@ export function refuseRetired(
 }
 
 /**
- * A ledger that knows less than the stream's committed positions is not the ledger that was written (design.md). The
+ * A ledger that knows less than the stream's committed positions is not the ledger that was written. The
  * positions are to be read before the ledger is loaded. @throws DaybookError `ledger_behind`
  */
 export function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {

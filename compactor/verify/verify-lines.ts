@@ -1,4 +1,4 @@
-/** The lines of an archive against the rules of their format (interface.md, Archive objects). Pure. */
+/** The lines of an archive against the rules of their format. Pure. */
 
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import { isCloudEventLine } from '../../shared/event-line.ts';

@@ -1,5 +1,5 @@
 /**
- * Where records wait while the stream is down, as the spool needs it (design.md, Spool). Every type passes
+ * Where records wait while the stream is down, as the spool needs it. Every type passes
  * test/contract/backing-store.ts.
  */
 import type { Clock } from '../../shared/clock.ts';

@@ -157,6 +157,15 @@ test('every npm script and every command that a document names is there', () => 
   }
 });
 
+test('nothing cites a document that the project does not have', () => {
+  const foreign = new RegExp(`\\b(?:${['interface', 'design', 'protocols'].join('|')})\\.md\\b`);
+  const texts = projectFiles().filter((path) => /\.(?:ts|md)$/.test(path));
+  assert.deepEqual(
+    texts.filter((path) => foreign.test(readText(path))),
+    [],
+  );
+});
+
 function escaped(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -34,7 +34,7 @@ export function fitsTopic(
   return batchOverheadBytes + recordOverheadBytes + Buffer.byteLength(key) + value.byteLength <= maxBatchBytes;
 }
 
-/** Keys are up to 128 characters (design.md), so 512 bytes at most. */
+/** Keys are up to 128 characters, so 512 bytes at most. */
 export function maxValueBytesOf({ maxBatchBytes }: { readonly maxBatchBytes: number }): number {
   return maxBatchBytes - batchOverheadBytes - recordOverheadBytes - 512;
 }
