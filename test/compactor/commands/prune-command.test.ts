@@ -98,7 +98,7 @@ describe('on a directory', () => {
     assert.match(applied.stdout, /\nManifest 2 written; 4 objects deleted\.\n$/);
 
     const listed = await run(['list']);
-    assert.match(listed.stdout, /\n2024-03-01 +platform +unreconciled +5 .* events, evidence\n/);
+    assert.match(listed.stdout, /\n2024-03-01 +unreconciled +5 .* both\n/);
     const verified = await run(['verify', '--identity', 'identity.txt', '--strict']);
     assert.equal(verified.code, 0, verified.stdout);
     assert.match(verified.stdout, /\nplatform +2024-03-01 +unreconciled +5 +ok, 2 pruned\n/);
