@@ -1,12 +1,11 @@
 /** `daybook-compactor list`: what the ledger says is archived, and what waits in the stream. Reads only. */
-import { addDays, type Clock, type Day, dayOf, systemClock } from '../../shared/clock.ts';
+import { addDays, type Day, dayOf, systemClock } from '../../shared/clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { openReader, StreamConfiguration } from '../../shared/stream/open.ts';
-import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
 import {
@@ -20,7 +19,7 @@ import {
 import { type Part, verdicts } from '../ledger/manifest.ts';
 import { checkDays } from '../restore/restore-selection.ts';
 import { tableOf } from './table.ts';
-import { openStreamThatIsThere, readWaiting, waitingCommand } from './waiting.ts';
+import { oldestUnarchivedDay, openStreamThatIsThere, waitingCommand } from './waiting.ts';
 
 export interface ListedDay {
   readonly source: string;
@@ -180,15 +179,6 @@ async function waitingIn(
   } catch (error) {
     return { oldestUnarchivedDay: null, streamUnread: messageOf(error) };
   }
-}
-
-/** The day of the oldest delivery that waits in the stream. */
-export async function oldestUnarchivedDay(
-  stream: EventStreamReader,
-  ledger: Ledger,
-  clock: Clock,
-): Promise<Day | null> {
-  return (await readWaiting(stream, ledger, clock, 0)).days[0]?.day ?? null;
 }
 
 function describeList(list: ArchiveList, isFiltered: boolean): string {

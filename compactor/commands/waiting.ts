@@ -88,21 +88,65 @@ export async function openStreamThatIsThere(
   return openReader(withoutCreate(stream), dataDirectory, options);
 }
 
-/**
- * Deliveries that lie in the stream above what the ledger is done with. A delivery of an archived event counts until its
- * evidence is archived too. Records that nobody delivered do not count.
- */
+/** What waits, by day and source. */
 export async function readWaiting(
   stream: EventStreamReader,
   ledger: Ledger,
   clock: Clock,
   lagSeconds: number,
-  rules: WaitingRules = { streamKeys: undefined, acceptUnsealedBefore: undefined },
+  rules: WaitingRules = seenByAnybody,
 ): Promise<WaitingReport> {
-  const now = clock.now();
-  const newestClosed = newestClosedDay(now, lagSeconds);
+  const newestClosed = newestClosedDay(clock.now(), lagSeconds);
   const found = new Map<string, { source: string; day: Day; deliveries: number; ids: Set<string> }>();
   let idsHeld = 0;
+  const quarantine = await readDeliveries(stream, ledger, clock, rules, (source, day, id) => {
+    const key = `${day} ${source}`;
+    const into = found.get(key) ?? { source, day, deliveries: 0, ids: new Set() };
+    found.set(key, into);
+    into.deliveries += 1;
+    if (idsHeld > maxIds || into.ids.has(id)) return;
+    into.ids.add(id);
+    idsHeld += 1;
+  });
+  const days = [...found]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { ids, ...day }]) => ({
+      ...day,
+      events: idsHeld > maxIds ? null : ids.size,
+      closesAt: new Date(startOfDayMs(addDays(day.day, 1)) + lagSeconds * 1000).toISOString(),
+      isClosed: day.day <= newestClosed,
+    }));
+  return { days, quarantine };
+}
+
+/** The day of the oldest delivery that waits. */
+export async function oldestUnarchivedDay(
+  stream: EventStreamReader,
+  ledger: Ledger,
+  clock: Clock,
+): Promise<Day | null> {
+  let oldest: Day | null = null;
+  await readDeliveries(stream, ledger, clock, seenByAnybody, (_source, day) => {
+    if (oldest === null || day < oldest) oldest = day;
+  });
+  return oldest;
+}
+
+const seenByAnybody: WaitingRules = { streamKeys: undefined, acceptUnsealedBefore: undefined };
+
+/**
+ * Hands over the deliveries that lie in the stream above what the ledger is done with. A delivery of an archived event
+ * counts until its evidence is archived too. Records that nobody delivered do not count. Returns how many records the
+ * next run puts into the quarantine.
+ */
+async function readDeliveries(
+  stream: EventStreamReader,
+  ledger: Ledger,
+  clock: Clock,
+  rules: WaitingRules,
+  take: (source: string, day: Day, id: string) => void,
+): Promise<number> {
+  const now = clock.now();
   let quarantine = 0;
   await readStream(
     stream,
@@ -118,14 +162,7 @@ export async function readWaiting(
     {
       isTouched: () => true,
       stage(source, _key, _payload, id, { day, origin }) {
-        if (origin !== 'delivered') return;
-        const key = `${day} ${source}`;
-        const into = found.get(key) ?? { source, day, deliveries: 0, ids: new Set() };
-        found.set(key, into);
-        into.deliveries += 1;
-        if (idsHeld > maxIds || into.ids.has(id)) return;
-        into.ids.add(id);
-        idsHeld += 1;
+        if (origin === 'delivered') take(source, day, id);
       },
       async quarantine() {
         quarantine += 1;
@@ -134,15 +171,7 @@ export async function readWaiting(
     },
     now.toISOString(),
   );
-  const days = [...found]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, { ids, ...day }]) => ({
-      ...day,
-      events: idsHeld > maxIds ? null : ids.size,
-      closesAt: new Date(startOfDayMs(addDays(day.day, 1)) + lagSeconds * 1000).toISOString(),
-      isClosed: day.day <= newestClosed,
-    }));
-  return { days, quarantine };
+  return quarantine;
 }
 
 export function describeWaiting({ days, quarantine }: WaitingReport): string {

@@ -1,4 +1,4 @@
-/** Single requests to Stripe's API, by stripe-connection.ts. */
+/** Single requests to Stripe's API, by connection.ts. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { DaybookError } from '../../shared/errors.ts';
 

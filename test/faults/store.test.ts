@@ -93,6 +93,7 @@ test('wherever the disk fails a create, nothing torn is seen and a repeat ends w
           else {
             assert.ok(outcome instanceof DaybookError, where);
             assert.deepEqual([outcome.code, outcome.retry], ['store_unavailable', true], where);
+            assert.equal(outcome.hint.startsWith('Make room on the disk'), code === 'ENOSPC', where);
           }
           const isSeen = at > link || (at === link && way === 'after');
           assert.deepEqual(await keysOf(store, ''), isSeen ? [key] : [], where);

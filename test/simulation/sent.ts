@@ -54,11 +54,10 @@ export function sentGarbage(key: string, value: Uint8Array): Sent {
   };
 }
 
-/** An envelope is JSON as a whole, its data the last member. */
 /** What honest writers seal with; the second one is of before. */
 export const streamKeys = parseStreamKeys(`${'n'.repeat(32)} ${'b'.repeat(32)}`)!;
 
-/** Sealed, as ingest and the compactor do. */
+/** Sealed, as ingest and the compactor do. An envelope is JSON as a whole, its data the last member. */
 export function sentRecord({ key, value: given }: AppendRecord): Sent {
   const envelope = readEnvelope(given);
   assert.ok('header' in envelope);

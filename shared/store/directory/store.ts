@@ -231,9 +231,14 @@ const lasting = new Set(
   'EACCES EPERM EROFS ENAMETOOLONG ENOTDIR EISDIR ELOOP EXDEV ENOTSUP EOPNOTSUPP ENOSYS EMLINK'.split(' '),
 );
 
+function isFull(code: string | undefined): boolean {
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
 /** File systems without hard links say so in many ways: EPERM, EOPNOTSUPP, ENOSYS, EIO …. */
 export function linkErrorOf(error: unknown): DaybookError {
   const { code } = error as NodeJS.ErrnoException;
+  if (isFull(code)) return storeErrorOf(error);
   const { retry, cause } = storeErrorOf(error);
   return new DaybookError('store_unavailable', {
     detail: `the archive directory makes no hard link: ${code ?? messageOf(error)}`,
@@ -248,6 +253,7 @@ export function storeErrorOf(error: unknown): DaybookError {
   const { code } = error as NodeJS.ErrnoException;
   return new DaybookError('store_unavailable', {
     detail: `the archive directory: ${code ?? messageOf(error)}`,
+    ...(isFull(code) ? { hint: 'Make room on the disk of the archive (or raise its quota), and run again.' } : {}),
     retry: code === undefined || !lasting.has(code),
     cause: error,
   });

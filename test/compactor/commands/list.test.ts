@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { describeMonths, listArchive, oldestUnarchivedDay } from '../../../compactor/commands/list.ts';
-import { describeWaiting, readWaiting } from '../../../compactor/commands/waiting.ts';
+import { describeMonths, listArchive } from '../../../compactor/commands/list.ts';
+import { describeWaiting, oldestUnarchivedDay, readWaiting } from '../../../compactor/commands/waiting.ts';
 import { openEmbeddedReader } from '../../../shared/stream/embedded/embedded.ts';
 import { eventsOf, pandaRecord, signedRecord } from '../archive-under-test.ts';
 import { type Books, openBooks, stripeRecord } from '../books.ts';

@@ -60,6 +60,18 @@ const entryOf = (manifest: Mutable<Manifest>, source = 'platform') =>
 
 describe('what an honest night says', () => {
   test('contradicts nothing', async () => assert.deepEqual(await told(() => {}), []));
+
+  test('a list that broke off adds events and leaves the count of the last whole list', async () => {
+    const { listedAt } = (await books.manifest(1)).sources.platform![day]!;
+    const found = await told((m) => {
+      entryOf(m).listedAt = listedAt;
+      entryOf(m).counts.listed = 0;
+    });
+    assert.deepEqual(
+      found.filter((text) => text.includes('are listed, and')),
+      [],
+    );
+  });
 });
 
 describe('a lie is told by what it contradicts:', () => {
