@@ -43,11 +43,13 @@ function openRestorer(table: SpoolTable, marker: Buffer, { oldest }: Bounds, now
   const at = new Date(nowMs).toISOString();
   let expected = isStateKnown ? oldest : undefined;
 
+  function miss(from: number, to: number): void {
+    report.missing += to - from + 1;
+    if (report.missingSequences.length < maxRangesNamed) report.missingSequences.push(`${from}–${to}`);
+  }
+
   function passTo(sequence: number, end: number): void {
-    if (expected !== undefined && sequence > expected) {
-      report.missing += sequence - expected;
-      if (report.missingSequences.length < maxRangesNamed) report.missingSequences.push(`${expected}–${sequence - 1}`);
-    }
+    if (expected !== undefined && sequence > expected) miss(expected, sequence - 1);
     expected = Math.max(expected ?? end, end);
   }
 
@@ -56,7 +58,12 @@ function openRestorer(table: SpoolTable, marker: Buffer, { oldest }: Bounds, now
     const reason = reasonIn(pieces);
     const found = pieces.filter(({ header }) => header.kind !== frameKinds.reason);
     const [first] = found;
-    if (first === undefined) return;
+    if (first === undefined) {
+      // A dead letter of which only the reason is left. Those below `oldest` leave no other gap.
+      const sequence = pieces[0]!.header.sequence;
+      if (reason !== undefined && sequence < oldest) miss(sequence, sequence);
+      return;
+    }
     const { sequence, pieces: rows } = first.header;
     if (sequence >= oldest) passTo(sequence, sequence + rows);
     const versions = versionsOf(found, marker);
