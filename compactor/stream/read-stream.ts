@@ -6,6 +6,7 @@
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
 import { checkSeal, type Envelope, type EnvelopeHeader, readEnvelope, sourceOf } from '../../shared/envelope.ts';
+import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import { type EventScope, type ScopeClaims, scopeOfEvent } from '../../shared/schemes/stripe-scope.ts';
 import { type ThinFacts, thinFacts } from '../../shared/schemes/stripe-thin-events.ts';
@@ -249,8 +250,19 @@ interface Claims extends ScopeClaims {
   readonly created?: unknown;
 }
 
+const readQuickly = quickReader({
+  id: true,
+  created: true,
+  livemode: true,
+  account: true,
+  user_id: true,
+  context: true,
+});
+
 /** What the data of a record claims, or why it is no event. */
 function readClaims(data: Buffer): Claims | { readonly reason: string } {
+  const quick = readQuickly(data);
+  if (quick !== undefined) return quick;
   if (nestingOf(data) > maxNesting) return { reason: 'data is nested too deeply' };
   let event: unknown;
   try {

@@ -3,6 +3,7 @@ import { parseInstant } from '../../shared/clock.ts';
 import { maxHeaderCharacters, partitionKeyOf } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { type Answer, jsonAnswer } from '../../shared/http/problem.ts';
+import { quickReader } from '../../shared/json/json-bytes.ts';
 import type { Secret } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { stripeScheme } from '../../shared/schemes/stripe.ts';
@@ -14,6 +15,17 @@ import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol
 
 const stored: Answer = jsonAnswer(200, { received: true });
 const leftOut: Answer = jsonAnswer(200, { received: true, stored: false });
+
+/** What is looked at of an event; the rest is checked to be JSON, and no more. */
+const readQuickly = quickReader({
+  id: true,
+  object: true,
+  type: true,
+  created: true,
+  livemode: true,
+  related_object: { id: true },
+  data: { object: { id: true } },
+});
 
 export function stripeProtocol(source: StripeSource, secrets: readonly Secret[]): Protocol {
   return {
@@ -37,8 +49,8 @@ function parseWebhook(
   source: StripeSource,
   named: Parameters<Protocol['parse']>[1],
 ): ReceivedEvent[] | undefined {
-  const event = parseJsonBody(body).value;
-  if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is not a JSON object.' });
+  const event = readQuickly(body) ?? parseJsonBody(body).value;
+  if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is no JSON object.' });
   const { id, type, created, livemode } = event;
   const thin = event.object === 'v2.core.event';
   const errors = fieldErrors('#', {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { canonicalBytes, canonicalJson } from '../../../shared/json/canonical-json.ts';
-import { quickCanonical } from '../../../shared/json/json-bytes.ts';
+import { quickCanonical, quickReader } from '../../../shared/json/json-bytes.ts';
 import { jsonText, reference } from './json-texts.ts';
 
 const utf8 = (text: string) => Buffer.from(text.toWellFormed());
@@ -63,4 +63,13 @@ test('large, deep and crowded texts go the general way and come out the same', (
   assert.equal(quickCanonical(utf8(deep)), undefined);
   assert.equal(quickCanonical(Buffer.from([0x22, 0xff, 0x22])), undefined, 'no UTF-8');
   assert.throws(() => canonicalBytes(utf8(deep)), { code: 'json_too_deep' });
+});
+
+test('members are picked as JSON.parse has them, of duplicates the last, without what was not asked for', () => {
+  const read = quickReader({ id: true, a: true, none: true, deep: { id: true }, list: true, shallow: true });
+  const json = utf8(
+    '{"id": "x\\u0041", "a" : 1.10 ,"deep":{"id":2,"b":1},"list":[1], "a":-0, "shallow":{"id":1},"z":1}',
+  );
+  assert.deepEqual(read(json), { id: 'xA', a: -0, deep: { id: 2 }, list: [], shallow: {} });
+  for (const other of ['[]', '"id"', '1', 'null', '{', '']) assert.equal(read(utf8(other)), undefined);
 });
