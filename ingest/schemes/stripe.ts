@@ -50,7 +50,7 @@ function parseWebhook(
   named: Parameters<Protocol['parse']>[1],
 ): ReceivedEvent[] | undefined {
   const event = readQuickly(body) ?? parseJsonBody(body).value;
-  if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is no JSON object.' });
+  if (!isObject(event)) throw new DaybookError('body_malformed', { detail: 'The body is not a JSON object.' });
   const { id, type, created, livemode } = event;
   const thin = event.object === 'v2.core.event';
   const errors = fieldErrors('#', {
