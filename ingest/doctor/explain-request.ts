@@ -54,7 +54,7 @@ function explainerOf(request: CapturedRequest, source: ResolvedSource | undefine
 
 function callersScheme(headers: CapturedRequest['headers']): SchemeName | undefined {
   const found = Object.entries(schemes).find(
-    ([, scheme]: [string, Scheme]) => scheme.route === 'events' && isSignedBy(scheme, headers),
+    ([, scheme]: [string, Scheme]) => scheme.routes.includes('events') && isSignedBy(scheme, headers),
   );
   return found?.[0] as SchemeName | undefined;
 }

@@ -26,7 +26,7 @@ export function explainForeignHeaders(
   const found: Found[] = [];
   const isEvents = /\/events?$/.test(path);
   for (const [name, scheme] of Object.entries(schemes) as [SchemeName, Scheme][]) {
-    if (!isSignedBy(scheme, headers) || (scheme.route === 'events') === isEvents) continue;
+    if (!isSignedBy(scheme, headers) || scheme.routes.includes(isEvents ? 'events' : 'webhooks')) continue;
     const names = sources.filter(({ source }) => source.scheme === name).map(({ source }) => source.name);
     const listed = names.join(', ') || `no source of scheme ${name} is configured`;
     const [route, hint] = isEvents
@@ -34,7 +34,7 @@ export function explainForeignHeaders(
       : ['a webhook', 'Send it to /events.'];
     found.push(problem(`the request is signed by ${scheme.sender}, and was sent to ${route}`, hint, code));
   }
-  const taken = new Set(Object.values(schemes).flatMap((scheme: Scheme) => scheme.headers));
+  const taken = new Set(Object.values(schemes).flatMap((scheme: Scheme) => scheme.headers.flat()));
   for (const [header, scheme] of otherSchemes) {
     if (headers[header] === undefined || taken.has(header)) continue;
     const by = scheme.startsWith('Standard') ? standardSigner(request, header, sources) : undefined;

@@ -20,5 +20,5 @@ export function protocolOf(resolved: ResolvedSource): Protocol | undefined {
   const { source, secrets } = resolved;
   if (source.scheme === 'stripe') return stripeProtocol(source, secrets);
   const scheme = schemeOf(source.scheme);
-  return scheme.route === 'webhooks' ? webhookProtocol(resolved, scheme) : undefined;
+  return scheme.routes.includes('webhooks') ? webhookProtocol(resolved, scheme) : undefined;
 }

@@ -9,7 +9,7 @@ import { mediaTypeOf } from '../../shared/http/content-type.ts';
 import { jsonAnswer } from '../../shared/http/problem.ts';
 import { elementTexts } from '../../shared/json/json-text.ts';
 import { contentId } from '../../shared/schemes/content-id.ts';
-import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
+import { isSignedBy, missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { schemes } from '../../shared/schemes/schemes.ts';
 import type { Refusal } from '../../shared/schemes/secret-match.ts';
 import { type FieldError, FieldsRefused } from '../receive/answer.ts';
@@ -26,10 +26,9 @@ const maxErrors = 100;
 /** `sources`: all; those whose scheme has this route are callers here, in the order of DAYBOOK_SOURCES. */
 export function eventsProtocol(sources: readonly ResolvedSource[]): Protocol {
   const callers = new Map(
-    Object.entries(schemes).map(([name, scheme]: [string, Scheme]) => [
-      scheme,
-      scheme.route === 'events' ? sources.filter(({ source }) => source.scheme === name) : [],
-    ]),
+    Object.entries(schemes)
+      .filter(([, scheme]: [string, Scheme]) => scheme.routes.includes('events'))
+      .map(([name, scheme]) => [scheme as Scheme, sources.filter(({ source }) => source.scheme === name)]),
   );
   return {
     kind: 'events',
@@ -43,9 +42,10 @@ export function eventsProtocol(sources: readonly ResolvedSource[]): Protocol {
 
 function verifyCaller(request: ReceivedRequest, callers: ReadonlyMap<Scheme, readonly ResolvedSource[]>): Proof {
   const { headers, receivedAtMs } = request;
-  const scheme = [...callers.keys()].find((one) => one.route === 'events' && isSignedBy(one, headers));
+  const scheme = [...callers.keys()].find((one) => isSignedBy(one, headers));
   if (scheme === undefined) throw new DaybookError('credentials_missing');
-  if (!scheme.headers.every((name) => headers[name])) throw refusalOf(scheme, { code: 'credentials_incomplete' });
+  const missing = missingCredentials(scheme, headers);
+  if (missing !== undefined) throw refusalOf(scheme, { code: missing });
   const service = scheme.callerHeader === undefined ? undefined : headers[scheme.callerHeader];
   const candidates = callers.get(scheme)!.filter(({ source }) => service === undefined || source.name === service);
   if (service !== undefined && candidates.length === 0) throw refusalOf(scheme, { code: 'service_unknown' });

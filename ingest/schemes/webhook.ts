@@ -4,7 +4,7 @@ import { partitionKeyOf } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { jsonAnswer } from '../../shared/http/problem.ts';
 import { contentId } from '../../shared/schemes/content-id.ts';
-import type { Scheme } from '../../shared/schemes/scheme.ts';
+import { missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
@@ -18,9 +18,8 @@ export function webhookProtocol({ source, secrets }: ResolvedSource, scheme: Sch
     via: 'webhook',
     mediaTypes: new Set(['application/json']),
     verify(request) {
-      const present = scheme.headers.filter((name) => request.headers[name]);
-      if (present.length === 0) throw refusalOf(scheme, { code: 'credentials_missing' });
-      if (present.length < scheme.headers.length) throw refusalOf(scheme, { code: 'credentials_incomplete' });
+      const missing = missingCredentials(scheme, request.headers);
+      if (missing !== undefined) throw refusalOf(scheme, { code: missing });
       const result = scheme.verify(request, secrets, request.receivedAtMs);
       if ('secret' in result) return proofOf(source, result);
       throw refusalOf(scheme, result);

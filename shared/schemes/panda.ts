@@ -90,10 +90,10 @@ const dateHeader = 'x-gu-tools-hmac-date';
 
 export const pandaScheme = {
   sender: 'panda-hmac',
-  route: 'events',
+  routes: ['events'],
   kind: 'events',
   source: z.strictObject({ name, scheme: z.literal('panda'), secrets }),
-  headers: [tokenHeader, dateHeader],
+  headers: [[tokenHeader, dateHeader]],
   callerHeader: 'x-gu-tools-service-name',
   verify: (request, secrets, nowMs) => verifyPandaDelivery(credentialsOf(request), secrets, nowMs),
   // It does not sign the body, so it cannot prove whose event it is.

@@ -44,14 +44,14 @@ export interface SecretFault {
 export interface Scheme {
   /** Whose it is, for people: `GitHub`. */
   readonly sender: string;
-  /** `webhooks`: a route for each source, since the signature covers the body. `events`: one for all callers. */
-  readonly route: 'webhooks' | 'events';
+  /** `webhooks`: one for each source, which the signature has to cover the body for. `events`: one for all callers. */
+  readonly routes: readonly ('webhooks' | 'events')[];
   /** What its records are: Stripe's events, or any other. */
   readonly kind: 'stripe' | 'events';
   /** A source of this scheme: `name`, `scheme` and `secrets`, and what else it takes. */
   readonly source: z.ZodType;
-  /** Those that a signed request must have. Any of them tells that it is of this scheme. */
-  readonly headers: readonly string[];
+  /** Sets of names in lower case: a signed request has all of one set. Any one of them tells that it is of this scheme. */
+  readonly headers: readonly (readonly string[])[];
   /** In which a caller may say which source it is. */
   readonly callerHeader?: string;
   /** The hint of every refusal; undefined: that of the error's code. */
@@ -72,5 +72,19 @@ export function headerOf(headers: Headers, name: string): string | undefined {
 
 /** Whether a request has any of the scheme's headers. */
 export function isSignedBy(scheme: Scheme, headers: Headers): boolean {
-  return scheme.headers.some((name) => headers[name]);
+  return scheme.headers.some((set) => set.some((name) => headers[name]));
+}
+
+/** The first set that a request has whole. */
+export function wholeSetOf<S extends readonly string[]>(sets: readonly S[], headers: Headers): S | undefined {
+  return sets.find((set) => set.every((name) => headers[name]));
+}
+
+/** Why a request cannot even be looked at by the scheme; undefined where all its headers are there. */
+export function missingCredentials(
+  scheme: Scheme,
+  headers: Headers,
+): 'credentials_missing' | 'credentials_incomplete' | undefined {
+  if (wholeSetOf(scheme.headers, headers) !== undefined) return undefined;
+  return isSignedBy(scheme, headers) ? 'credentials_incomplete' : 'credentials_missing';
 }

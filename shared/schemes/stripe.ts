@@ -116,10 +116,10 @@ const signatureHeader = 'stripe-signature';
 
 export const stripeScheme = {
   sender: 'Stripe',
-  route: 'webhooks',
+  routes: ['webhooks'],
   kind: 'stripe',
   source,
-  headers: [signatureHeader],
+  headers: [[signatureHeader]],
   verify: ({ headers, body }, secrets, nowMs) =>
     verifyStripeDelivery(headerOf(headers, signatureHeader), body, secrets, nowMs),
   holds: ({ id, headers, body }, secrets) =>

@@ -27,10 +27,10 @@ export function signBody(secret: string, body: Uint8Array): string {
 
 export const bodyScheme = {
   sender: 'Body',
-  route: 'webhooks',
+  routes: ['webhooks'],
   kind: 'events',
   source: z.strictObject({ name, scheme: z.literal('body'), secrets }),
-  headers: [header],
+  headers: [[header]],
   howToSign: 'X-Body-Signature is sha256=<hex of the HMAC-SHA256 of the body>.',
   verify: (request, candidates, nowMs) =>
     verifyWithActive(candidates, nowMs, 'token_secret_expired' as Refusal['code'], (active) => prove(request, active)),
