@@ -7,13 +7,8 @@ import { read, routeRequests } from '../shared/http/route-requests.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { noObserver, type Observer } from './publish/observer.ts';
 import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
+import type { Doors } from './schemes/doors.ts';
 import type { Protocol } from './schemes/protocol.ts';
-
-export interface Doors {
-  /** The protocol of each source that has a route of its own, by its name. */
-  readonly webhooks: ReadonlyMap<string, Protocol>;
-  readonly events: Protocol;
-}
 
 export interface Readiness {
   /** True from the first signal to stop: answers then close their connection. */

@@ -3,7 +3,7 @@ import { type Configuration, readEnvironment, readSettings, type SettingName } f
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { resolveSecrets } from '../shared/schemes/secrets.ts';
-import type { ResolvedSource } from './serve.ts';
+import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 
 const serveSettings = [

@@ -6,8 +6,6 @@ import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { within } from '../shared/program/within.ts';
-import type { Secret } from '../shared/schemes/secrets.ts';
-import type { Source } from '../shared/schemes/sources.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
 import { createApp } from './app.ts';
 import type { Observer } from './publish/observer.ts';
@@ -16,13 +14,8 @@ import { boundIdleConnections } from './receive/idle-connections.ts';
 import { openBodyBudget } from './receive/read-body.ts';
 import type { Reception } from './receive-event.ts';
 import { doorsOf } from './schemes/doors.ts';
+import type { ResolvedSource } from './schemes/resolved-source.ts';
 import type { BackingStore } from './spool/backing-store.ts';
-
-/** A source with the secrets that its references stand for. */
-export interface ResolvedSource {
-  readonly source: Source;
-  readonly secrets: readonly Secret[];
-}
 
 export interface ServeOptions {
   readonly host: string;

@@ -4,7 +4,7 @@ import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts
 import { unquoted } from '../../shared/doctor/secret-kind.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { isActive, type Secret } from '../../shared/schemes/secrets.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { secretName } from './signing-keys.ts';
 
 const warnedBeforeMs = 7 * dayMs;

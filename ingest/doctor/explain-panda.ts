@@ -9,7 +9,7 @@ import {
   verifyPandaToken,
 } from '../../shared/schemes/panda.ts';
 import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import type { Explanation } from './explain-stripe.ts';
 import { explainForeignHeaders } from './foreign-headers.ts';

@@ -13,7 +13,7 @@ import { FieldsRefused } from '../receive/answer.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
 import { doorsOf, protocolOf } from '../schemes/doors.ts';
 import type { Protocol } from '../schemes/protocol.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import { explainPanda } from './explain-panda.ts';
 import { explainSignature } from './explain-signature.ts';

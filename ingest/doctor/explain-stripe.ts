@@ -4,7 +4,7 @@ import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts
 import { DaybookError } from '../../shared/errors.ts';
 import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
 import { stripeToleranceSeconds, verifyStripeDelivery, verifyStripeSignature } from '../../shared/schemes/stripe.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { bodyVariants } from './body-variants.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import { describeStripeBody } from './describe-body.ts';

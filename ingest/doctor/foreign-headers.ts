@@ -4,7 +4,7 @@ import { type Found, problem } from '../../shared/doctor/finding.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
 import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
 import { type SchemeName, schemeNames, schemes } from '../../shared/schemes/schemes.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import { signingKeys } from './signing-keys.ts';
 

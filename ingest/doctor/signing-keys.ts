@@ -1,6 +1,6 @@
 /** The secrets of DAYBOOK_SOURCES as keys that may have made a signature, also in the ways in which they are misread. */
 import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
-import type { ResolvedSource } from '../serve.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 
 export interface SigningKey {
   readonly sourceName: string;

@@ -1,11 +1,16 @@
 /** Which protocol a source's route speaks. */
 import { schemeOf } from '../../shared/schemes/schemes.ts';
-import type { Doors } from '../app.ts';
-import type { ResolvedSource } from '../serve.ts';
 import { eventsProtocol } from './events.ts';
 import type { Protocol } from './protocol.ts';
+import type { ResolvedSource } from './resolved-source.ts';
 import { stripeProtocol } from './stripe.ts';
 import { webhookProtocol } from './webhook.ts';
+
+export interface Doors {
+  /** The protocol of each source that has a route of its own, by its name. */
+  readonly webhooks: ReadonlyMap<string, Protocol>;
+  readonly events: Protocol;
+}
 
 export function doorsOf(sources: readonly ResolvedSource[]): Doors {
   const webhooks = sources.flatMap((one) => {

@@ -15,9 +15,9 @@ import type { Refusal } from '../../shared/schemes/secret-match.ts';
 import { type FieldError, FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
-import type { ResolvedSource } from '../serve.ts';
 import { proofOf, refusalOf } from './proof.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
+import type { ResolvedSource } from './resolved-source.ts';
 
 const oneCloudEvent = 'application/cloudevents+json';
 const cloudEventBatch = 'application/cloudevents-batch+json';

@@ -8,9 +8,9 @@ import { missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts'
 import { FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
-import type { ResolvedSource } from '../serve.ts';
 import { proofOf, refusalOf } from './proof.ts';
 import type { Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
+import type { ResolvedSource } from './resolved-source.ts';
 
 export function webhookProtocol({ source, secrets }: ResolvedSource, scheme: Scheme): Protocol {
   return {

@@ -5,7 +5,7 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { parseCapture } from '../../../ingest/doctor/captured-request.ts';
 import { requestChecks } from '../../../ingest/doctor/explain-request.ts';
-import type { ResolvedSource } from '../../../ingest/serve.ts';
+import type { ResolvedSource } from '../../../ingest/schemes/resolved-source.ts';
 import { type Finding, findAll } from '../../../shared/doctor/finding.ts';
 import { keyidOf } from '../../../shared/schemes/secrets.ts';
 import { sourcesSchema } from '../../../shared/schemes/sources.ts';
