@@ -5,13 +5,13 @@ import { type Configuration, readEnvironment, readSettings, type SettingName } f
 import { parseRecipients, type Recipients } from '../shared/crypto/recipients.ts';
 import { readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '../shared/crypto/signing.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
-import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/program/log.ts';
 import { schemeOf } from '../shared/schemes/schemes.ts';
 import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
 import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
+import { secretFilesOf } from '../shared/secret-files.ts';
 import type { NightSource } from './night.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 

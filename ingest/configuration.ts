@@ -1,8 +1,8 @@
 /** The configuration of ingest's commands: settings, and what has to be looked up to know that they are sound. */
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
-import { secretFilesOf } from '../shared/doctor/secret-files.ts';
 import { resolveSecrets } from '../shared/schemes/secrets.ts';
+import { secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 

@@ -1,8 +1,8 @@
 /** A Stripe source as the night asks for its missed events, and as Stripe delivers to it. */
 import { checkClock } from '../../shared/doctor/check-clock.ts';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
-import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { secretKind, unquoted } from '../../shared/schemes/secret-kind.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { dataOf, openStripeQuestions, type Reply, type StripeQuestions, textOf } from './ask-stripe.ts';

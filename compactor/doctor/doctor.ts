@@ -2,7 +2,6 @@
 import { systemClock } from '../../shared/clock.ts';
 import { checkFolder, checkRoom, wantedBytes } from '../../shared/doctor/check-files.ts';
 import { checkDistinct, checkListener } from '../../shared/doctor/check-listener.ts';
-import { checkStream } from '../../shared/doctor/check-stream.ts';
 import {
   type Check,
   type Found,
@@ -15,6 +14,7 @@ import {
   warning,
 } from '../../shared/doctor/finding.ts';
 import { checkStore } from '../../shared/store/open.ts';
+import { checkStream } from '../../shared/stream/check.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
 import { serveSettings } from '../serve/serve.ts';

@@ -1,8 +1,8 @@
 /** The secrets of the sources: are they what they should be, is any listed twice, and when does an overlap end? */
 import { dayMs } from '../../shared/clock.ts';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
-import { unquoted } from '../../shared/doctor/secret-kind.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
+import { unquoted } from '../../shared/schemes/secret-kind.ts';
 import { isActive, type Secret } from '../../shared/schemes/secrets.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { secretName } from './signing-keys.ts';

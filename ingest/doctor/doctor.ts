@@ -8,7 +8,6 @@ import {
   type ListenerToCheck,
   otherProgram,
 } from '../../shared/doctor/check-listener.ts';
-import { checkStream } from '../../shared/doctor/check-stream.ts';
 import {
   type Check,
   type Finding,
@@ -21,6 +20,7 @@ import {
   warning,
 } from '../../shared/doctor/finding.ts';
 import { DaybookError, type ErrorCode, errorCodes } from '../../shared/errors.ts';
+import { checkStream } from '../../shared/stream/check.ts';
 import type { StreamFindings } from '../../shared/stream/driver.ts';
 import { type DoctorConfiguration, readDoctorConfiguration, readRequestConfiguration } from '../configuration.ts';
 import { envelopeBytes } from '../serve.ts';

@@ -1,5 +1,5 @@
 /** The secrets of DAYBOOK_SOURCES as keys that may have made a signature, also in the ways in which they are misread. */
-import { secretKind, unquoted } from '../../shared/doctor/secret-kind.ts';
+import { secretKind, unquoted } from '../../shared/schemes/secret-kind.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 
 export interface SigningKey {

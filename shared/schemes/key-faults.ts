@@ -1,5 +1,5 @@
-import { secretKind, unquoted } from '../doctor/secret-kind.ts';
 import type { SecretFault } from './scheme.ts';
+import { secretKind, unquoted } from './secret-kind.ts';
 
 /** Of HMAC keys, so that they cannot be guessed: RFC 2104 asks for the length of the hash, this for half of it. */
 const leastKeyCharacters = 16;

@@ -8,8 +8,8 @@
  */
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import { secretKind, unquoted } from '../doctor/secret-kind.ts';
 import { headerOf, type Scheme, type SecretFault } from './scheme.ts';
+import { secretKind, unquoted } from './secret-kind.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
 import type { Secret } from './secrets.ts';
 import { name, secretReference, secrets } from './source-members.ts';

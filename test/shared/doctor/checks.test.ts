@@ -8,12 +8,8 @@ import { after, test } from 'node:test';
 import { checkClock } from '../../../shared/doctor/check-clock.ts';
 import { checkFolder, checkRoom, checkSecretFiles, inUnits } from '../../../shared/doctor/check-files.ts';
 import { checkDistinct, checkListener, otherProgram } from '../../../shared/doctor/check-listener.ts';
-import { checkStream } from '../../../shared/doctor/check-stream.ts';
 import { openWarningCollector } from '../../../shared/doctor/collect-warnings.ts';
 import { ok } from '../../../shared/doctor/finding.ts';
-import { secretFilesOf } from '../../../shared/doctor/secret-files.ts';
-import { secretKind, unquoted } from '../../../shared/doctor/secret-kind.ts';
-import { openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'daybook-doctor-'));
 after(() => rm(directory, { recursive: true }));
@@ -123,38 +119,6 @@ test('two listeners of one port are a problem', () => {
   assert.deepEqual(checkDistinct([at('A', 80), at('B', 81)]), []);
 });
 
-test('secrets are told apart by their prefixes, also with quotes and white space around them', () => {
-  for (const [text, kind, mode] of [
-    ['whsec_abc', 'signing secret', undefined],
-    [' "whsec_abc"\n', 'signing secret', undefined],
-    ['sk_live_1', 'secret API key', 'live'],
-    ['rk_test_1', 'restricted API key', 'test'],
-    ['pk_live_1', 'publishable API key', 'live'],
-    ['we_123', "webhook endpoint's id", undefined],
-    ['-----BEGIN PRIVATE KEY-----', 'PEM', undefined],
-    ['changeme', 'other', undefined],
-  ] as const) {
-    assert.deepEqual(secretKind(text), mode === undefined ? { kind } : { kind, mode });
-  }
-  assert.equal(unquoted(`' a"b '`), 'a"b');
-});
-
-test('the files of secrets are those of settings, of references, of the sources, and .env', async () => {
-  await writeFile(join(directory, '.env'), '');
-  const environment = { DAYBOOK_SOURCES: '/etc/sources.json', DAYBOOK_STREAM_FILE: '/s', INGEST_PORT_FILE: '/no' };
-  const references = [
-    { where: 'DAYBOOK_SOURCES[0].secrets[0]', reference: { file: '/one' } },
-    { where: 'DAYBOOK_SOURCES[0].secrets[1]', reference: 'text' },
-  ];
-  assert.deepEqual(
-    secretFilesOf(environment, directory, ['DAYBOOK_SOURCES', 'DAYBOOK_STREAM', 'INGEST_PORT'], references).map(
-      ({ name }) => name,
-    ),
-    ['.env', 'DAYBOOK_STREAM_FILE', 'DAYBOOK_SOURCES', 'DAYBOOK_SOURCES[0].secrets[0]'],
-  );
-  assert.deepEqual(secretFilesOf({ DAYBOOK_SOURCES: ' [{}]' }, join(directory, 'none'), ['DAYBOOK_SOURCES'], []), []);
-});
-
 test("a driver's warnings become findings with their facts; what kafkajs says itself does not", () => {
   const { log, found } = openWarningCollector();
   log.info('nothing');
@@ -163,23 +127,4 @@ test("a driver's warnings become findings with their facts; what kafkajs says it
   assert.deepEqual(found('mend'), [
     { status: 'warning', message: 'events may age out (retentionMs 60000)', hint: 'mend' },
   ]);
-});
-
-test('an embedded stream is opened where it is there, and not made where it is not', async () => {
-  const data = join(directory, 'data');
-  assert.match((await checkStream({ type: 'embedded' }, data, false)).found[0]!.message, /is not there yet/);
-  assert.match((await checkStream({ type: 'embedded' }, data, false)).found[0]!.message, /is not there yet/);
-  await (await openEmbeddedWriter({ directory: data })).close();
-  const { found } = await checkStream({ type: 'embedded' }, data, false);
-  assert.deepEqual(
-    found.map(({ status }) => status),
-    ['ok', 'ok'],
-  );
-  await writeFile(join(data, 'stream.sqlite'), 'no database at all, only text that is long enough to be looked at');
-  await assert.rejects(checkStream({ type: 'embedded' }, data, false), { code: 'stream_damaged' });
-});
-
-test('brokers and services that do not answer reject as the stream does', async () => {
-  const kafka = { type: 'kafka' as const, params: { brokers: ['127.0.0.1:1'], topic: 't' } };
-  await assert.rejects(checkStream(kafka, directory, true), { code: 'stream_unavailable' });
 });

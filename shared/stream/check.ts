@@ -1,9 +1,9 @@
 /** The stream of DAYBOOK_STREAM, as its driver sees it when it opens it. Makes nothing and writes nothing. */
 import { unsealedWarning } from '../crypto/stream-seal.ts';
-import type { StreamFindings } from '../stream/driver.ts';
-import { checkDriver, isLocalStream } from '../stream/open.ts';
-import type { StreamConfiguration } from '../stream/streams.ts';
-import { warning } from './finding.ts';
+import { warning } from '../doctor/finding.ts';
+import type { StreamFindings } from './driver.ts';
+import { checkDriver, isLocalStream } from './open.ts';
+import type { StreamConfiguration } from './streams.ts';
 
 /** Rejects with what keeps the stream from being used. */
 export async function checkStream(

@@ -1,9 +1,9 @@
 /** The files that hold a program's secrets: those of NAME_FILE settings, of references in the sources, and `.env`. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type SettingName, settings } from '../config.ts';
-import type { SecretReference } from '../schemes/source-members.ts';
-import type { SecretFile } from './check-files.ts';
+import { type SettingName, settings } from './config.ts';
+import type { SecretFile } from './doctor/check-files.ts';
+import type { SecretReference } from './schemes/source-members.ts';
 
 /** A reference and where it stands: `DAYBOOK_SOURCES[0].secrets[1]`. */
 export interface PlacedReference {
