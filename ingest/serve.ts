@@ -1,6 +1,7 @@
 /** Opens ingest's public listener and closes it again without losing what it took. */
 import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
+import { envelopeBytes } from '../shared/envelope.ts';
 import { messageOf } from '../shared/errors.ts';
 import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
@@ -84,8 +85,6 @@ export interface Ingest {
   close(): Promise<void>;
 }
 
-/** Kept beside the largest body in a record of the stream, for the envelope's header. */
-export const envelopeBytes = 32 * 1024;
 /** Of bodies that are whole and wait for the stream, and of those that are not whole yet. */
 const bodyLimits = { maxBytes: 256 * 1024 * 1024, maxUnfinishedBytes: 32 * 1024 * 1024 };
 

@@ -49,7 +49,10 @@ export interface Envelope {
   readonly data: Buffer;
 }
 
-/** Longer texts would not fit into the 32 KiB that are kept for an envelope beside the largest body. */
+/** Kept in a record of the stream beside the largest body. */
+export const envelopeBytes = 32 * 1024;
+
+/** Of a member of the header: longer texts would not fit into `envelopeBytes`. */
 export const maxHeaderCharacters = 1024;
 
 const optionalMembers = ['subject', 'time', 'signedheaders', 'path', 'keyid', 'seal'] as const;

@@ -15,9 +15,9 @@ import type { Day } from '../../shared/clock.ts';
 import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
-import { republishedRecord } from '../../shared/stream/republish.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import type { RecoveredStream } from '../night.ts';
+import { republishedRecord } from '../stream/republish.ts';
 import type { DecidedEvent } from './copies.ts';
 
 export interface RecoveredEvents {

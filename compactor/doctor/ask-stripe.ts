@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import { judge, malformed } from '../stripe/answer.ts';
-import { openStripeRequests, type StripeAnswer } from '../stripe/requests.ts';
+import type { StripeAnswer } from '../stripe/connection.ts';
+import { openStripeRequests } from '../stripe/requests.ts';
 
 const timeoutMs = 10_000;
 const pauseMs = 1_000;

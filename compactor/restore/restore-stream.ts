@@ -4,8 +4,8 @@ import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { readEnvelope } from '../../shared/envelope.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
-import { republishedRecord } from '../../shared/stream/republish.ts';
 import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
+import { republishedRecord } from '../stream/republish.ts';
 import type { RestoreOutput } from './restore-archive.ts';
 
 const maxBatchRecords = 500;

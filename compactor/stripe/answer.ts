@@ -2,7 +2,7 @@
 import { isEventId } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { elementTexts, memberText } from '../../shared/json/json-text.ts';
-import type { StripeAnswer } from './requests.ts';
+import type { StripeAnswer } from './connection.ts';
 import { type Attempt, askedDelayMs, mayRetry } from './retry.ts';
 
 export interface ListElement {

@@ -1,5 +1,5 @@
 /**
- * The connection behind stripe-api.ts. Through the request layer of the `stripe` package (authentication, headers, pinned
+ * The connection behind requests.ts. Through the request layer of the `stripe` package (authentication, headers, pinned
  * version) but with sockets of our own, because the package (23.x)
  * - parses every answer, which loses 1.10, -0 and long integers: here the raw text comes out;
  * - repeats a closed connection once by itself, whatever `maxNetworkRetries` says: here the caller alone repeats;
@@ -7,12 +7,35 @@
  *   or its socket is gone, and `close` ends what is left.
  */
 import { isUtf8 } from 'node:buffer';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Stripe } from 'stripe';
 import { messageOf } from '../../shared/errors.ts';
 import { openAgents } from '../../shared/http/agents.ts';
-import type { StripeAnswer, StripeConnection, StripeRequests } from './requests.ts';
+
+export interface StripeAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** The body as sent; `undefined` where it is not UTF-8 or larger than 64 MiB. */
+  readonly text: string | undefined;
+}
+
+export interface StripeRequests {
+  /**
+   * GET of a path with its query, for an account in the key's own place where one is given. Rejects only where no whole
+   * answer came; never with the key in the error.
+   */
+  get(path: string, account: string | undefined): Promise<StripeAnswer>;
+  /** Ends every connection, also those in use. */
+  close(): void;
+}
+
+export interface StripeConnection {
+  readonly apiKey: string;
+  readonly base: URL;
+  /** Of a whole exchange. */
+  readonly timeoutMs: number;
+}
 
 /** Far above any page of 100 events (50 KB have been seen of one), far below what would hurt. */
 const maxAnswerBytes = 64 * 1024 * 1024;

@@ -10,10 +10,11 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
+import type { StripeAnswer } from './connection.ts';
 import { walkThinEvents } from './list-thin-events.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
 import { openPageSize, openWalkGuard } from './pages.ts';
-import { openStripeRequests, type StripeAnswer } from './requests.ts';
+import { openStripeRequests } from './requests.ts';
 import { type Attempt, retried, spaced } from './retry.ts';
 
 export interface StripeApi {

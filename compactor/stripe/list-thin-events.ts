@@ -7,9 +7,9 @@ import { parseInstant } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { generationFailureOf } from '../../shared/schemes/stripe-thin-events.ts';
 import { judge, type ListElement, malformed, readList } from './answer.ts';
+import type { StripeAnswer } from './connection.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
 import { openPageSize } from './pages.ts';
-import type { StripeAnswer } from './requests.ts';
 import type { Attempt } from './retry.ts';
 
 const listPath = '/v2/core/events';

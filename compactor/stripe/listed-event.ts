@@ -1,8 +1,8 @@
 /** What a list is asked for, and what it gives. */
 
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
+import type { StripeAnswer } from './connection.ts';
 import type { PageSize } from './pages.ts';
-import type { StripeAnswer } from './requests.ts';
 import type { Attempt } from './retry.ts';
 
 export interface ListedEvent {

@@ -1,30 +1,6 @@
 /** Single requests to Stripe's API, by connection.ts. */
-import type { IncomingHttpHeaders } from 'node:http';
 import { DaybookError } from '../../shared/errors.ts';
-
-export interface StripeAnswer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  /** The body as sent; `undefined` where it is not UTF-8 or larger than 64 MiB. */
-  readonly text: string | undefined;
-}
-
-export interface StripeRequests {
-  /**
-   * GET of a path with its query, for an account in the key's own place where one is given. Rejects only where no whole
-   * answer came; never with the key in the error.
-   */
-  get(path: string, account: string | undefined): Promise<StripeAnswer>;
-  /** Ends every connection, also those in use. */
-  close(): void;
-}
-
-export interface StripeConnection {
-  readonly apiKey: string;
-  readonly base: URL;
-  /** Of a whole exchange. */
-  readonly timeoutMs: number;
-}
+import type { StripeConnection, StripeRequests } from './connection.ts';
 
 export function openStripeRequests(connection: StripeConnection): StripeRequests {
   // Anything else would fail inside the header code, as if Stripe could not be reached.

@@ -1,4 +1,5 @@
 /** `daybook-ingest doctor`: is the installation sound, and, given a captured request, why is it refused? */
+
 import { readFileSync } from 'node:fs';
 import { parseInstant, systemClock } from '../../shared/clock.ts';
 import { checkFolder, checkSecretFiles, inUnits } from '../../shared/doctor/check-files.ts';
@@ -19,11 +20,11 @@ import {
   report,
   warning,
 } from '../../shared/doctor/finding.ts';
+import { envelopeBytes } from '../../shared/envelope.ts';
 import { DaybookError, type ErrorCode, errorCodes } from '../../shared/errors.ts';
 import { checkStream } from '../../shared/stream/check.ts';
 import type { StreamFindings } from '../../shared/stream/driver.ts';
 import { type DoctorConfiguration, readDoctorConfiguration, readRequestConfiguration } from '../configuration.ts';
-import { envelopeBytes } from '../serve.ts';
 import { maxBytesSchema } from '../spool/open-spool.ts';
 import { type CapturedRequest, parseCapture, parseHead } from './captured-request.ts';
 import { checkSecrets } from './check-secrets.ts';

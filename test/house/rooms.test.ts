@@ -1,60 +1,130 @@
-/** Who may import whom inside the compactor, so that each room can be read and changed by itself. */
+/** Who may import whom, so that each room can be read and changed by itself. Imports of types alone count too. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { importsOf, productFiles } from './source-files.ts';
 
-/** A folder of the compactor is a room. A file beside the folders (`night.ts`) is one too. */
-const roomOf = (path: string) => path.split('/')[1]!;
-
-/** Lower rooms first: a room imports only from the rooms named in its row. `shared/` is open to all. */
-const mayImport: Readonly<Record<string, readonly string[]>> = {
-  staging: [],
-  stripe: [],
-  ledger: [],
-  objects: ['ledger'],
-  'night.ts': ['ledger', 'stripe'],
-  stream: ['staging', 'ledger', 'objects', 'night.ts'],
-  day: ['staging', 'stripe', 'ledger', 'objects', 'night.ts', 'stream'],
-  verify: ['staging', 'ledger', 'stream', 'day'],
-  restore: ['staging', 'ledger', 'objects', 'day', 'verify'],
+/**
+ * The rooms of each house: its folders, and the files beside them. Lower rooms first: a room imports only from those named
+ * in its row, each of which has its own row above. `shared/` is open to all rooms of the other two.
+ */
+const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  shared: {
+    'errors.ts': [],
+    'clock.ts': [],
+    'setting-names.ts': [],
+    'event-line.ts': [],
+    'parallel.ts': [],
+    json: ['errors.ts'],
+    files: ['errors.ts'],
+    program: ['errors.ts'],
+    'setting-shapes.ts': ['json', 'files'],
+    http: ['errors.ts', 'program'],
+    metrics: ['errors.ts', 'program', 'http'],
+    crypto: ['errors.ts', 'files'],
+    schemes: ['errors.ts', 'clock.ts', 'json', 'files'],
+    'envelope.ts': ['clock.ts', 'crypto', 'schemes'],
+    doctor: ['errors.ts', 'program', 'http', 'schemes'],
+    // A stream and a store carry bytes: neither knows what an envelope or a line of the archive is.
+    store: ['errors.ts', 'clock.ts', 'files', 'setting-shapes.ts', 'http', 'doctor'],
+    stream: ['errors.ts', 'clock.ts', 'files', 'program', 'setting-shapes.ts', 'http', 'crypto', 'doctor'],
+    'config.ts': [
+      'errors.ts',
+      'setting-names.ts',
+      'files',
+      'setting-shapes.ts',
+      'crypto',
+      'schemes',
+      'store',
+      'stream',
+    ],
+    'secret-files.ts': ['schemes', 'doctor', 'config.ts'],
+  },
+  ingest: {
+    receive: [],
+    spool: [],
+    schemes: ['receive'],
+    publish: ['spool'],
+    'metrics.ts': ['spool', 'publish'],
+    'publish-or-spool.ts': ['spool', 'publish'],
+    'receive-event.ts': ['receive', 'schemes', 'publish-or-spool.ts'],
+    'app.ts': ['schemes', 'publish', 'receive-event.ts'],
+    'serve.ts': ['receive', 'spool', 'schemes', 'publish', 'publish-or-spool.ts', 'receive-event.ts', 'app.ts'],
+    'configuration.ts': ['spool', 'schemes'],
+    'spool-command.ts': ['spool', 'configuration.ts'],
+    doctor: ['receive', 'spool', 'schemes', 'configuration.ts'],
+    'run-serve.ts': ['spool', 'publish', 'metrics.ts', 'serve.ts', 'configuration.ts'],
+    'main.ts': ['spool-command.ts', 'doctor', 'run-serve.ts'],
+  },
+  compactor: {
+    staging: [],
+    stripe: [],
+    ledger: [],
+    objects: ['ledger'],
+    'night.ts': ['stripe', 'ledger'],
+    'configuration.ts': ['stripe', 'night.ts'],
+    stream: ['staging', 'ledger', 'objects', 'night.ts'],
+    day: ['staging', 'stripe', 'ledger', 'objects', 'night.ts', 'stream'],
+    verify: ['staging', 'ledger', 'stream', 'day'],
+    restore: ['staging', 'ledger', 'objects', 'stream', 'day', 'verify'],
+    'assemble-manifest.ts': ['ledger', 'night.ts', 'stream', 'day'],
+    'night-report.ts': ['ledger', 'night.ts', 'stream', 'day'],
+    'compact.ts': ['staging', 'ledger', 'night.ts', 'stream', 'day', 'assemble-manifest.ts', 'night-report.ts'],
+    commands: [
+      ...['staging', 'stripe', 'ledger', 'objects', 'night.ts', 'configuration.ts', 'stream', 'day'],
+      ...['verify', 'restore', 'compact.ts'],
+    ],
+    serve: ['ledger', 'configuration.ts', 'day', 'commands'],
+    doctor: ['stripe', 'ledger', 'configuration.ts', 'stream', 'day', 'serve'],
+    'main.ts': ['commands', 'serve', 'doctor'],
+  },
 };
 
-/** From each room to those that it imports, its own left out. */
-function arrows(): Map<string, Set<string>> {
-  const found = new Map<string, Set<string>>();
-  for (const path of productFiles().filter((each) => each.startsWith('compactor/'))) {
-    const room = roomOf(path);
-    const into = found.get(room) ?? new Set<string>();
-    found.set(room, into);
-    for (const imported of importsOf(path)) {
-      if (imported.startsWith('compactor/') && roomOf(imported) !== room) into.add(roomOf(imported));
-    }
-  }
-  return found;
+const roomOf = (path: string) => path.split('/')[1]!;
+
+for (const [house, rows] of Object.entries(mayImport)) {
+  test(`a room of ${house} imports only from rooms below it, and none leads back to itself`, () => {
+    const files = productFiles().filter((path) => path.startsWith(`${house}/`));
+    assert.deepEqual([...new Set(files.map(roomOf))].sort(), Object.keys(rows).sort(), 'each room has a row');
+    const wrong = files.flatMap((path) =>
+      importsOf(path)
+        .filter((imported) => imported.startsWith(`${house}/`) && roomOf(imported) !== roomOf(path))
+        .filter((imported) => !rows[roomOf(path)]!.includes(roomOf(imported)))
+        .map((imported) => `${path} imports ${imported}`),
+    );
+    assert.deepEqual(wrong, []);
+    // Where each row names rows above it alone, no way up leads down again.
+    const order = Object.keys(rows);
+    const upward = order.flatMap((room, place) =>
+      rows[room]!.filter((below) => !order.slice(0, place).includes(below)).map((below) => `${room} names ${below}`),
+    );
+    assert.deepEqual(upward, []);
+  });
 }
 
-test('a room of the compactor imports only from the rooms below it', () => {
-  const found = arrows();
-  const wrong = Object.entries(mayImport).flatMap(([room, allowed]) => {
-    const imported = found.get(room);
-    assert.ok(imported !== undefined, `compactor/${room} is there`);
-    return [...imported].filter((each) => !allowed.includes(each)).map((each) => `${room} imports ${each}`);
-  });
-  assert.deepEqual(wrong, []);
-});
-
-test('no room of the compactor leads back to itself', () => {
-  const found = arrows();
-  const circles = [...found.keys()].filter((room) => {
+test('no file leads back to itself', () => {
+  const imports = new Map(productFiles().map((path) => [path, importsOf(path)]));
+  const circles = [...imports.keys()].filter((path) => {
     const reached = new Set<string>();
-    const open = [room];
+    const open = [path];
     for (let at = open.pop(); at !== undefined; at = open.pop()) {
-      for (const next of found.get(at) ?? []) {
+      for (const next of imports.get(at) ?? []) {
         if (!reached.has(next)) open.push(next);
         reached.add(next);
       }
     }
-    return reached.has(room);
+    return reached.has(path);
   });
   assert.deepEqual(circles, []);
+});
+
+test('a driver of a stream or a store knows no other driver', () => {
+  const driverOf = (path: string) => /^shared\/(?:stream|store)\/\w+\//.exec(path)?.[0];
+  const wrong = productFiles().flatMap((path) => {
+    const own = driverOf(path);
+    if (own === undefined) return [];
+    return importsOf(path)
+      .filter((imported) => ![undefined, own].includes(driverOf(imported)))
+      .map((imported) => `${path} imports ${imported}`);
+  });
+  assert.deepEqual(wrong, []);
 });

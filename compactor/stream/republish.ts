@@ -1,10 +1,10 @@
 /** An event that is archived, or that Stripe listed, as a stream record again: one that nobody delivered. */
-import { parseInstant } from '../clock.ts';
-import type { StreamKey } from '../crypto/stream-seal.ts';
-import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../envelope.ts';
-import { isCloudEventLine } from '../event-line.ts';
-import { memberText } from '../json/json-text.ts';
-import type { AppendRecord } from './stream.ts';
+import { parseInstant } from '../../shared/clock.ts';
+import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
+import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../../shared/envelope.ts';
+import { isCloudEventLine } from '../../shared/event-line.ts';
+import { memberText } from '../../shared/json/json-text.ts';
+import type { AppendRecord } from '../../shared/stream/stream.ts';
 
 export interface Republishing {
   /** The configured name of the source. */

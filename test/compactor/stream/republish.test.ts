@@ -1,8 +1,8 @@
 /** Records made of events: what they have in common with those of ingest, and what is no event. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { republishedRecord } from '../../../compactor/stream/republish.ts';
 import { readEnvelope } from '../../../shared/envelope.ts';
-import { republishedRecord } from '../../../shared/stream/republish.ts';
 
 const republishing = { source: 'platform', via: 'list', receivedAt: '2026-12-01T09:00:00.000Z' } as const;
 const common = {

@@ -1,2 +1,0 @@
-/** The embedded driver's face: what other rooms take of it. */
-export { openEmbeddedReader, openEmbeddedWriter } from './embedded/embedded.ts';
