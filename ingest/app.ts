@@ -1,4 +1,4 @@
-/** The public listener's routes. */
+/** The public listener's routes (PROTOCOLS.md, Requests and answers). */
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Request } from 'express';
 import { DaybookError } from '../shared/errors.ts';

@@ -1,5 +1,5 @@
 /**
- * The value of a stream record: CloudEvents 1.0 in structured JSON, on every driver alike.
+ * The value of a stream record: CloudEvents 1.0 in structured JSON, on every driver alike (PROTOCOLS.md, Stream records).
  *
  *   {"specversion":"1.0","id":…,"source":"/stripe/<name>","type":…,"subject":…,"time":…,"datacontenttype":
  *    "application/json","receivedat":…,"via":…,"scheme":…,"signedheaders":…,"path":…,"keyid":…,"seal":…,"data":<bytes>}

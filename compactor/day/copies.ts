@@ -1,6 +1,6 @@
 /**
- * From many copies of an event to one line. Pure decisions, no output:
- * the same copies give the same decisions, so a pass may be repeated.
+ * From many copies of an event to one line (FORMAT.md, Parts). Pure decisions, no output: the same copies give the same
+ * decisions, so a pass may be repeated.
  *
  * - A Stripe id is one event for ever. Any other id is one event within the days D-31…D+1 of a copy's own day D.
  * - An id archived once stays as it is: its copies join that day as late deliveries.

@@ -171,8 +171,8 @@ const endOfLine = Buffer.from('"}');
 let room: Buffer | undefined;
 
 /**
- * One line of evidence: who holds the secret can check the signature again. Bytes handed
- * out are overwritten by the next call.
+ * One line of evidence: who holds the secret can check the signature again (FORMAT.md, Deliveries). Bytes handed out are
+ * overwritten by the next call.
  */
 function deliveryLine(copy: StagedCopy): Buffer | string {
   const { id, receivedat, via, scheme, keyid, signedheaders, path } = copy.header();

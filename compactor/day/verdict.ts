@@ -1,9 +1,9 @@
-/** What a day's verdict is and when its list is asked for. Pure: the rules and nothing else. */
+/** What a day's verdict is and when its list is asked for (FORMAT.md, Verdicts). Pure: the rules and nothing else. */
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import { type AskedScope, isCovered, type NeededScope } from '../../shared/schemes/stripe-scope.ts';
 import type { Verdict } from '../ledger/manifest.ts';
 
-/** Stripe retries a delivery for three days: a listing from then on tells for good. */
+/** Stripe retries a delivery for three days (PROTOCOLS.md, Facts about Stripe): a listing from then on tells for good. */
 const settledAfterDays = 3;
 /** Days back from today that Stripe's 30 days still hold whole. */
 export const listableDays = 29;

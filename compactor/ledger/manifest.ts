@@ -1,5 +1,5 @@
 /**
- * The manifest: what one run archived, said once and for ever.
+ * The manifest: what one run archived, said once and for ever (FORMAT.md, Manifests).
  *
  * An object `<prefix>manifests/<n, eight digits>.jsonl` of two lines, each ended by LF:
  *   line 1  the manifest as canonical JSON;

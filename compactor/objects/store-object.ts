@@ -6,9 +6,9 @@ import type { SealedObject } from './seal-object.ts';
 
 /**
  * Creates `<stem>-<hash16><extension>`, or, where that exists, the same with `-2`, `-3` … after the hash: what lies
- * there was written by a run that died, and its hashes cannot be known. A name that a
- * manifest has pruned counts as taken, though nothing lies there: for good it says what is gone, and prune deletes what
- * comes to lie there. Resolves to the key once the object is there with the right size.
+ * there was written by a run that died, and its hashes cannot be known (FORMAT.md, Objects). A name that a manifest has
+ * pruned counts as taken, though nothing lies there: for good it says what is gone, and prune deletes what comes to lie
+ * there. Resolves to the key once the object is there with the right size.
  */
 export async function storeObject(
   store: ObjectStore,

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { DaybookError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
 
-/** 18 requests a second; Stripe allows 25 on one endpoint, in a sandbox 25 altogether. */
+/** 18 requests a second; Stripe allows 25 on one endpoint, in a sandbox 25 altogether (PROTOCOLS.md, Facts about Stripe). */
 const spacingMs = 55;
 const firstDelayMs = 500;
 const longestDelayMs = 30_000;

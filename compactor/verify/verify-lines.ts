@@ -1,4 +1,4 @@
-/** The lines of an archive against the rules of their format. Pure. */
+/** The lines of an archive against the rules of their format (FORMAT.md, Parts and what follows). Pure. */
 
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import { isCloudEventLine } from '../../shared/event-line.ts';

@@ -1,6 +1,6 @@
 /**
  * What servers send to /events: one event or an array of them, each with the fields of the telemetry service that
- * panda-hmac comes from (app, stage, type, value, eventTime, tags), or a CloudEvent 1.0.
+ * panda-hmac comes from (app, stage, type, value, eventTime, tags), or a CloudEvent 1.0 (PROTOCOLS.md, Events API).
  */
 import { parseInstant } from '../../shared/clock.ts';
 import { partitionKeyOf } from '../../shared/envelope.ts';

@@ -1,6 +1,6 @@
 /**
  * Canonical JSON, "sorted keys, source numbers": the one text that stands for a JSON value in the archive, so that the
- * same events give the same bytes. It is not RFC 8785, which rewrites numbers.
+ * same events give the same bytes (FORMAT.md, Canonical JSON). It is not RFC 8785, which rewrites numbers.
  *
  * - Members are sorted by the code points of their names, at every depth; of duplicates the last counts.
  * - Numbers are copied as they were written: 12345678901234567890, 1.10, -0, 1e400 and 1E5 stay what they are.

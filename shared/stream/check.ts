@@ -13,7 +13,7 @@ export async function checkStream(
 ): Promise<StreamFindings> {
   const { found, ...rest } = await checkDriver(stream, dataDirectory);
   const hint =
-    'Set it for ingest and the compactor: openssl rand -hex 32 makes one. compactor/README.md says how to change over.';
+    'Set it for ingest and the compactor: openssl rand -hex 32 makes one. See compactor/README.md, Who may write to the stream.';
   return {
     ...rest,
     found: isSealed || isLocalStream(stream) ? found : [...found, warning(unsealedWarning, hint)],

@@ -1,5 +1,5 @@
 /**
- * The life of a day, by the two programs as a user starts them: webhooks into ingest, a
+ * The life of a day (FORMAT.md, Verdicts), by the two programs as a user starts them: webhooks into ingest, a
  * `daybook-compactor run --now` at three o'clock of each of thirty days, Stripe simulated over HTTP with the same clock.
  * Several days are watched that fare differently; what is said of them each night is the table below.
  */

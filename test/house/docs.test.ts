@@ -133,11 +133,34 @@ test('every file, folder and heading that a document names is there', () => {
   }
 });
 
-/** The anchors of a document's headings, as GitHub makes them. */
+test('every document and heading that a comment or a message cites, as in "FORMAT.md, Manifests", is there', () => {
+  const wrong = projectFiles()
+    .filter((path) => path.endsWith('.ts'))
+    .flatMap((path) => {
+      const text = readText(path).replaceAll(/\n\s*(?:\*|\/\/)?\s*/g, ' ');
+      return [...text.matchAll(/([\w/-]+\.md), ([^\n]{0,80})/g)]
+        .filter(([, document, heading]) => !isCited(document!, heading!))
+        .map(([citation]) => `${path} cites ${citation}`);
+    });
+  assert.deepEqual(wrong, []);
+});
+
+/** `document` as its path, or, where no other has it, as its name. */
+function isCited(document: string, text: string): boolean {
+  const path = documents.includes(document) ? [document] : documents.filter((one) => one.endsWith(`/${document}`));
+  return path.length === 1 && titlesOf(path[0]!).some((title) => new RegExp(`^${escaped(title)}(?!\\w)`).test(text));
+}
+
+/** The headings of a document. What stands in a code block is none. */
+function titlesOf(document: string): string[] {
+  const prose = readText(document).replaceAll(/^```[\s\S]*?^```$/gm, '');
+  return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!);
+}
+
+/** Their anchors, as GitHub makes them. */
 function headingsOf(document: string): Set<string> {
-  const titles = [...readText(document).matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!);
   return new Set(
-    titles.map((title) =>
+    titlesOf(document).map((title) =>
       title
         .toLowerCase()
         .replaceAll(/[^\w\s-]/g, '')

@@ -1,4 +1,4 @@
-/** Whether copies of one event tell the same, by rules of the model's own. */
+/** Whether copies of one event tell the same (FORMAT.md, Exceptions), by rules of the model's own. */
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { Sent } from './sent.ts';
 import type { ListedEvent } from './traffic.ts';

@@ -1,4 +1,4 @@
-/** The rules of a night, written a second time: what the simulation holds the compactor to. */
+/** The rules of a night (FORMAT.md, Verdicts), written a second time: what the simulation holds the compactor to. */
 import type { Verdict } from '../../compactor/ledger/manifest.ts';
 import { type Day, startOfDayMs } from '../../shared/clock.ts';
 
