@@ -23,6 +23,7 @@ export function createApp(
   readiness: Readiness,
   log: Logger,
   observer: Observer = noObserver,
+  isTrustedProxy?: (address: string) => boolean,
 ): RequestListener {
   const webhook = (request: Request) => doors.webhooks.get(request.params.source as string);
   const receive = (request: Request, protocol: Protocol, notes: RequestNotes) =>
@@ -65,6 +66,7 @@ export function createApp(
       },
     ],
     notesOf: (route) => ({ route, bytes: 0, records: 0 }),
+    isTrustedProxy,
     closing: readiness.closing,
     answered({ route, source, records }, { status, code }, seconds) {
       observer.answered({ route, source, status, code, records, seconds });

@@ -21,7 +21,7 @@ export const ingestMetrics = {
     unit: 'requests',
     labels: { source: 'configured', outcome: outcomes },
     meaning:
-      'Requests answered, health checks left out. Of source "_unknown" are those that neither went to a source nor proved one. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts; unauthenticated: no valid signature or credentials; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
+      'Requests answered, health checks left out. Of source "_unknown" are those that neither went to a source nor proved one. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts; unauthenticated: no valid signature or credentials, or from an address that is not allowed; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
   },
   daybook_ingest_refusals_total: {
     type: 'counter',
@@ -206,7 +206,7 @@ function outcomeOfCode(code: string, status: number): Outcome {
   if (status === 503) return 'unavailable';
   if (code === 'request_aborted') return 'aborted';
   // How the codes of the signature schemes are named.
-  return /^(?:signature|credentials|service|token|date)_/.test(code) ? 'unauthenticated' : 'invalid';
+  return /^(?:signature|credentials|service|token|date|caller)_/.test(code) ? 'unauthenticated' : 'invalid';
 }
 
 function outcomeOf({ code, records }: AnsweredRequest): Outcome {

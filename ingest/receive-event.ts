@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
+import { DaybookError } from '../shared/errors.ts';
 import { checkMediaType } from '../shared/http/content-type.ts';
 import type { Answer } from '../shared/http/problem.ts';
 import type { AppendRecord } from '../shared/stream/stream.ts';
@@ -19,6 +20,9 @@ export interface Reception {
   readonly streamKey?: StreamKey | undefined;
 }
 
+/** A request that knows who called: who opened the connection, or who a trusted proxy says that it was called by. */
+export type IncomingCall = IncomingMessage & { readonly ip?: string | undefined };
+
 /** What the one log line of a request says of it: no header value, no body. */
 export interface RequestNotes {
   route: string;
@@ -33,6 +37,8 @@ export interface RequestNotes {
   events?: number;
   /** Events stored. */
   records: number;
+  /** Of a caller who was refused for it: its address. */
+  caller?: string;
   /** False where a valid event was left out by design (the other mode of a source with accounts). */
   stored?: boolean;
 }
@@ -42,12 +48,13 @@ export interface RequestNotes {
  * has no effect; everything after it is durable. Throws a DaybookError with the HTTP status of its code.
  */
 export async function receiveEvent(
-  incoming: IncomingMessage,
+  incoming: IncomingCall,
   path: string,
   protocol: Protocol,
   reception: Reception,
   notes: RequestNotes,
 ): Promise<Answer> {
+  checkCaller(incoming, protocol, notes); // 403
   checkMediaType(incoming.headers, protocol.mediaTypes); // 415
   const body = await readBody(incoming, reception.maxBodyBytes, reception.bodyBudget); // 413, 503
   try {
@@ -57,6 +64,7 @@ export async function receiveEvent(
     const proof = protocol.verify(request); // 400, 401, 403, before anything is parsed
     notes.source = proof.sourceName;
     notes.keyid = proof.keyid;
+    checkCaller(incoming, protocol, notes, proof.sourceName); // 403, of a route that several sources share
 
     const events = protocol.parse(request, (first, count) => nameEvents(notes, first, count)); // 400, 403, 422
     if (events === undefined) {
@@ -73,6 +81,13 @@ export async function receiveEvent(
   } finally {
     reception.bodyBudget.giveBack(body.length);
   }
+}
+
+/** The address is worked out only where a source names its callers. */
+function checkCaller(incoming: IncomingCall, { admits }: Protocol, notes: RequestNotes, sourceName?: string): void {
+  if (admits === undefined || admits(incoming.ip, sourceName)) return;
+  if (incoming.ip !== undefined) notes.caller = incoming.ip;
+  throw new DaybookError('caller_refused');
 }
 
 /** Ids are 255 characters at most; a type may be longer than a log line should be. */

@@ -49,6 +49,7 @@ export async function serveCommand(): Promise<void> {
     host: settings.INGEST_HOST,
     port: settings.INGEST_PORT,
     sources,
+    trustedProxies: settings.INGEST_TRUSTED_PROXIES,
     maxBodyBytes: settings.INGEST_MAX_BODY_BYTES,
     publishDeadlineMs: settings.INGEST_PUBLISH_DEADLINE_MS,
     streamKey: settings.DAYBOOK_STREAM_KEY?.[0],

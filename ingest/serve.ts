@@ -3,6 +3,7 @@ import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { envelopeBytes } from '../shared/envelope.ts';
 import { messageOf } from '../shared/errors.ts';
+import { addressList } from '../shared/http/address-list.ts';
 import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
 import type { Logger } from '../shared/program/log.ts';
@@ -23,6 +24,8 @@ export interface ServeOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly sources: readonly ResolvedSource[];
+  /** Addresses and CIDR ranges; none: nobody's X-Forwarded-For is believed. */
+  readonly trustedProxies?: readonly string[] | undefined;
   readonly maxBodyBytes: number;
   readonly publishDeadlineMs: number;
   /** Seals each record. */
@@ -100,6 +103,7 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
     { closing: () => closing !== undefined, probe: () => publishing.ready(timeouts.probeMs) },
     log,
     observer,
+    options.trustedProxies && addressList(options.trustedProxies),
   );
   const server = createProblemServer(
     {

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
+import { addressRange } from './http/address-list.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
 import { json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
@@ -139,6 +140,16 @@ export const settings = {
     meaning: 'Port of the admin listener; 0: any free one.',
     default: '9464',
     schema: port,
+  }),
+  INGEST_TRUSTED_PROXIES: setting({
+    of: 'ingest',
+    meaning:
+      'Addresses and CIDR ranges of proxies, apart by white space or commas: the last address of `X-Forwarded-For` that is none of them is the caller. Unset: the caller is who opened the connection.',
+    default: optional,
+    schema: z
+      .string()
+      .transform((text) => text.split(/[\s,]+/).filter((range) => range !== ''))
+      .pipe(z.array(addressRange).min(1, 'names nobody')),
   }),
   INGEST_MAX_BODY_BYTES: setting({
     of: 'ingest',

@@ -33,6 +33,11 @@ export const errorCodes = {
     hint: 'The name after /webhooks/ must be that of a stripe source in DAYBOOK_SOURCES.',
   },
   method_not_allowed: { status: 405, title: 'Method not allowed', hint: 'See the Allow header.' },
+  caller_refused: {
+    status: 403,
+    title: 'Calls from this address are not allowed',
+    hint: 'The address must be on the `allow` of the source. Behind a proxy, INGEST_TRUSTED_PROXIES must name the proxy.',
+  },
   unsupported_media_type: {
     status: 415,
     title: 'Unsupported media type',

@@ -1,4 +1,5 @@
 /** Which protocol a source's route speaks. */
+import { addressList } from '../../shared/http/address-list.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { eventsProtocol } from './events.ts';
 import type { Protocol } from './protocol.ts';
@@ -15,9 +16,21 @@ export interface Doors {
 export function doorsOf(sources: readonly ResolvedSource[]): Doors {
   const webhooks = sources.flatMap((one) => {
     const protocol = protocolOf(one);
-    return protocol === undefined ? [] : [[one.source.name, protocol] as const];
+    return protocol === undefined ? [] : [[one.source.name, { ...protocol, admits: admitsOf([one]) }] as const];
   });
-  return { webhooks: new Map(webhooks), events: eventsProtocol(sources) };
+  const callers = sources.filter(({ source }) => schemeOf(source.scheme).route === 'events');
+  return { webhooks: new Map(webhooks), events: { ...eventsProtocol(sources), admits: admitsOf(callers) } };
+}
+
+/** Of the sources of one route. Who one of them would hear is let in, until it is proven which it is. */
+function admitsOf(sources: readonly ResolvedSource[]): Protocol['admits'] {
+  if (sources.every(({ source }) => source.allow === undefined)) return undefined;
+  const anybody = () => true;
+  const lists = new Map(
+    sources.map(({ source: { name, allow } }) => [name, allow === undefined ? anybody : addressList(allow)] as const),
+  );
+  return (caller, sourceName) =>
+    sourceName === undefined ? [...lists.values()].some((has) => has(caller)) : lists.get(sourceName)!(caller);
 }
 
 /** Of the source's own route; undefined where it has none. */

@@ -42,6 +42,11 @@ export interface Protocol {
   readonly kind: 'stripe' | 'events';
   readonly via: 'webhook' | 'events';
   readonly mediaTypes: ReadonlySet<string>;
+  /**
+   * Whether somebody who calls from this address may be heard: before the body is read, and again with the source once that
+   * is proven. Absent: no source names its callers.
+   */
+  admits?: ((caller: string | undefined, sourceName?: string) => boolean) | undefined;
   /** Who it was, or a refusal thrown. Never parses the body. */
   verify(request: ReceivedRequest): Proof;
   /**

@@ -26,6 +26,8 @@ export interface Routing<Notes extends RouteNotes> {
   notesOf(route: string): Notes;
   /** What to do about a path that is not there, where the error's own hint does not fit. */
   readonly unknownRouteHint?: string;
+  /** Whether what a proxy says in X-Forwarded-For of whom it was called by is believed; absent: nobody is. */
+  readonly isTrustedProxy?: ((address: string) => boolean) | undefined;
   /** True from the first signal to stop: answers then close their connection. */
   closing(): boolean;
   answered?(notes: Notes, answer: Answer, seconds: number): void;
@@ -38,10 +40,11 @@ export const read = ['GET', 'HEAD'] as const;
 export const healthRoutes: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>): RequestListener {
-  const { routes, notesOf, unknownRouteHint: hint, closing, answered, log } = routing;
+  const { routes, notesOf, unknownRouteHint: hint, isTrustedProxy, closing, answered, log } = routing;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
+  if (isTrustedProxy !== undefined) app.set('trust proxy', isTrustedProxy);
   for (const { path, methods, answer, check } of routes) {
     app.route(path).all((request, response) => {
       const notes = notesOf(path);

@@ -1,10 +1,17 @@
 /** The sources of DAYBOOK_SOURCES: who sends, how it signs, and where its missed events can be asked for. */
 import { z } from 'zod';
+import { addressRange } from '../http/address-list.ts';
 import { type SchemeName, schemeNames, schemeOf, type schemes } from './schemes.ts';
 import { stripeScheme } from './stripe.ts';
 
 export type StripeSource = z.infer<typeof stripeScheme.source>;
-export type Source = z.infer<(typeof schemes)[SchemeName]['source']>;
+export type Source = z.infer<(typeof schemes)[SchemeName]['source']> & {
+  /** Addresses and CIDR ranges of those who may call; undefined: anybody may. */
+  readonly allow?: readonly string[];
+};
+
+/** A member that a source of any scheme may have, beside those of the scheme. */
+const allow = z.array(addressRange).min(1, 'names nobody: without `allow` anybody may call');
 
 /** Of a source whose scheme does not exist: what is wrong beside it is said at once. */
 const withoutScheme = stripeScheme.source.extend({
@@ -18,16 +25,28 @@ export const sourcesSchema = z
     const firstOf = new Map<unknown, number>();
     return values.flatMap((value, index) => {
       const { scheme, name } = (value ?? {}) as { readonly scheme?: unknown; readonly name?: unknown };
+      const { callers, own } = withoutCallers(value);
       const shape = schemeOf(String(scheme))?.source ?? withoutScheme;
-      const parsed = (shape as z.ZodType<Source>).safeParse(value);
+      const parsed = (shape as z.ZodType<Source>).safeParse(own);
+      const allowed = callers === undefined ? undefined : allow.safeParse(callers);
       for (const { path, message } of parsed.error?.issues ?? []) {
         context.addIssue({ code: 'custom', path: [index, ...path], message });
+      }
+      for (const { path, message } of allowed?.error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path: [index, 'allow', ...path], message });
       }
       const first = firstOf.get(name);
       if (first === undefined) firstOf.set(name, index);
       else if (typeof name === 'string') {
         context.addIssue({ code: 'custom', path: [index, 'name'], message: `is the name of source [${first}] too` });
       }
-      return parsed.data ?? [];
+      if (parsed.data === undefined) return [];
+      return [allowed?.data === undefined ? parsed.data : { ...parsed.data, allow: allowed.data }];
     });
   });
+
+function withoutCallers(value: unknown): { readonly callers?: unknown; readonly own: unknown } {
+  if (typeof value !== 'object' || value === null || !('allow' in value)) return { own: value };
+  const { allow: callers, ...own } = value;
+  return { callers, own };
+}

@@ -85,7 +85,10 @@ export interface UnderTestOptions {
   readonly isSpoolDurable?: boolean;
   readonly isStreamAway?: boolean;
   readonly observer?: Observer;
+  /** 127.0.0.1 where none is given. */
+  readonly host?: string;
   readonly sources?: readonly unknown[];
+  readonly trustedProxies?: readonly string[];
   readonly clock?: Clock;
   readonly maxBodyBytes?: number;
   readonly publishDeadlineMs?: number;
@@ -116,7 +119,7 @@ export async function brokenSpool(cause: Error = new Error('gone')): Promise<Bac
 export async function startIngest(options: UnderTestOptions = {}): Promise<IngestUnderTest> {
   const log: LogLine[] = [];
   const ingest = await serve({
-    host: '127.0.0.1',
+    host: options.host ?? '127.0.0.1',
     port: 0,
     sources: sourcesSchema.parse(options.sources ?? defaultSources).map((source: Source) => ({
       source,
@@ -126,6 +129,7 @@ export async function startIngest(options: UnderTestOptions = {}): Promise<Inges
         notAfterMs: undefined,
       })),
     })),
+    trustedProxies: options.trustedProxies,
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
     publishDeadlineMs: options.publishDeadlineMs ?? 5000,
     writer: options.writer ?? memoryWriter(),
