@@ -18,7 +18,7 @@ export function doorsOf(sources: readonly ResolvedSource[]): Doors {
     const protocol = protocolOf(one);
     return protocol === undefined ? [] : [[one.source.name, { ...protocol, admits: admitsOf([one]) }] as const];
   });
-  const callers = sources.filter(({ source }) => schemeOf(source.scheme).route === 'events');
+  const callers = sources.filter(({ source }) => schemeOf(source.scheme).routes.includes('events'));
   return { webhooks: new Map(webhooks), events: { ...eventsProtocol(sources), admits: admitsOf(callers) } };
 }
 
