@@ -1,9 +1,10 @@
 /** Opens ingest's public listener and closes it again without losing what it took. */
+
+import { addressList } from '../shared/address-list.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { envelopeBytes } from '../shared/envelope.ts';
 import { messageOf } from '../shared/errors.ts';
-import { addressList } from '../shared/http/address-list.ts';
 import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
 import type { Logger } from '../shared/program/log.ts';

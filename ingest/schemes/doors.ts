@@ -1,5 +1,5 @@
 /** Which protocol a source's route speaks. */
-import { addressList } from '../../shared/http/address-list.ts';
+import { addressList } from '../../shared/address-list.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { eventsProtocol } from './events.ts';
 import type { Protocol } from './protocol.ts';

@@ -1,6 +1,6 @@
 /** The sources of DAYBOOK_SOURCES: who sends, how it signs, and where its missed events can be asked for. */
 import { z } from 'zod';
-import { addressRange } from '../http/address-list.ts';
+import { addressRange } from '../address-list.ts';
 import { type SchemeName, schemeNames, schemeOf, type schemes } from './schemes.ts';
 import { stripeScheme } from './stripe.ts';
 

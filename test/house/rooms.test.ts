@@ -11,6 +11,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
   shared: {
     'errors.ts': [],
     'clock.ts': [],
+    'address-list.ts': [],
     'setting-names.ts': [],
     'event-line.ts': [],
     'parallel.ts': [],
@@ -21,7 +22,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     http: ['errors.ts', 'program'],
     metrics: ['errors.ts', 'program', 'http'],
     crypto: ['errors.ts', 'files'],
-    schemes: ['errors.ts', 'clock.ts', 'json', 'files'],
+    schemes: ['errors.ts', 'clock.ts', 'address-list.ts', 'json', 'files'],
     'envelope.ts': ['clock.ts', 'crypto', 'schemes'],
     doctor: ['errors.ts', 'program', 'http', 'schemes'],
     // A stream and a store carry bytes: neither knows what an envelope or a line of the archive is.
@@ -29,6 +30,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     stream: ['errors.ts', 'clock.ts', 'files', 'program', 'setting-shapes.ts', 'http', 'crypto', 'doctor'],
     'config.ts': [
       'errors.ts',
+      'address-list.ts',
       'setting-names.ts',
       'files',
       'setting-shapes.ts',
