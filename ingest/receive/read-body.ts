@@ -44,11 +44,11 @@ export function readBody(request: IncomingMessage, maxBytes: number, budget: Bod
     return Promise.reject(new DaybookError('body_too_large', { detail: `The limit is ${maxBytes} bytes.` }));
   }
   return new Promise((resolve, reject) => {
-    const pieces = openPieces();
+    const pieces = new Pieces();
     let unfinished: UnfinishedBody | undefined;
 
     function onData(chunk: Buffer): void {
-      if (pieces.bytes() + chunk.length > maxBytes) {
+      if (pieces.bytes + chunk.length > maxBytes) {
         fail(new DaybookError('body_too_large', { detail: `The limit is ${maxBytes} bytes.` }));
       } else {
         budget.unfinished.hold(unfinished!, pieces.add(chunk));
@@ -56,7 +56,7 @@ export function readBody(request: IncomingMessage, maxBytes: number, budget: Bod
     }
     function onEnd(): void {
       stopListening();
-      if (budget.take(pieces.bytes())) resolve(pieces.join());
+      if (budget.take(pieces.bytes)) resolve(pieces.join());
       else reject(overloaded('Too many bodies wait for the stream.'));
     }
     function onGone(): void {
@@ -86,59 +86,56 @@ function overloaded(detail: string): DaybookError {
 }
 
 function headerBytesOf({ rawHeaders = [] }: IncomingMessage): number {
-  return rawHeaders.reduce((bytes, text) => bytes + text.length, 0);
+  let bytes = 0;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }
 
 const pieceBytes = 8 * 1024;
+const noBytes = Buffer.alloc(0);
 
 /**
  * What came of a body. Node hands over copies of exactly what it read, which are kept as they are; small ones are joined
  * at once, since a sender that makes each byte a chunk of its own would cost a hundred times its bytes. Growing one
  * buffer instead would leave outgrown ones behind until they are collected.
  */
-function openPieces(): {
-  /** The memory that it takes beside what was taken before. */
-  add(chunk: Buffer): number;
-  bytes(): number;
-  join(): Buffer;
-  clear(): void;
-} {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
+class Pieces {
+  bytes = 0;
+  private pieces: Buffer[] = [];
   /** The last piece, where it was made to be filled, and what is free in it. */
-  let last = Buffer.alloc(0);
-  let free = 0;
+  private last = noBytes;
+  private free = 0;
 
-  return {
-    add(chunk) {
-      bytes += chunk.length;
-      if (pieces.length === 0 || chunk.length >= pieceBytes) {
-        trim();
-        pieces.push(chunk);
-        return chunk.length;
-      }
-      const fitting = Math.min(free, chunk.length);
-      chunk.copy(last, last.length - free, 0, fitting);
-      free -= fitting;
-      if (fitting === chunk.length) return 0;
-      last = Buffer.allocUnsafeSlow(pieceBytes);
-      free = pieceBytes - chunk.copy(last, 0, fitting);
-      pieces.push(last);
-      return pieceBytes;
-    },
-    bytes: () => bytes,
-    join() {
-      trim();
-      return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
-    },
-    clear() {
-      pieces.length = 0;
-    },
-  };
+  /** Returns the memory that it takes beside what was taken before. */
+  add(chunk: Buffer): number {
+    this.bytes += chunk.length;
+    if (this.pieces.length === 0 || chunk.length >= pieceBytes) {
+      this.trim();
+      this.pieces.push(chunk);
+      return chunk.length;
+    }
+    const fitting = Math.min(this.free, chunk.length);
+    chunk.copy(this.last, this.last.length - this.free, 0, fitting);
+    this.free -= fitting;
+    if (fitting === chunk.length) return 0;
+    this.last = Buffer.allocUnsafeSlow(pieceBytes);
+    this.free = pieceBytes - chunk.copy(this.last, 0, fitting);
+    this.pieces.push(this.last);
+    return pieceBytes;
+  }
+
+  join(): Buffer {
+    this.trim();
+    return this.pieces.length === 1 ? this.pieces[0]! : Buffer.concat(this.pieces, this.bytes);
+  }
+
+  clear(): void {
+    this.pieces = [];
+  }
 
   /** Nothing more goes into the last piece. */
-  function trim(): void {
-    if (free > 0) pieces[pieces.length - 1] = last.subarray(0, last.length - free);
-    free = 0;
+  private trim(): void {
+    if (this.free > 0) this.pieces[this.pieces.length - 1] = this.last.subarray(0, this.last.length - this.free);
+    this.free = 0;
   }
 }

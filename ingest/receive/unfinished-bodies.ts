@@ -9,7 +9,7 @@
 const requestBytes = 16 * 1024;
 
 export interface UnfinishedBody {
-  readonly peer: string;
+  readonly address: string | undefined;
   readonly sinceMs: number;
   heldBytes: number;
   readonly cut: () => void;
@@ -27,34 +27,30 @@ export interface UnfinishedBodies {
 
 export function openUnfinishedBodies(maxBytes: number, now = () => performance.now()): UnfinishedBodies {
   const bodies = new Set<UnfinishedBody>();
-  const heldByPeer = new Map<string, number>();
   let heldBytes = 0;
 
-  function add(body: UnfinishedBody, bytes: number): void {
-    body.heldBytes += bytes;
-    heldBytes += bytes;
-    const ofPeer = (heldByPeer.get(body.peer) ?? 0) + bytes;
-    if (ofPeer === 0) heldByPeer.delete(body.peer);
-    else heldByPeer.set(body.peer, ofPeer);
-  }
-
   function end(body: UnfinishedBody): void {
-    if (bodies.delete(body)) add(body, -body.heldBytes);
+    if (bodies.delete(body)) heldBytes -= body.heldBytes;
   }
 
   function hold(body: UnfinishedBody, bytes: number): void {
     if (!bodies.has(body)) return;
-    add(body, bytes);
+    body.heldBytes += bytes;
+    heldBytes += bytes;
     if (heldBytes > maxBytes) makeRoom();
   }
 
   /** An eighth at once, so that not each chunk of a flood weighs them all. */
   function makeRoom(): void {
     const nowMs = now();
-    const weightOf = ({ peer, sinceMs, heldBytes }: UnfinishedBody) =>
-      heldBytes * Math.max(1, nowMs - sinceMs) * heldByPeer.get(peer)!;
-    const weighed = [...bodies].map((body) => ({ body, weight: weightOf(body) }));
-    for (const { body } of weighed.sort((a, b) => b.weight - a.weight)) {
+    const held = [...bodies].map((body) => ({ body, peer: peerOf(body.address), weight: 0 }));
+    const heldByPeer = new Map<string, number>();
+    for (const { body, peer } of held) heldByPeer.set(peer, (heldByPeer.get(peer) ?? 0) + body.heldBytes);
+    for (const each of held) {
+      const { heldBytes, sinceMs } = each.body;
+      each.weight = heldBytes * Math.max(1, nowMs - sinceMs) * heldByPeer.get(each.peer)!;
+    }
+    for (const { body } of held.sort((a, b) => b.weight - a.weight)) {
       if (heldBytes <= maxBytes * (7 / 8)) return;
       end(body);
       body.cut();
@@ -63,7 +59,7 @@ export function openUnfinishedBodies(maxBytes: number, now = () => performance.n
 
   return {
     begin(address, headerBytes, cut) {
-      const body = { peer: peerOf(address), sinceMs: now(), heldBytes: 0, cut };
+      const body = { address, sinceMs: now(), heldBytes: 0, cut };
       bodies.add(body);
       hold(body, requestBytes + headerBytes);
       return body;
