@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -102,3 +102,54 @@ test('the programs are given public keys alone, and leave nothing of an archived
   }
   assert.ok(sealed >= 12, `${sealed} sealed objects`);
 });
+
+test('the commands of FORMAT.md open and check the archive as they stand there', async (t) => {
+  if (!['age', 'jq', 'openssl'].every((command) => requireCommand(t, command))) return;
+  const [stamp] = (await readdir(join(folder, 'demo'))).filter((name) => name !== 'development');
+  const base = join(folder, 'demo', stamp!);
+  for (const name of ['identity.txt', 'verifying-key.pem']) {
+    await copyFile(join(folder, 'demo', 'development', name), join(base, name));
+  }
+  const [line, signed] = (await readFile(join(base, 'archive/manifests/00000001.jsonl'), 'utf8')).split('\n');
+  const [day, entry] = Object.entries<{ parts: ArchivePart[]; verdict: string }>(JSON.parse(line!).sources.platform).at(
+    -1,
+  )!;
+  const [part] = entry.parts as [ArchivePart];
+  const [source] = JSON.parse(await readFile(join(base, 'sources.json'), 'utf8'));
+  const format = await readFile(join(root, 'compactor/FORMAT.md'), 'utf8');
+  const commands = format
+    .slice(format.indexOf('\n## Open and check an archive'))
+    .split('```')[1]!
+    .replaceAll(/platform\/\S+<hash16>\.jsonl\S+/g, part.key)
+    .replaceAll(/platform\/\S+<hash16>\.deliveries\S+/g, part.deliveries.key)
+    .replaceAll('2026-11-20', day)
+    .replaceAll('00000042', '00000001')
+    .trim()
+    .split('\n\n');
+  const outputOf = async (about: string) => {
+    const command = commands.find((text) => text.startsWith(`# ${about}`));
+    assert.ok(command !== undefined, `FORMAT.md has no command for: ${about}`);
+    const env = { PATH: process.env.PATH, secret: source.secrets[0] };
+    return (await run('bash', ['-euc', command], { cwd: join(base, 'archive'), env })).stdout;
+  };
+
+  assert.ok((await outputOf('Which objects')).startsWith(`${part.key}\n["${entry.verdict}",`));
+  const events = (await outputOf('Its events')).trim().split('\n');
+  assert.equal(events.length, part.events + 1);
+  assert.equal(events.at(-1), `${part.sha256.plaintext}  -`);
+  for (const silent of ['Is every object there', 'Does each follow', 'Is a Stripe event archived twice']) {
+    assert.equal(await outputOf(silent), '', silent);
+  }
+  const { key } = JSON.parse(signed!);
+  assert.equal(await outputOf('Is a manifest signed'), `Signature Verified Successfully\n${key}\n${key}\n`);
+  const [computed, headers, ...keyids] = (await outputOf('Does the signature of a Stripe delivery')).trim().split('\n');
+  assert.equal(computed!.split('= ')[1], headers!.split('v1=')[1]);
+  assert.equal(keyids[0], keyids[1]);
+});
+
+interface ArchivePart {
+  readonly key: string;
+  readonly events: number;
+  readonly sha256: { readonly plaintext: string };
+  readonly deliveries: { readonly key: string };
+}
