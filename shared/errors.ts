@@ -2,6 +2,9 @@
  * Every error that daybook reports, by its stable code. The table in shared/README.md is held equal to this one by
  * test/house/docs.test.ts. `status` is the HTTP answer where a sender can meet the code; `exit` is how a
  * command ends that fails with it; `retry` says whether the same call may succeed later without anybody changing anything.
+ *
+ * Codes are one list, since users and their scripts rely on them. Whoever knows better what to do gives a hint of its own: a
+ * driver does so for each code that other drivers use too.
  */
 interface ErrorKind {
   readonly title: string;
@@ -255,7 +258,7 @@ export const errorCodes = {
   },
   store_not_create_only: {
     title: 'The object store writes over objects that are there',
-    hint: 'Its endpoint must keep `If-None-Match: *` for PutObject and CompleteMultipartUpload. Use another store, or a newer version of it. Nothing was written but a probe object.',
+    hint: 'Use another store, or a newer version of it. Nothing was written but a probe object.',
   },
   removal_refused: {
     title: 'The store refuses to delete an object',

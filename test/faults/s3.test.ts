@@ -246,7 +246,7 @@ if (service !== undefined) {
       proxy.decide(handler);
       const from = proxy.requests.length;
       await assert.rejects(store.create(key, short), { code: 'store_not_create_only', retry: false }, name);
-      await assert.rejects(store.probe(), { code: 'store_not_create_only' }, name);
+      await assert.rejects(store.probe(), { code: 'store_not_create_only', hint: /If-None-Match/ }, name);
       const sent = proxy.requests.slice(from);
       assert.ok(sent.length > 0 && sent.every(({ path }) => path.includes('.create-only')), name);
     }

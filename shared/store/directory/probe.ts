@@ -31,6 +31,7 @@ export async function proveDirectory(folder: string): Promise<void> {
     }
     throw new DaybookError('store_not_create_only', {
       detail: 'the archive directory links over a name that is there',
+      hint: 'Put the archive on another file system (ext4, XFS, ZFS, APFS, NTFS, NFS), or use S3. The files of this test are gone again.',
     });
   } catch (error) {
     throw storeErrorOf(error);

@@ -25,9 +25,16 @@ export async function proveCreateOnly(bucket: Bucket, key: string): Promise<void
     if (refused && (await isCompleteRefused(bucket, key))) return;
   } catch (error) {
     if (statusOf(error) !== 501) throw s3ErrorOf(error, bucket.location);
-    throw new DaybookError('store_not_create_only', { detail: `${bucket.location}: ${nameOf(error)}, HTTP 501` });
+    throw notCreateOnly(`${bucket.location}: ${nameOf(error)}, HTTP 501`);
   }
-  throw new DaybookError('store_not_create_only', { detail: `${bucket.location} wrote over an object that was there` });
+  throw notCreateOnly(`${bucket.location} wrote over an object that was there`);
+}
+
+function notCreateOnly(detail: string): DaybookError {
+  return new DaybookError('store_not_create_only', {
+    detail,
+    hint: 'Its endpoint must keep `If-None-Match: *` for PutObject and CompleteMultipartUpload. Use another store, or a newer version of it. Nothing was written but a probe object.',
+  });
 }
 
 async function isPutRefused({ client, name, headers }: Bucket, key: string): Promise<boolean> {

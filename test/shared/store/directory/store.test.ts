@@ -50,7 +50,7 @@ test('directory store: a file system without hard links is told as such, by a cr
   }
   // One that links over what is there.
   const link = t.mock.method(fs, 'link', async (from: string, to: string) => fs.copyFile(from, to));
-  await assert.rejects(proveDirectory(root), { code: 'store_not_create_only' });
+  await assert.rejects(proveDirectory(root), { code: 'store_not_create_only', hint: /file system/ });
   link.mock.restore();
   assert.deepEqual((await fs.readdir(root)).sort(), ['.creating', 'first'], 'nothing is left');
 });
