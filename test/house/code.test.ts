@@ -121,7 +121,7 @@ test('a file has at most 400 lines, a test file 700', () => {
   // Tables: a second file would only hide half of each.
   const longer = new Map([
     ['shared/config.ts', 500],
-    ['shared/errors.ts', 500],
+    ['shared/errors.ts', 600],
   ]);
   const wrong = projectFiles()
     .filter((path) => path.endsWith('.ts'))
