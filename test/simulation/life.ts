@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import { newestClosedDay } from '../../compactor/day/closing.ts';
 import type { DayEntry, Manifest } from '../../compactor/ledger/manifest.ts';
+import { type AskTime, clockToleranceMs } from '../../compactor/ledger/prove-time.ts';
 import type { Night, NightSource } from '../../compactor/night.ts';
 import { republishedRecord } from '../../compactor/stream/republish.ts';
 import { verifyArchive } from '../../compactor/verify/verify-archive.ts';
-import { addDays, type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
+import { addDays, type Day, dayMs, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { readSigner, type Verify } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
@@ -88,14 +89,24 @@ async function nightsOf(
   trace?.(`${seed} ${JSON.stringify(circumstances)}`);
   let nowMs = startOfDayMs(circumstances.firstDay);
   let tickMs = 0;
+  /** What the compactor's clock is off by. */
+  let clockErrorMs = 0;
   const clock = {
     now() {
-      const now = new Date(nowMs);
+      const now = new Date(nowMs + clockErrorMs);
       nowMs += tickMs;
       return now;
     },
   };
   const still = { now: () => new Date(nowMs) };
+  /** A store or Stripe, which date their answers; undefined: nobody does. */
+  let isDated = true;
+  const askTime: AskTime = async () => [
+    {
+      whose: 'the store',
+      answer: { date: isDated ? still.now().toUTCString() : undefined, receivedAtMs: nowMs + clockErrorMs },
+    },
+  ];
   const stripe = {
     platform: await startFakeStripe({ clock: still }),
     connect: await startFakeStripe({ clock: still, accounts: ['acct_a', 'acct_b'] }),
@@ -204,6 +215,7 @@ async function nightsOf(
     });
     const night: Omit<Night, 'stagingDirectory' | 'log' | 'progress'> = {
       clock,
+      askTime,
       stream: elsewhere?.stream ?? stream,
       store: elsewhere?.store ?? store,
       prefix: '',
@@ -359,6 +371,23 @@ async function nightsOf(
     noteFault('newest manifest lost');
   }
 
+  /** A clock that jumps stops the run before it writes: by whoever dates an answer, else by the newest manifest if it went back. */
+  async function checkClock(night: Random): Promise<void> {
+    const days = night.pick([0.004, 0.9, 2, 40, 400]);
+    clockErrorMs = days * dayMs * (night.chance(0.5) ? 1 : -1);
+    const newest = newestManifest()?.createdAt;
+    const isBehindLedger = newest !== undefined && nowMs + clockErrorMs < Date.parse(newest) - clockToleranceMs;
+    isDated = !isBehindLedger || night.chance(0.5);
+    const [objects, committed] = [store.objects.size, await stream.committed()];
+    const { outcome } = await run({ plan: { name: `night ${position.night} clock`, faultRate: 0 } });
+    assert.equal((outcome.failure as DaybookError | undefined)?.code, 'clock_untrusted');
+    assert.equal(store.objects.size, objects);
+    assert.deepEqual(await stream.committed(), committed);
+    clockErrorMs = 0;
+    isDated = true;
+    noteFault('clock jumps');
+  }
+
   async function verify(withIdentity: boolean): Promise<void> {
     const temporaryDirectory = join(directory, 'verify');
     mkdirSync(temporaryDirectory);
@@ -498,14 +527,16 @@ async function nightsOf(
       assert.equal(report?.manifest, null, 'nothing is new, so nothing is said');
   }
 
-  function* newestEntries(): Generator<DayEntry, void, void> {
+  function newestManifest(): Manifest | undefined {
     const key = [...store.objects.keys()]
       .filter((name) => name.startsWith('manifests/'))
       .sort()
       .at(-1);
-    if (key === undefined) return;
-    const { sources } = JSON.parse(store.objects.get(key)!.toString().split('\n')[0]!) as Manifest;
-    for (const days of Object.values(sources)) yield* Object.values(days);
+    return key === undefined ? undefined : JSON.parse(store.objects.get(key)!.toString().split('\n')[0]!);
+  }
+
+  function* newestEntries(): Generator<DayEntry, void, void> {
+    for (const days of Object.values(newestManifest()?.sources ?? {})) yield* Object.values(days);
   }
 
   function someDays(night: Random): ReadonlySet<Day> {
@@ -525,6 +556,8 @@ async function nightsOf(
       broken.splice(broken.indexOf(one), 1);
     }
     happen(night);
+    const jump = night.of('clock');
+    if (!ended && jump.chance(0.08 * circumstances.misfortune)) await checkClock(jump);
     await nightOf(night, `night ${position.night}`);
     // A second run on the same day mends what the first left, or has a fate of its own.
     if (!ended && night.chance(0.15)) {
