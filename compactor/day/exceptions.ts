@@ -1,14 +1,9 @@
 /**
  * What a run has to say against a day, by id: one sealed object beside the day's parts.
  *
- * `<day>-<hash16>.exceptions.jsonl.gz.age`, one canonical JSON line each, sorted by (kind, id), both by code point:
- *   {"copies":[{"body","origin","receivedat"},{…}],"differ":["data"],"id","kind":"differing"}
- *       two copies in hand that tell different things, as they came; `origin` is delivered, listed or republished
- *       (a listed copy has no `receivedat`); `differ` names the members. A body over 8 MiB, which ingest never takes, is
- *       told by its `sha256` instead, so that a line stays one that can be read
- *   {"id","kind":"missing","why"}          Stripe names it, and it could not be had
- *   {"created","id","kind":"not_listed","type"}   archived, and not in Stripe's list; of one archived by an earlier run
- *       the id alone is known here
+ * Its lines and their order are those of FORMAT.md, Exceptions. A body over 8 MiB, which ingest never takes, is told by its
+ * `sha256` instead, so that a line stays one that can be read. Of what an earlier run archived and is not listed the id alone
+ * is known here.
  *
  * A run that lists the day names all of the day that are missing and not listed, those of earlier runs too: the newest
  * such object stands for the day. Any other run names what it adds. Of differing copies each run names its own.

@@ -65,7 +65,7 @@ export interface DayCounts {
   readonly duplicates: number;
 }
 
-/** What a run has to say against a day, by id: the format is that of day/exceptions.ts. */
+/** What a run has to say against a day, by id (FORMAT.md, Exceptions). */
 export interface ExceptionsObject {
   readonly key: string;
   readonly sha256: Hashes;

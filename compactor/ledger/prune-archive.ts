@@ -1,6 +1,6 @@
 /**
- * THE PATH of a prune: what has reached its age, said by a manifest first, deleted second. Ids are kept for ever, so that
- * an event is not archived once more; manifests and the quarantine are kept too.
+ * THE PATH of a prune (FORMAT.md, Pruned objects): what has reached its age, said by a manifest first, deleted second. Ids
+ * are kept for ever, so that an event is not archived once more; manifests and the quarantine are kept too.
  */
 import { addDays, type Clock, type Day, dayOf } from '../../shared/clock.ts';
 import { minPruneDays } from '../../shared/config.ts';

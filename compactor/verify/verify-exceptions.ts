@@ -1,4 +1,4 @@
-/** What a day's exceptions say (the format is that of day/exceptions.ts), against the manifests and the day's ids. Pure. */
+/** What a day's exceptions say (FORMAT.md, Exceptions), against the manifests and the day's ids. Pure. */
 import { type ComparedMember, stripeDifference } from '../day/differences.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';

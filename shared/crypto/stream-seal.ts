@@ -1,6 +1,6 @@
 /**
- * The seal of a stream record: an HMAC-SHA256 by a key that ingest and the compactor share, and nobody else who may write to
- * the stream has. It covers every byte of the envelope but itself.
+ * The seal of a stream record (PROTOCOLS.md, The seal): an HMAC-SHA256 by a key that ingest and the compactor share, and
+ * nobody else who may write to the stream has. It covers every byte of the envelope but itself.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 
