@@ -3,6 +3,7 @@ import { systemClock } from '../shared/clock.ts';
 import { unsealedWarning } from '../shared/crypto/stream-seal.ts';
 import type { DaybookError } from '../shared/errors.ts';
 import { openMetricsListener } from '../shared/metrics/metrics.ts';
+import { tellListening } from '../shared/program/listening.ts';
 import { openLog } from '../shared/program/log.ts';
 import { keepYoungGenerationAsItIs } from '../shared/program/memory.ts';
 import { isLocalStream, openWriter } from '../shared/stream/open.ts';
@@ -71,5 +72,6 @@ export async function serveCommand(): Promise<void> {
   process.once('SIGTERM', stop).once('SIGINT', stop);
   const ingest = await starting;
   closing.defer(() => ingest.close());
+  tellListening(ingest);
   await refused.promise;
 }

@@ -7,6 +7,7 @@ import { envelopeBytes } from '../shared/envelope.ts';
 import { messageOf } from '../shared/errors.ts';
 import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
+import type { Listening } from '../shared/program/listening.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { within } from '../shared/program/within.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
@@ -79,9 +80,7 @@ export const defaultTimeouts: Timeouts = {
   abandonMs: 9_000,
 };
 
-export interface Ingest {
-  /** The real one, also where 0 was asked for. */
-  readonly port: number;
+export interface Ingest extends Listening {
   /**
    * Stops accepting, answers what it took, drains the spool as far as time allows, closes both. Resolves within
    * `abandonMs` even if a client stays connected or the stream hangs. May be called again: the same promise.
@@ -158,6 +157,7 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
   }
 
   return {
+    host: address,
     port,
     close: () => {
       closing ??= Promise.resolve().then(close);

@@ -7,6 +7,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { listen } from '../../shared/http/listen.ts';
 import { createProblemServer } from '../../shared/http/problem-server.ts';
 import { openMetricsListener } from '../../shared/metrics/metrics.ts';
+import { type Listening, tellListening } from '../../shared/program/listening.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readNightConfiguration } from '../configuration.ts';
@@ -69,7 +70,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
   };
   // In place before a port is open: who sees it open may send a signal.
   process.once('SIGTERM', stop).once('SIGINT', stop);
-  await starting;
+  tellListening(await starting);
 }
 
 export interface ServeOptions {
@@ -94,9 +95,7 @@ export interface ServeOptions {
   readonly log: Logger;
 }
 
-export interface CompactorServer {
-  /** The real ones, also where 0 was asked for. */
-  readonly port: number;
+export interface CompactorServer extends Listening {
   readonly adminPort: number;
   /** Stops accepting and ends a running job, which is safe at any moment. */
   close(): Promise<void>;
@@ -169,6 +168,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     log.info('stopped');
   }
   return {
+    host: address,
     port,
     adminPort: admin.port,
     close: () => {

@@ -14,6 +14,7 @@ import { createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from 'n
 import { existsSync } from 'node:fs';
 import { link, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { styleText } from 'node:util';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { DaybookError } from '../../shared/errors.ts';
 import { makeFolder, syncFolder } from '../../shared/files/folder.ts';
@@ -87,15 +88,16 @@ export async function makeDevelopmentFiles(dataDirectory: string): Promise<Devel
 }
 
 function warningOf(lines: readonly string[]): string {
-  const rule = '*'.repeat(100);
-  const text = [
-    'DEVELOPMENT VALUES, for a look on this machine alone. Not set, so made here (and kept for the next start):',
+  // A colour on a terminal alone, and none with NO_COLOR.
+  const title = styleText(['bold', 'yellow'], 'DEVELOPMENT VALUES', { stream: process.stderr });
+  return [
+    `${title} for a look on this machine alone. Not set, so made here and kept for the next start:`,
     '',
-    ...lines,
+    ...lines.map((line) => `  ${line}`),
     '',
     'The key that opens the archive lies on the machine that writes it. Set your own values before real events come.',
-  ];
-  return `${rule}\n${text.map((line) => `* ${line}`.trimEnd()).join('\n')}\n${rule}\n`;
+    '',
+  ].join('\n');
 }
 
 async function makeSources(dataDirectory: string): Promise<string> {

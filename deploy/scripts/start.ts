@@ -1,14 +1,18 @@
 /**
  * `npm start`: ingest and the compactor together on one machine, with development values for what is not set. Each is a
- * process of its own, as in production; where one ends by itself the other is ended too.
+ * process of its own, as in production; where one ends by itself the other is ended too. When both listen, sample
+ * requests are printed on stdout.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
+import { type Listening, urlOf } from '../../shared/program/listening.ts';
 import { endWith, heedReaders } from '../../shared/program/program.ts';
 import { standardError } from '../../shared/program/standard-error.ts';
+import { print } from '../../shared/program/standard-output.ts';
 import { developmentValues, unsetSettings } from './development-values.ts';
+import { sampleRequests } from './sample-requests.ts';
 
 /** Both end within 9 s of their signal. */
 const stopWithinMs = 9_500;
@@ -21,15 +25,17 @@ async function start(): Promise<void> {
   // Both programs' settings at once: what is wrong with the night is to be known before it comes.
   const names = (Object.keys(settings) as SettingName[]).filter((name) => !unset.some((other) => other === name));
   const configuration = readSettings(given, names);
+  const dataDirectory = resolve(configuration.DAYBOOK_DATA_DIR);
   const { environment: added, warning, sealedSince } = await developmentValues(unset, configuration.DAYBOOK_DATA_DIR);
   standardError().write(warning);
   const environment = { ...given, ...added };
 
   const children = new Set<ChildProcess>();
-  const run = (program: string, ...options: string[]) => {
+  /** Resolves when the program listens; not where it ends before. */
+  const run = (program: string, ...options: string[]): Promise<Listening> => {
     const child = spawn(process.execPath, [join(root, program), 'serve', ...options], {
       env: environment,
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     children.add(child);
     void once(child, 'exit').then(([code]) => {
@@ -37,6 +43,7 @@ async function start(): Promise<void> {
       // Where nobody stopped it, it has said why it ended.
       stop((code as number | null) ?? 2);
     });
+    return new Promise((ready) => child.once('message', (message) => ready(message as Listening)));
   };
 
   let isStopping = false;
@@ -52,8 +59,24 @@ async function start(): Promise<void> {
   };
   process.on('SIGTERM', () => stop(0)).on('SIGINT', () => stop(0));
 
-  run('ingest/main.ts');
-  run('compactor/main.ts', ...(sealedSince === undefined ? [] : ['--accept-unsealed-before', sealedSince]));
+  const ready = [
+    run('ingest/main.ts'),
+    run('compactor/main.ts', ...(sealedSince === undefined ? [] : ['--accept-unsealed-before', sealedSince])),
+  ];
+  const development = (file: string) => join(dataDirectory, 'development', file);
+  void Promise.all(ready).then(async (listening) => {
+    const [ingest, compactor] = listening.map(urlOf);
+    const requests = sampleRequests({
+      ingest: ingest!,
+      compactor: compactor!,
+      root,
+      dataDirectory,
+      sources: unset.includes('DAYBOOK_SOURCES') ? development('sources.json') : undefined,
+      verifyingKey: unset.includes('COMPACTOR_SIGNING_KEY') ? development('verifying-key.pem') : undefined,
+    });
+    // Whoever does not read them does not stop the programs.
+    await print(`\n${requests}\n\n`).catch(() => {});
+  });
 }
 
 try {

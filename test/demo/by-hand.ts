@@ -1,5 +1,6 @@
 /** The commands that do the demo's last steps by hand: with stock tools, and with daybook's own. */
 import { join, relative } from 'node:path';
+import { shellWord } from '../../shared/program/shell-word.ts';
 
 export interface Paths {
   /** Of this run: the data directory of both programs. */
@@ -26,9 +27,9 @@ export function commandsByHand(paths: Paths, source: string, day: string): ByHan
     paths.sources,
     paths.part,
     paths.manifest,
-  ].map((path) => quoted(relative(process.cwd(), path)));
-  const body = quoted(relative(process.cwd(), join(paths.run, 'manifest-body')));
-  const signature = quoted(relative(process.cwd(), join(paths.run, 'manifest-signature')));
+  ].map((path) => shellWord(relative(process.cwd(), path)));
+  const body = shellWord(relative(process.cwd(), join(paths.run, 'manifest-body')));
+  const signature = shellWord(relative(process.cwd(), join(paths.run, 'manifest-signature')));
   return [
     {
       what: `Open ${source}'s events of ${day}`,
@@ -59,8 +60,4 @@ export function commandsByHand(paths: Paths, source: string, day: string): ByHan
       ],
     },
   ];
-}
-
-function quoted(path: string): string {
-  return /^[\w./@%+=:,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -7,14 +7,19 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { makeDevelopmentFiles } from '../../../deploy/scripts/development-values.ts';
+import { requireCommand } from '../../require-service.ts';
 import { stripeEvents } from '../../stripe/events.ts';
 import { sendWebhook } from '../../stripe/webhook-sender.ts';
+import { runOnTerminal } from '../../terminal.ts';
 
 const script = new URL('../../../deploy/scripts/start.ts', import.meta.url).pathname;
-const folder = await mkdtemp(join(tmpdir(), 'daybook-start-'));
+// With a space: what is printed must be quoted.
+const folder = await mkdtemp(join(tmpdir(), 'daybook start-'));
 const running = new Set<ChildProcess>();
 after(async () => {
-  for (const child of running) child.kill('SIGKILL');
+  // By SIGTERM, which ends what they started too.
+  for (const child of running) child.kill('SIGTERM');
+  await Promise.all([...running].map((child) => once(child, 'close')));
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -25,6 +30,8 @@ interface Started {
   /** Resolves with the first line of stderr that the pattern matches; rejects with all of it where none comes. */
   line(pattern: RegExp): Promise<string>;
   stderr(): string;
+  /** What is printed when both programs listen. */
+  samples(): Promise<string>;
 }
 
 function start(dataDirectory: string, environment: Record<string, string> = {}): Started {
@@ -41,16 +48,27 @@ function start(dataDirectory: string, environment: Record<string, string> = {}):
       COMPACTOR_RUN_HOUR_UTC: '0',
       ...environment,
     },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
   const lines: string[] = [];
   const reader = createInterface({ input: child.stderr! });
   reader.on('line', (line) => void lines.push(line));
+  let printed = '';
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
+  });
   const ended = once(child, 'close').then(() => void running.delete(child));
   return {
     child,
     stderr: () => lines.join('\n'),
+    async samples() {
+      while (!printed.endsWith('\n\n')) {
+        if (!running.has(child)) throw new Error(`ended without samples:\n${lines.join('\n')}`);
+        await Promise.race([once(child.stdout!, 'data'), ended]);
+      }
+      return printed;
+    },
     async line(pattern) {
       for (;;) {
         const found = lines.find((line) => pattern.test(line));
@@ -113,6 +131,34 @@ test('a second start keeps the development keys, and a run in flight does not ho
   assert.deepEqual(await texts(), before);
 });
 
+for (const shell of ['bash --norc --noprofile -i', 'dash -i']) {
+  test(`the printed requests work as pasted into a terminal of ${shell}, and show no secret`, async (t) => {
+    for (const command of [shell.split(' ')[0]!, 'curl', 'openssl']) if (!requireCommand(t, command)) return;
+    const data = join(folder, 'first');
+    const started = start(data, { COMPACTOR_ENABLED: 'false' });
+    const printed = await started.samples();
+    const [{ secrets: stripe }, { secrets: panda }] = JSON.parse(
+      await readFile(join(data, 'development/sources.json'), 'utf8'),
+    );
+    for (const secret of [...stripe, ...panda]) assert.ok(!printed.includes(secret));
+    const lines = printed.split('\n').filter((line) => line.startsWith('  '));
+    for (const line of lines) assert.ok(line.length <= 140, line);
+    const outcome = await runOnTerminal(t, shell.split(' '), {
+      env: { PS1: 'next> ' },
+      cwd: folder,
+      typed: [['next> ', `${lines.join('\n')}\nexit\n`]],
+    });
+    if (outcome === undefined) return;
+    // Some shells prompt for each line that was pasted before they run the first.
+    assert.match(outcome.shown, /^(?:(?:next)?> )*\{"received":true\}\r$/m);
+    assert.match(outcome.shown, /^(?:(?:next)?> )*\{"status":"ok","accepted":1\}\r$/m);
+    assert.match(outcome.shown, /^\d{4}-\d\d-\d\d +billing +\d+ +\d+ +archived by a run after /m);
+    assert.match(outcome.shown, /^\d{4}-\d\d-\d\d +platform +\d+ +\d+ +archived by a run after /m);
+    assert.equal(outcome.code, 0, outcome.shown);
+    await stop(started);
+  });
+}
+
 test('what is set is used, and with all of it set no development value is made', async () => {
   const data = join(folder, 'second');
   const made = await makeDevelopmentFiles(join(folder, 'made'));
@@ -126,6 +172,10 @@ test('what is set is used, and with all of it set no development value is made',
   await started.line(ingestListens);
   await started.line(/"program":"compactor".*"listening"/);
   assert.doesNotMatch(started.stderr(), /DEVELOPMENT|job started/);
+  // Secrets that somebody set are not for us to use.
+  const printed = await started.samples();
+  assert.doesNotMatch(printed, /secret|COMPACTOR_VERIFYING_KEYS/);
+  assert.match(printed, /^ {2}node compactor\/main.ts run --today$/m);
   assert.ok(!(await readdir(data)).includes('development'));
   await stop(started);
 });
