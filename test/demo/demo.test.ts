@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { requireCommand } from '../require-service.ts';
+import { runOnTerminal } from '../terminal.ts';
 
 const run = promisify(execFile);
 const root = dirname(dirname(import.meta.dirname));
@@ -47,10 +49,47 @@ test('the demo ends by itself with exit 0 in under a minute, and again a second 
 });
 
 test('what the demo prints fits the terminal and shows no secret', () => {
-  const lines = printed.slice(printed.indexOf('\n5. '), printed.indexOf('\n6. ')).split('\n');
-  assert.equal(lines.filter((line) => line.startsWith('delivered ') || line.startsWith('recovered ')).length, 2);
+  // The commands of the last part are as long as the paths in them.
+  const lines = printed.slice(0, printed.indexOf('\n6. ')).split('\n');
   for (const line of lines) assert.ok(line.length <= 100, line);
   assert.doesNotMatch(printed, /whsec_|AGE-SECRET-KEY|PRIVATE KEY|sk_test/);
+});
+
+test('an event is shown as JSON, and the last line says what it was all for', () => {
+  const shown = printed.slice(printed.indexOf('\n{', printed.indexOf('\n5. ')), printed.indexOf('\n6. '));
+  const event = JSON.parse(shown);
+  assert.deepEqual(Object.keys(event.data.object), ['id', 'object', '…']);
+  assert.ok(shown.trim().split('\n').length <= 25, shown);
+  assert.equal(printed.trimEnd().split('\n').at(-1), '12 webhooks never came; all 12 events are in the archive.');
+});
+
+test('the README shows what the demo prints', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const block = readme.split('```').find((text) => text.includes('\nwhat was sent '))!;
+  const withoutDates = (line: string) => line.replaceAll(/\d{4}-\d\d-\d\d/g, 'DATE');
+  const lines = new Set(printed.split('\n').map(withoutDates));
+  const others = block.trim().split('\n').map(withoutDates);
+  assert.deepEqual(
+    others.filter((line) => line !== '…' && !lines.has(line)),
+    [],
+  );
+  assert.equal(others.at(-1), withoutDates(printed.trimEnd().split('\n').at(-1)!));
+});
+
+test('colours are for a terminal alone, and none with NO_COLOR', async (t) => {
+  const colour = '\u001b[';
+  assert.ok(!printed.includes(colour));
+  const script = `await import(${JSON.stringify(join(root, 'test/demo/describe.ts'))}).then((d) => d.describeOutcome(12, 12))`;
+  const command = [process.execPath, '--input-type=module', '--eval', script];
+  for (const [env, isColoured] of [
+    [{ TERM: 'xterm' }, true],
+    [{ TERM: 'xterm', NO_COLOR: '1' }, false],
+  ] as const) {
+    const outcome = await runOnTerminal(t, command, { env, cwd: root, typed: [] });
+    if (outcome === undefined) return;
+    assert.match(outcome.shown, /12 webhooks never came/);
+    assert.equal(outcome.shown.includes(colour), isColoured, outcome.shown);
+  }
 });
 
 test('the printed age command opens the archived day, in order, each event once', async (t) => {

@@ -23,9 +23,10 @@ import {
   describeAnswers,
   describeByHand,
   describeCheck,
-  describeLines,
+  describeEvent,
   describeNight,
   describeObjects,
+  describeOutcome,
   manifestName,
   say,
   shown,
@@ -98,16 +99,22 @@ async function demo(): Promise<void> {
       await programs.compactor<ArchiveReport>(['verify', '--identity', identity, '--secrets', 'sources.json']),
     );
 
-    title('5. Three lines, opened with the private key that neither program was given');
-    const part = join(archive, newest.parts[0]!.key);
-    const billing = archived.filter(({ source }) => source === 'billing').at(-1)!;
-    describeLines(await threeLines(part, join(archive, billing.parts[0]!.key), keys.identity, traffic));
+    title('5. An event whose webhook never came, opened with the key that neither program was given');
+    const parts = archived.flatMap(({ source, parts }) => (source === 'platform' ? parts : []));
+    const recovered = await linesOfLost(
+      parts.map(({ key }) => join(archive, key)),
+      keys.identity,
+      traffic,
+    );
+    describeEvent(recovered.at(-1)!);
 
     title('6. The same by hand');
+    const part = join(archive, newest.parts[0]!.key);
     const manifest = join(archive, manifestName(night.manifest!));
     describeByHand(commandsByHand({ run, ...keys, sources, part, manifest }, newest.source, newest.day));
     say(`Logs: ${shown(join(run, 'ingest.log'))} and compactor.log beside it.`);
     say(`Remove ${shown(base)} when you have seen enough.`);
+    describeOutcome(traffic.lost.size, recovered.length);
   } finally {
     await programs.stopIngest();
     await stripe.close();
@@ -193,20 +200,14 @@ function checkDays(days: NightReport['days'], { expected }: Traffic): void {
   say('These are the numbers that were sent.');
 }
 
-/** A delivered and a recovered line of the platform's part, and one of the billing server's. */
-async function threeLines(part: string, billingPart: string, identityFile: string, { lost }: Traffic) {
-  const platform = await openPart(part, identityFile);
-  const isLost = (line: string) => lost.has(JSON.parse(line).id);
-  return [
-    { label: 'delivered', line: platform.find((line) => !isLost(line))! },
-    { label: 'recovered', line: platform.find(isLost)! },
-    { label: 'billing', line: (await openPart(billingPart, identityFile))[0]! },
-  ];
-}
-
-async function openPart(path: string, identityFile: string): Promise<string[]> {
+/** The archived lines of the events whose webhook never came. */
+async function linesOfLost(parts: readonly string[], identityFile: string, { lost }: Traffic): Promise<string[]> {
   const identities = parseIdentities(readFileSync(identityFile, 'utf8'));
-  return Array.fromAsync(linesOf(openPlaintext(createReadStream(path), identities)), String);
+  const lines: string[] = [];
+  for (const part of parts) {
+    for await (const line of linesOf(openPlaintext(createReadStream(part), identities))) lines.push(String(line));
+  }
+  return lines.filter((line) => lost.has(JSON.parse(line).id));
 }
 
 try {

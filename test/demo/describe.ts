@@ -1,6 +1,7 @@
 /** What the demo prints: for reading, not a log. */
 import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { styleText } from 'node:util';
 import type { ListedDay } from '../../compactor/commands/list.ts';
 import { tableOf } from '../../compactor/commands/table.ts';
 import type { NightReport } from '../../compactor/night.ts';
@@ -10,7 +11,7 @@ import type { ByHand } from './by-hand.ts';
 const width = process.stdout.columns ?? 100;
 
 export function title(text: string): void {
-  say(`\n${text}\n${'─'.repeat(Math.min(text.length, width))}`);
+  say(`\n${styleText('bold', text)}\n${'─'.repeat(Math.min(text.length, width))}`);
 }
 
 export function say(text: string): void {
@@ -64,11 +65,18 @@ Chain, signatures, hashes, lines, ids and counts hold.
 ${count(deliveries.checked, 'delivery', 'deliveries')} with a signature that still verifies against the sender's secret.`);
 }
 
-export function describeLines(lines: readonly { readonly label: string; readonly line: string }[]): void {
-  for (const { label, line } of lines) {
-    const text = `${label.padEnd(10)} ${line}`;
-    say(text.length > width ? `${text.slice(0, width - 1)}…` : text);
-  }
+/** The archived line, spread out, with the object that it is about cut short. */
+export function describeEvent(line: string): void {
+  const { data, ...event } = JSON.parse(line);
+  const { id, object, ...others } = data.object;
+  const short = { ...event, data: { object: { id, object, '…': `${Object.keys(others).length} more` } } };
+  say(JSON.stringify(short, null, 2));
+}
+
+/** Throws where an event is not there. */
+export function describeOutcome(lost: number, archived: number): void {
+  if (archived !== lost) throw new Error(`${archived} of ${lost} events whose webhook never came are in the archive`);
+  say(`\n${styleText(['bold', 'green'], `${lost} webhooks never came; all ${archived} events are in the archive.`)}`);
 }
 
 export function describeByHand(commands: readonly ByHand[]): void {
