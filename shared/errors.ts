@@ -33,7 +33,7 @@ export const errorCodes = {
   unknown_source: {
     status: 404,
     title: 'No such source',
-    hint: 'The name after /webhooks/ must be that of a stripe source in DAYBOOK_SOURCES.',
+    hint: 'The name after /webhooks/ must be that of a source in DAYBOOK_SOURCES whose scheme signs the body: any but panda.',
   },
   method_not_allowed: { status: 405, title: 'Method not allowed', hint: 'See the Allow header.' },
   caller_refused: {
@@ -85,39 +85,43 @@ export const errorCodes = {
   credentials_missing: {
     status: 401,
     title: 'Credentials missing',
-    hint: 'Send X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date; other credentials are not available in this version.',
+    hint: 'At /events send X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date, or webhook-id, webhook-timestamp and webhook-signature; at /webhooks/<source> what the scheme of the source signs.',
   },
   credentials_incomplete: {
     status: 401,
     title: 'Credentials incomplete',
-    hint: 'Send both X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date.',
+    hint: 'Send every header of the scheme. A proxy on the way may have removed one.',
   },
   service_unknown: {
     status: 403,
     title: 'Service unknown',
     hint: 'X-Gu-Tools-Service-Name must be the name of a panda source in DAYBOOK_SOURCES.',
   },
-  token_malformed: { status: 403, title: 'Token malformed', hint: 'It is HMAC, a space, and 32 bytes in base64.' },
+  token_malformed: { status: 403, title: 'Token malformed', hint: 'Send the signature in the form of the scheme.' },
   date_malformed: {
     status: 403,
     title: 'Date malformed',
-    hint: 'X-Gu-Tools-HMAC-Date must be an RFC 7231 date such as Tue, 15 Nov 1994 08:12:00 GMT.',
+    hint: 'Send the time of signing in the form of the scheme.',
   },
   token_mismatch: {
     status: 403,
     title: 'Token does not match',
-    hint: 'Sign the date as sent, a line feed, and the path without host and query, with a secret of the source.',
+    hint: 'Sign what the scheme signs with a secret of the source; nothing on the way may change it.',
   },
   token_secret_expired: {
     status: 403,
     title: 'Signed with an expired secret',
     hint: 'The secret is past its notAfter. Let the sender use the new one, or move notAfter.',
   },
-  date_stale: { status: 403, title: 'Date too old', hint: 'It may be 5 minutes old at most. Check both clocks.' },
+  date_stale: {
+    status: 403,
+    title: 'Date too old',
+    hint: 'It may be 5 minutes old at most, or as many seconds as toleranceSeconds of the source says. Check both clocks.',
+  },
   date_in_future: {
     status: 403,
     title: 'Date from the future',
-    hint: 'It may be 5 minutes ahead at most. Check both clocks.',
+    hint: 'It may be 5 minutes ahead at most, or as many seconds as toleranceSeconds of the source says. Check both clocks.',
   },
   body_malformed: {
     status: 400,

@@ -3,13 +3,14 @@ import { refuseProblems } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { readTextFile } from '../../shared/files/read-text.ts';
 import { parseWritten } from '../../shared/json/locate-json.ts';
+import type { Scheme } from '../../shared/schemes/scheme.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { resolveSecrets, type Secret } from '../../shared/schemes/secrets.ts';
-import { sourcesSchema } from '../../shared/schemes/sources.ts';
+import { type Source, schemeOfSource, sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { Delivery } from './verify-lines.ts';
 
-/** By source. */
-export type SecretsOfSources = ReadonlyMap<string, readonly Secret[]>;
+/** A source as the file has it, by its name. */
+export type SecretsOfSources = ReadonlyMap<string, { readonly source: Source; readonly secrets: readonly Secret[] }>;
 
 /**
  * The secrets of a file with the shape of DAYBOOK_SOURCES.
@@ -22,7 +23,10 @@ export function readSecretsFile(
   const problems: string[] = [];
   const sources = parseSources(path);
   const secrets = new Map(
-    sources.map(({ name, secrets }) => [name, resolveSecrets(secrets, `--secrets ${name}`, environment, problems)]),
+    sources.map((source) => [
+      source.name,
+      { source, secrets: resolveSecrets(source.secrets, `--secrets ${source.name}`, environment, problems) },
+    ]),
   );
   refuseProblems(problems);
   return secrets;
@@ -45,17 +49,24 @@ function parseSources(path: string) {
   throw new DaybookError('usage', { detail: problems.join('\n') });
 }
 
-/** `unknown_secret`: none of the secrets given has its `keyid`, or this version cannot check its scheme. */
+/** `unknown_secret`: none of the secrets given has its `keyid`, or how its scheme signs is not known here. */
 export function checkDelivery(
   delivery: Delivery,
-  secrets: readonly Secret[] | undefined,
+  given: ReturnType<SecretsOfSources['get']>,
 ): 'holds' | 'failed' | 'unknown_secret' {
   const { id, keyid, signedheaders = '', path = '', body } = delivery;
-  const scheme = schemeOf(delivery.scheme);
-  const candidates = (secrets ?? []).filter((secret) => secret.keyid === keyid);
-  if (scheme === undefined || candidates.length === 0) return 'unknown_secret';
+  const candidates = given?.secrets.filter((secret) => secret.keyid === keyid) ?? [];
+  if (given === undefined || candidates.length === 0) return 'unknown_secret';
+  const scheme = schemeOfDelivery(delivery.scheme, given.source);
+  if (scheme === undefined) return 'unknown_secret';
   const evidence = { id, headers: headersOf(signedheaders), path, body: Buffer.from(body) };
   return scheme.holds(evidence, candidates) ? 'holds' : 'failed';
+}
+
+/** The source may have had another scheme then. How one of scheme hmac signed is known from its settings alone. */
+function schemeOfDelivery(name: string, source: Source): Scheme | undefined {
+  if (source.scheme === name) return schemeOfSource(source);
+  return name === 'hmac' ? undefined : schemeOf(name);
 }
 
 /** `name: value` joined by `; `, which no value holds. */

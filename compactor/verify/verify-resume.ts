@@ -111,7 +111,12 @@ export function openResume(path: string, archive: string, depth: string): Verify
 export function depthOf(isOpened: boolean, secrets: SecretsOfSources | undefined): string {
   if (!isOpened) return 'bytes';
   if (secrets === undefined) return 'content';
-  const known = [...secrets].flatMap(([source, all]) => all.map(({ keyid }) => `${source} ${keyid}`)).sort();
+  const known = [...secrets].flatMap(([name, { source, secrets }]) => {
+    // How a source of scheme hmac signs is in its settings.
+    const signing = source.scheme === 'hmac' ? JSON.stringify({ ...source, secrets: [] }) : source.scheme;
+    return secrets.map(({ keyid }) => `${name} ${keyid} ${signing}`);
+  });
+  known.sort();
   return `deliveries ${createHash('sha256').update(known.join('\n')).digest('hex').slice(0, 16)}`;
 }
 

@@ -3,12 +3,14 @@ import { createHmac } from 'node:crypto';
 import { type Found, ok, problem } from '../../shared/doctor/finding.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import {
+  pandaScheme,
   pandaToleranceSeconds,
   parseFixdate,
   verifyPandaDelivery,
   verifyPandaToken,
 } from '../../shared/schemes/panda.ts';
 import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
+import { refusalOf } from '../schemes/proof.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import type { CapturedRequest } from './captured-request.ts';
 import type { Explanation } from './explain-stripe.ts';
@@ -57,8 +59,10 @@ function explainIncomplete(
   token: string | undefined,
   date: string | undefined,
 ): Found[] {
-  const { code, hint } = new DaybookError(!token && !date ? 'credentials_missing' : 'credentials_incomplete');
-  const foreign = explainForeignHeaders(request, sources, code);
+  const { code, hint } = refusalOf(pandaScheme, {
+    code: !token && !date ? 'credentials_missing' : 'credentials_incomplete',
+  });
+  const foreign = explainForeignHeaders(request, sources, code, pandaScheme);
   if (foreign.length > 0) return foreign;
   const missing = [...(token ? [] : ['X-Gu-Tools-HMAC-Token']), ...(date ? [] : ['X-Gu-Tools-HMAC-Date'])];
   const said = `${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} not there: a proxy removed the header, or the sender does not sign`;
@@ -99,7 +103,7 @@ function explainSkew(code: 'date_stale' | 'date_in_future', signedAtMs: number, 
 
 /** A token in another shape: base64url, hex, without its word. */
 function explainToken({ token, date, path }: Credentials, callers: readonly ResolvedSource[], service?: string): Found {
-  const { code, hint } = new DaybookError('token_malformed');
+  const { code, hint } = refusalOf(pandaScheme, { code: 'token_malformed' });
   const bare = token.replace(/^\s*(?:hmac|bearer)?[\s:]*/i, '').replaceAll(/["'\s]/g, '');
   const digests = /^[0-9a-f]{64}$/i.test(bare) ? Buffer.from(bare, 'hex') : Buffer.from(bare, 'base64');
   const key = signingKeys(callers, service).find((candidate) => {
@@ -116,7 +120,7 @@ function explainToken({ token, date, path }: Credentials, callers: readonly Reso
 }
 
 function explainDate({ token, date, path }: Credentials, callers: readonly ResolvedSource[], service?: string): Found {
-  const { code, hint } = new DaybookError('date_malformed');
+  const { code, hint } = refusalOf(pandaScheme, { code: 'date_malformed' });
   const key = signingKeys(callers, service).find((candidate) => isBy(token, candidate, `${date}\n${path}`));
   const instant = Date.parse(date);
   const like = Number.isNaN(instant) ? '' : ` Here: ${new Date(instant).toUTCString()}.`;
@@ -137,7 +141,7 @@ function explainMismatch(
   callers: readonly ResolvedSource[],
   service: string | undefined,
 ): Found[] {
-  const { code } = new DaybookError('token_mismatch');
+  const { code, hint: howToSign } = refusalOf(pandaScheme, { code: 'token_mismatch' });
   const attempts = [{ said: '', text: `${date}\n${path}`, hint: '' }, ...otherTexts(request, date, path)];
   for (const { said, text, hint } of attempts) {
     const key = signingKeys(callers, service).find((candidate) => isBy(token, candidate, text));
@@ -156,7 +160,7 @@ function explainMismatch(
     return found;
   }
   const tried = `no secret of the panda sources made this token, over this date and path or any of ${attempts.length - 1} other texts`;
-  return [problem(tried, `${new DaybookError(code).hint} ${compareKeyids}`, code)];
+  return [problem(tried, `${howToSign} ${compareKeyids}`, code)];
 }
 
 /** Prefixes that gateways put before a service's own path. */

@@ -9,6 +9,7 @@ import { checkMediaType } from '../../shared/http/content-type.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
 import { type SchemeName, schemeOf, schemes } from '../../shared/schemes/schemes.ts';
+import { schemeOfSource } from '../../shared/schemes/sources.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
 import { doorsOf, protocolOf } from '../schemes/doors.ts';
@@ -49,7 +50,11 @@ const explanations: Partial<Record<string, Explain>> = { stripe: explainStripe, 
 /** Where the route has no source, the headers tell the scheme; where they do not, it is the usual one of the route. */
 function explainerOf(request: CapturedRequest, source: ResolvedSource | undefined, isEvents: boolean): Explain {
   const name: SchemeName = isEvents ? (callersScheme(request.headers) ?? 'panda') : (source?.source.scheme ?? 'stripe');
-  return explanations[name] ?? ((explanation) => explainSignature(explanation, schemeOf(name)));
+  return (
+    explanations[name] ??
+    ((explanation) =>
+      explainSignature(explanation, source === undefined ? schemeOf(name) : schemeOfSource(source.source)))
+  );
 }
 
 function callersScheme(headers: CapturedRequest['headers']): SchemeName | undefined {

@@ -2,43 +2,77 @@
 import { type Found, ok, problem, problemOf } from '../../shared/doctor/finding.ts';
 import { missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
-import type { Secret } from '../../shared/schemes/secrets.ts';
+import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { refusalOf } from '../schemes/proof.ts';
 import { bodyVariants } from './body-variants.ts';
 import type { Explanation } from './explain-stripe.ts';
 import { explainForeignHeaders } from './foreign-headers.ts';
-import { compareKeyids, secretName } from './signing-keys.ts';
+import { compareKeyids, isSignature, secretName, signingKeys } from './signing-keys.ts';
 
 export function explainSignature({ request, source, sources, nowMs }: Explanation, scheme: Scheme): Found[] {
   const { headers, path } = request;
-  const code = missingCredentials(scheme, headers);
-  if (code !== undefined) {
-    const foreign = explainForeignHeaders(request, sources, code);
-    return foreign.length > 0 ? foreign : [problemOf(refusalOf(scheme, { code }))];
+  const missing = missingCredentials(scheme, headers);
+  if (missing !== undefined) {
+    const foreign = missing === 'credentials_missing' ? explainForeignHeaders(request, sources, missing, scheme) : [];
+    return foreign.length > 0 ? foreign : [explainMissing(scheme, headers, missing)];
   }
-  const named = sources.flatMap((one) =>
-    one.secrets.map((secret, index) => ({ one, secret, name: secretName(one.source.name, index, secret.keyid) })),
+  const own = sources.filter((one) =>
+    source === undefined ? scheme === schemeOf(one.source.scheme) : one.source.name === source.source.name,
   );
-  const own = named.filter(({ one }) =>
-    source === undefined ? scheme === schemeOf(one.source.scheme) : one === source,
+  const result = scheme.verify(
+    { headers, path, body: request.body },
+    own.flatMap(({ secrets }) => secrets),
+    nowMs,
   );
-  const verify = (body: Buffer, secrets: readonly Secret[]) => scheme.verify({ headers, path, body }, secrets, nowMs);
-  const signer = (body: Buffer, among: typeof named) => among.find(({ secret }) => 'secret' in verify(body, [secret]));
+  if ('secret' in result) {
+    const { source, secrets } = own.find(({ secrets }) => secrets.includes(result.secret))!;
+    return [
+      ok(`the signature holds, by ${secretName(source.name, secrets.indexOf(result.secret), result.secret.keyid)}`),
+    ];
+  }
+  const { code, hint, message } = refusalOf(scheme, result);
+  if (code === 'date_stale' || code === 'date_in_future') {
+    const todo = `${hint} If the request came at another time, give that as --at.`;
+    return [problem(`the signature holds, but its time does not: ${message}`, todo, code)];
+  }
+  if (code !== 'token_mismatch') return [problem(message, hint, code)];
+  const names = new Set(own.map(({ source }) => source.name));
+  const keys = signingKeys(sources, own[0]?.source.name).flatMap((key) => {
+    const text = textOf(key.key, scheme);
+    return text === undefined ? [] : [{ ...key, text }];
+  });
+  for (const { change, body } of [{ change: undefined, body: request.body }, ...bodyVariants(request.body)]) {
+    const key = keys.find(({ text }) => {
+      const secret = { text, keyid: keyidOf(text), notAfterMs: undefined };
+      return isSignature(scheme.verify({ headers, path, body }, [secret], nowMs));
+    });
+    if (key === undefined) continue;
+    const by = `${key.secretName}${key.reading === undefined ? '' : ` ${key.reading.how}`}`;
+    const whose = names.has(key.sourceName) ? '' : ', not by one of this source';
+    if (change === undefined) return [problem(`the signature is by ${by}${whose}`, key.reading?.hint ?? hint, code)];
+    const said = `the body was ${change} on the way: with that undone the signature holds, by ${by}${whose}`;
+    return [problem(said, 'Hand the bytes on as they came.', code)];
+  }
+  return [problem(message, `${hint} ${compareKeyids}`, code)];
+}
 
-  const result = verify(
-    request.body,
-    own.map(({ secret }) => secret),
-  );
-  if ('secret' in result) return [ok(`the signature holds, by ${signer(request.body, own)?.name}`)];
-  const { code: refused, hint } = refusalOf(scheme, result);
-  const other = signer(request.body, named);
-  if (other !== undefined)
-    return [problem(`the signature is by ${other.name}, not by one of this source`, hint, refused)];
-  for (const { change, body } of bodyVariants(request.body)) {
-    const by = signer(body, named);
-    if (by === undefined) continue;
-    const said = `the body was ${change} on the way: with that undone the signature holds, by ${by.name}`;
-    return [problem(said, 'Hand the bytes on as they came.', refused)];
+function explainMissing(
+  scheme: Scheme,
+  headers: Explanation['request']['headers'],
+  code: 'credentials_missing' | 'credentials_incomplete',
+): Found {
+  const refusal = refusalOf(scheme, { code });
+  if (code === 'credentials_missing') return problemOf(refusal);
+  const set = scheme.headers.find((names) => names.some((name) => headers[name]))!;
+  const absent = set.filter((name) => !headers[name]).join(' and ');
+  const said = `${absent} ${absent.includes(' and ') ? 'are' : 'is'} not there: a proxy removed it, or the sender does not send it`;
+  return problem(said, refusal.hint, code);
+}
+
+/** The text of a secret that stands for the key; undefined where none does. */
+function textOf(key: string | Buffer, scheme: Scheme): string | undefined {
+  if (scheme === schemeOf('standard')) {
+    return typeof key === 'string' && /^whsec_/.test(key) ? key : Buffer.from(key).toString('base64');
   }
-  return [problem(refusalOf(scheme, result).message, `${hint} ${compareKeyids}`, refused)];
+  return typeof key === 'string' ? key : undefined;
 }

@@ -3,7 +3,12 @@ import { createHmac } from 'node:crypto';
 import { type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { equalInConstantTime } from '../../shared/schemes/secret-match.ts';
-import { stripeToleranceSeconds, verifyStripeDelivery, verifyStripeSignature } from '../../shared/schemes/stripe.ts';
+import {
+  stripeScheme,
+  stripeToleranceSeconds,
+  verifyStripeDelivery,
+  verifyStripeSignature,
+} from '../../shared/schemes/stripe.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { bodyVariants } from './body-variants.ts';
 import type { CapturedRequest } from './captured-request.ts';
@@ -55,7 +60,7 @@ function explainMissing({ request, sources }: Explanation): Found[] {
     const said = `there is no Stripe-Signature header, but its like under the name ${renamed[0]}`;
     return [problem(said, 'Let the proxy or gateway on the way pass Stripe-Signature on under its own name.', code)];
   }
-  const foreign = explainForeignHeaders(request, sources, code);
+  const foreign = explainForeignHeaders(request, sources, code, stripeScheme);
   if (foreign.length > 0) return foreign;
   const said = request.headers['stripe-signature'] === '' ? 'is empty' : 'is not there';
   const todo = 'A proxy, gateway or load balancer removed it, or it is not Stripe who sent this. Let it pass on.';
@@ -136,7 +141,7 @@ function explainMismatch(explanation: Explanation, header: string): Found[] {
   const hint = `Each endpoint, each event destination and each \`stripe listen\` has a signing secret of its own: put that of the one that sent this into the source. ${compareKeyids}`;
   return [
     problem(tried, hint, code),
-    ...explainForeignHeaders(request, sources, code),
+    ...explainForeignHeaders(request, sources, code, stripeScheme),
     ...describeStripeBody(request.body, source?.source),
   ];
 }

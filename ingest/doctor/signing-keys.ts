@@ -1,5 +1,6 @@
 /** The secrets of DAYBOOK_SOURCES as keys that may have made a signature, also in the ways in which they are misread. */
 import { secretKind, unquoted } from '../../shared/schemes/secret-kind.ts';
+import type { Proven, Refusal } from '../../shared/schemes/secret-match.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 
 export interface SigningKey {
@@ -31,6 +32,11 @@ export function signingKeys(sources: readonly ResolvedSource[], own: string | un
   return [...keys, ...keys.flatMap((key) => readingsOf(key.key).map((reading) => ({ ...key, ...reading })))];
 }
 
+/** Whether a verifier found the signature right, whatever it says of the time or the end of the secret. */
+export function isSignature(result: Proven | Refusal): boolean {
+  return 'secret' in result || /_(?:stale|in_future|secret_expired)$/.test(result.code);
+}
+
 export function secretName(sourceName: string, index: number, keyid: string): string {
   return `secrets[${index}] of ${sourceName} (keyid ${keyid})`;
 }
@@ -49,7 +55,7 @@ function readingsOf(text: string): { key: string | Buffer; reading: Reading }[] 
   const body = plain.replace(/^whsec_/, '');
   if (/^[A-Za-z0-9+/_-]{16,}={0,2}$/.test(body)) {
     const hint =
-      'That is how Standard Webhooks reads a secret; Stripe uses the whole text, panda-hmac too. Sign with the text as it is.';
+      'That is how Standard Webhooks reads a secret; Stripe uses the whole text, and so do all others here. Sign with the text as it is.';
     readings.push({ key: Buffer.from(body, 'base64'), reading: { how: 'decoded from base64', hint } });
   }
   if (kind === 'signing secret') {

@@ -1,6 +1,7 @@
 /** Which protocol a source's route speaks. */
 import { addressList } from '../../shared/address-list.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
+import { schemeOfSource } from '../../shared/schemes/sources.ts';
 import { eventsProtocol } from './events.ts';
 import type { Protocol } from './protocol.ts';
 import type { ResolvedSource } from './resolved-source.ts';
@@ -37,6 +38,6 @@ function admitsOf(sources: readonly ResolvedSource[]): Protocol['admits'] {
 export function protocolOf(resolved: ResolvedSource): Protocol | undefined {
   const { source, secrets } = resolved;
   if (source.scheme === 'stripe') return stripeProtocol(source, secrets);
-  const scheme = schemeOf(source.scheme);
+  const scheme = schemeOfSource(source);
   return scheme.routes.includes('webhooks') ? webhookProtocol(resolved, scheme) : undefined;
 }

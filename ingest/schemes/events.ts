@@ -9,7 +9,7 @@ import { mediaTypeOf } from '../../shared/http/content-type.ts';
 import { jsonAnswer } from '../../shared/http/problem.ts';
 import { elementTexts } from '../../shared/json/json-text.ts';
 import { contentId } from '../../shared/schemes/content-id.ts';
-import { isSignedBy, missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
+import { type Headers, isSignedBy, missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { schemes } from '../../shared/schemes/schemes.ts';
 import type { Refusal } from '../../shared/schemes/secret-match.ts';
 import { type FieldError, FieldsRefused } from '../receive/answer.ts';
@@ -35,14 +35,19 @@ export function eventsProtocol(sources: readonly ResolvedSource[]): Protocol {
     via: 'events',
     mediaTypes: new Set(['application/json', oneCloudEvent, cloudEventBatch]),
     verify: (request) => verifyCaller(request, callers),
-    parse: parseEvents,
+    parse: (request, named) => parseEvents(request, named, schemeOfCaller(request.headers, callers.keys())),
     accepted: (events) => jsonAnswer(201, { status: 'ok', accepted: events?.length ?? 0 }),
   };
 }
 
+/** The first that has a header of its own in the request. */
+function schemeOfCaller(headers: Headers, schemes: Iterable<Scheme>): Scheme | undefined {
+  return [...schemes].find((one) => isSignedBy(one, headers));
+}
+
 function verifyCaller(request: ReceivedRequest, callers: ReadonlyMap<Scheme, readonly ResolvedSource[]>): Proof {
   const { headers, receivedAtMs } = request;
-  const scheme = [...callers.keys()].find((one) => isSignedBy(one, headers));
+  const scheme = schemeOfCaller(headers, callers.keys());
   if (scheme === undefined) throw new DaybookError('credentials_missing');
   const missing = missingCredentials(scheme, headers);
   if (missing !== undefined) throw refusalOf(scheme, { code: missing });
@@ -63,6 +68,7 @@ function verifyCaller(request: ReceivedRequest, callers: ReadonlyMap<Scheme, rea
 function parseEvents(
   { headers, body, receivedAtMs }: ReceivedRequest,
   named: Parameters<Protocol['parse']>[1],
+  scheme: Scheme | undefined,
 ): ReceivedEvent[] {
   const { text, value } = parseJsonBody(body);
   const mediaType = mediaTypeOf(headers['content-type']);
@@ -71,6 +77,9 @@ function parseEvents(
     throw new DaybookError('body_malformed', {
       detail: batch ? 'Content-Type announces one CloudEvent.' : 'Content-Type announces an array of CloudEvents.',
     });
+  }
+  if (batch && scheme?.oneEvent) {
+    throw new DaybookError('body_malformed', { detail: `${scheme.sender} brings one event, not an array.` });
   }
   if (batch && value.length === 0) throw new DaybookError('body_malformed', { detail: 'The array is empty.' });
   const elements: readonly unknown[] = batch ? value : [value];
@@ -81,7 +90,12 @@ function parseEvents(
 
   const texts = batch ? elementTexts(text) : [text];
   const events = elements.map((element, index) =>
-    eventOf(element as Record<string, unknown>, texts[index]!, batch ? Buffer.from(texts[index]!) : body),
+    eventOf(
+      element as Record<string, unknown>,
+      texts[index]!,
+      batch ? Buffer.from(texts[index]!) : body,
+      (event) => scheme?.describe?.(headers, event).id,
+    ),
   );
   named(events[0]!, events.length);
   refuse('time_out_of_range', elements, (element, index) => timeErrors(element, pointer(index), receivedAtMs));
@@ -133,9 +147,15 @@ function timeErrors(element: unknown, at: string, nowMs: number): FieldError[] {
   return fieldErrors(at, { [field]: rangeProblem(parseInstant(time as string)!, nowMs, false) });
 }
 
-function eventOf(element: Record<string, unknown>, text: string, data: Uint8Array): ReceivedEvent {
+/** `signedId`: that of a scheme which signs one. */
+function eventOf(
+  element: Record<string, unknown>,
+  text: string,
+  data: Uint8Array,
+  signedId: (element: Record<string, unknown>) => unknown,
+): ReceivedEvent {
   const cloudEvent = isCloudEvent(element);
-  const id = cloudEvent ? (element.id as string) : contentId(text);
+  const id = cloudEvent ? (element.id as string) : ((signedId(element) as string | undefined) ?? contentId(text));
   return {
     id,
     type: element.type as string,

@@ -34,6 +34,8 @@ export interface ReceivedEvent extends NamedEvent {
   readonly partitionKey: string;
   /** The bytes received, verbatim. */
   readonly data: Uint8Array;
+  /** What the sender reads of it beside that it was received. */
+  readonly answer?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What differs between the routes that receive. The order of the steps is that of receive-event.ts. */

@@ -4,6 +4,7 @@ import { partitionKeyOf } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { jsonAnswer } from '../../shared/http/problem.ts';
 import { contentId } from '../../shared/schemes/content-id.ts';
+import { factsOf } from '../../shared/schemes/event-facts.ts';
 import { missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
@@ -25,7 +26,7 @@ export function webhookProtocol({ source, secrets }: ResolvedSource, scheme: Sch
       throw refusalOf(scheme, result);
     },
     parse: (request, named) => [parseWebhook(request, scheme, named)],
-    accepted: () => jsonAnswer(200, { received: true }),
+    accepted: (events) => jsonAnswer(200, { received: true, ...events?.[0]?.answer }),
   };
 }
 
@@ -36,7 +37,7 @@ function parseWebhook(
 ): ReceivedEvent {
   const { text, value } = parseJsonBody(body);
   if (!isObject(value)) throw new DaybookError('body_malformed', { detail: 'The body is not a JSON object.' });
-  const { id = contentId(text), type, subject, time } = scheme.describe?.(headers, value) ?? { type: value.type };
+  const { id = contentId(text), type, subject, time } = factsOf(scheme, headers, value);
   const errors = fieldErrors('#', {
     id: idProblem(id),
     type: textProblem(type),
@@ -48,5 +49,5 @@ function parseWebhook(
   named(event, 1);
   const late = event.time === undefined ? undefined : rangeProblem(parseInstant(event.time)!, receivedAtMs, false);
   if (late !== undefined) throw new FieldsRefused('time_out_of_range', fieldErrors('#', { time: late }));
-  return { ...event, partitionKey: partitionKeyOf(event.id), data: body };
+  return { ...event, partitionKey: partitionKeyOf(event.id), data: body, answer: scheme.answer?.(value) };
 }

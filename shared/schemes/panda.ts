@@ -95,6 +95,8 @@ export const pandaScheme = {
   source: z.strictObject({ name, scheme: z.literal('panda'), secrets }),
   headers: [[tokenHeader, dateHeader]],
   callerHeader: 'x-gu-tools-service-name',
+  howToSign:
+    'Send both X-Gu-Tools-HMAC-Date, an RFC 7231 date such as Tue, 15 Nov 1994 08:12:00 GMT, and X-Gu-Tools-HMAC-Token: HMAC, a space, and in base64 the 32 bytes of the HMAC-SHA256 of that date as sent, a line feed, and the path without host and query.',
   verify: (request, secrets, nowMs) => verifyPandaDelivery(credentialsOf(request), secrets, nowMs),
   // It does not sign the body, so it cannot prove whose event it is.
   holds: (evidence, secrets) => 'secret' in verifyPandaToken(credentialsOf(evidence), secrets),

@@ -54,7 +54,9 @@ export interface Scheme {
   readonly headers: readonly (readonly string[])[];
   /** In which a caller may say which source it is. */
   readonly callerHeader?: string;
-  /** The hint of every refusal; undefined: that of the error's code. */
+  /** A body is one event, never an array of them: the signed id is its. */
+  readonly oneEvent?: boolean;
+  /** The hint where a request is not signed as it should be; undefined: that of the error's code. */
   readonly howToSign?: string;
   /** The rules of delivery: an active secret, a time near now where one is signed. Never throws, never parses the body. */
   verify(request: SignedRequest, secrets: readonly Secret[], nowMs: number): Proven | Refusal;
@@ -63,6 +65,8 @@ export interface Scheme {
   checkSecret(text: string): readonly SecretFault[];
   /** Of a body that is an object. Those of Stripe and of /events are read by ingest/schemes. */
   describe?(headers: Headers, event: Readonly<Record<string, unknown>>): EventFacts;
+  /** What the sender wants to read beside that its event was received. */
+  answer?(event: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> | undefined;
 }
 
 /** The one value of a header: Node joins repeated ones, and a list is for set-cookie alone. */
@@ -71,7 +75,7 @@ export function headerOf(headers: Headers, name: string): string | undefined {
 }
 
 /** Whether a request has any of the scheme's headers. */
-export function isSignedBy(scheme: Scheme, headers: Headers): boolean {
+export function isSignedBy(scheme: Pick<Scheme, 'headers'>, headers: Headers): boolean {
   return scheme.headers.some((set) => set.some((name) => headers[name]));
 }
 
@@ -82,7 +86,7 @@ export function wholeSetOf<S extends readonly string[]>(sets: readonly S[], head
 
 /** Why a request cannot even be looked at by the scheme; undefined where all its headers are there. */
 export function missingCredentials(
-  scheme: Scheme,
+  scheme: Pick<Scheme, 'headers'>,
   headers: Headers,
 ): 'credentials_missing' | 'credentials_incomplete' | undefined {
   if (wholeSetOf(scheme.headers, headers) !== undefined) return undefined;

@@ -1,11 +1,21 @@
 /** The signature schemes that there are. The one table: settings, ingest, the night, verify and doctor take theirs from it. */
+import { githubScheme } from './github.ts';
+import { hmacScheme } from './hmac.ts';
 import { pandaScheme } from './panda.ts';
 import type { Scheme } from './scheme.ts';
+import { shopifyScheme } from './shopify.ts';
+import { slackScheme } from './slack.ts';
+import { standardScheme } from './standard.ts';
 import { stripeScheme } from './stripe.ts';
 
 export const schemes = {
   stripe: stripeScheme,
   panda: pandaScheme,
+  standard: standardScheme,
+  github: githubScheme,
+  shopify: shopifyScheme,
+  slack: slackScheme,
+  hmac: hmacScheme,
 } satisfies Record<string, Scheme>;
 
 export type SchemeName = keyof typeof schemes;

@@ -1,6 +1,8 @@
 /** The sources of DAYBOOK_SOURCES: who sends, how it signs, and where its missed events can be asked for. */
 import { z } from 'zod';
 import { addressRange } from '../address-list.ts';
+import { hmacSchemeOf } from './hmac.ts';
+import type { Scheme } from './scheme.ts';
 import { type SchemeName, schemeNames, schemeOf, type schemes } from './schemes.ts';
 import { stripeScheme } from './stripe.ts';
 
@@ -13,9 +15,17 @@ export type Source = z.infer<(typeof schemes)[SchemeName]['source']> & {
 /** A member that a source of any scheme may have, beside those of the scheme. */
 const allow = z.array(addressRange).min(1, 'names nobody: without `allow` anybody may call');
 
+/** How the source signs. */
+export function schemeOfSource(source: Source): Scheme {
+  return source.scheme === 'hmac' ? hmacSchemeOf(source) : schemeOf(source.scheme);
+}
+
 /** Of a source whose scheme does not exist: what is wrong beside it is said at once. */
 const withoutScheme = stripeScheme.source.extend({
-  scheme: z.enum(schemeNames, `must be ${schemeNames.join(' or ')}: others are not available in this version`),
+  scheme: z.enum(
+    schemeNames,
+    `must be ${schemeNames.slice(0, -1).join(', ')} or ${schemeNames.at(-1)}: others are not available in this version`,
+  ),
 });
 
 export const sourcesSchema = z

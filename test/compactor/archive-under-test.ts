@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { identityToRecipient } from 'age-encryption';
 import { encodeManifest, type Manifest, manifestKey } from '../../compactor/ledger/manifest.ts';
 import { openSealed } from '../../compactor/objects/seal-object.ts';
+import type { SecretsOfSources } from '../../compactor/verify/check-delivery.ts';
 import { type ArchiveReport, type ArchiveToVerify, verifyArchive } from '../../compactor/verify/verify-archive.ts';
 import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { readSigner, type Signer } from '../../shared/crypto/signing.ts';
 import { writeEnvelope } from '../../shared/envelope.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
+import { sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type MadeEvent, stripeEvents } from '../stripe/events.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
@@ -24,11 +26,11 @@ export const secretsFile = [
   { name: 'platform', scheme: 'stripe', secrets: [stripeSecret] },
   { name: 'billing', scheme: 'panda', secrets: [pandaSecret] },
 ];
-export const secretsGiven = new Map(
-  [['platform', stripeSecret] as const, ['billing', pandaSecret] as const].map(([name, text]) => [
-    name,
-    [{ text, keyid: keyidOf(text), notAfterMs: 0 }],
-  ]),
+export const secretsGiven: SecretsOfSources = new Map(
+  sourcesSchema.parse(secretsFile).map((source) => {
+    const text = source.secrets[0] as string;
+    return [source.name, { source, secrets: [{ text, keyid: keyidOf(text), notAfterMs: 0 }] }];
+  }),
 );
 
 /**

@@ -227,7 +227,7 @@ test('absent or incomplete credentials are 401 with a challenge, wrong ones 403,
   const dated = (ms: number) => pandaHeaders('/events', 'changeme', new Date(Date.now() + ms));
   for (const [headers, status, code] of [
     [{}, 401, 'credentials_missing'],
-    [{ 'webhook-id': 'msg_1', 'webhook-timestamp': '1', 'webhook-signature': 'v1,x' }, 401, 'credentials_missing'],
+    [{ 'webhook-id': 'msg_1', 'webhook-timestamp': '1', 'webhook-signature': 'v1,x' }, 403, 'token_mismatch'],
     [{ cookie: 'gutoolsAuth-assym=x.y' }, 401, 'credentials_missing'],
     [{ 'x-gu-tools-service-name': 'nobody' }, 401, 'credentials_missing'],
     [{ 'x-gu-tools-hmac-date': date }, 401, 'credentials_incomplete'],

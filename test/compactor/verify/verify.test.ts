@@ -674,7 +674,7 @@ test('an event delivered again and signed with a secret that nobody has is told 
   const [event] = eventsOf('2026-11-20', 1, 'forged');
   const forged = signedRecord(event!, 0, 'whsec_guessed');
   const value = Buffer.from(
-    forged.value.toString().replace(/"keyid":"\w+"/, `"keyid":"${secretsGiven.get('platform')![0]!.keyid}"`),
+    forged.value.toString().replace(/"keyid":"\w+"/, `"keyid":"${secretsGiven.get('platform')!.secrets[0]!.keyid}"`),
   );
   await own.deliver({ key: forged.key, value });
   own.at('2026-11-24T03:00:00Z');

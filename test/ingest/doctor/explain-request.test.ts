@@ -207,15 +207,15 @@ for (const [name, sent, code, message, hint] of [
       body: '{"test": 2432232314}',
     },
     'signature_missing',
-    /signed by Standard Webhooks \(webhook-signature\), with secrets\[0\] of platform .* decoded from base64/,
-    /stripe and panda/,
+    /signed by Standard Webhooks, with secrets\[0\] of platform .*, and was sent to a webhook of another scheme/,
+    /no source of its scheme is configured/,
   ],
   [
     'a GitHub sender',
     { headers: { 'x-hub-signature-256': 'sha256=0' } },
     'signature_missing',
     /signed by GitHub/,
-    /stripe and panda/,
+    /give this source the scheme of its sender/,
   ],
   [
     "a server's request at a webhook",
@@ -228,7 +228,7 @@ for (const [name, sent, code, message, hint] of [
     'a Stripe request at /events',
     { target: '/events', headers: signed() },
     'credentials_missing',
-    /signed by Stripe, and was sent to the route for servers/,
+    /signed by Stripe, with secrets\[0\] of platform .*, and was sent to the route for servers/,
     /platform, connect, live/,
   ],
 ] as const) {
