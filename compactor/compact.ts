@@ -42,7 +42,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   refuseRetired((ledger.head?.number ?? 0) + 1, night.signer.keyId, range, signer, retiredSigners);
   await proveTime(night.clock.now(), night.trustClock === true ? undefined : ledger.head, night.askTime);
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
-  refuseLedgerBehind(committed, ledger, snapshot.id);
+  await refuseLedgerBehind(night.stream, committed, ledger, snapshot.id);
 
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.

@@ -15,7 +15,7 @@ export async function checkPosition(stream: EventStreamReader, ledger: Ledger, n
   const committed = await stream.committed();
   const snapshot = await stream.snapshot();
   try {
-    refuseLedgerBehind(committed, ledger, snapshot.id);
+    await refuseLedgerBehind(stream, committed, ledger, snapshot.id);
   } catch (error) {
     return [problemOf(error)];
   }

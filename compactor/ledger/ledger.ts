@@ -10,7 +10,7 @@ import { mapAhead } from '../../shared/parallel.ts';
 import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
-import type { Cursor } from '../../shared/stream/stream.ts';
+import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
 import {
   type DayCounts,
   type DayEntry,
@@ -203,17 +203,24 @@ export function refuseRetired(
 }
 
 /**
- * A ledger that knows less than the stream's committed positions is not the ledger that was written. The
- * positions are to be read before the ledger is loaded. @throws DaybookError `ledger_behind`
+ * A ledger that knows less than the stream's committed positions is not the ledger that was written. The positions are to be
+ * read before the ledger is loaded. One that has moved since says nothing: another run found that its partition was made anew
+ * and took it back, before the ledger did. @throws DaybookError `ledger_behind`
  */
-export function refuseLedgerBehind(committed: ReadonlyMap<string, Cursor>, ledger: Ledger, streamId: string): void {
+export async function refuseLedgerBehind(
+  stream: Pick<EventStreamReader, 'committed'>,
+  committed: ReadonlyMap<string, Cursor>,
+  ledger: Ledger,
+  streamId: string,
+): Promise<void> {
   if (ledger.stream !== undefined && ledger.stream.id !== streamId) return;
-  for (const [partition, cursor] of committed) {
-    const next = BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
-    if (cursor > next) {
-      const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${next} by the ledger`;
-      throw new DaybookError('ledger_behind', { detail });
-    }
+  const nextOf = (partition: string) => BigInt(ledger.stream?.partitions[partition]?.next ?? 0);
+  const ahead = [...committed].filter(([partition, cursor]) => cursor > nextOf(partition));
+  const now = ahead.length === 0 ? committed : await stream.committed();
+  for (const [partition, cursor] of ahead) {
+    if (now.get(partition) !== cursor) continue;
+    const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${nextOf(partition)} by the ledger`;
+    throw new DaybookError('ledger_behind', { detail });
   }
 }
 

@@ -103,12 +103,13 @@ export async function pruneArchive(prune: Prune): Promise<PruneReport> {
 }
 
 async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, progress }: Prune) {
-  const committed = await apply?.stream?.committed();
+  const stream = apply?.stream;
+  const committed = await stream?.committed();
   const ledger = await loadLedger(store, prefix, verifyingKeys);
-  const snapshot = await apply?.stream?.snapshot();
+  const snapshot = await stream?.snapshot();
   if (apply !== undefined) await proveTime(clock.now(), ledger.head, apply.askTime);
   // An archive that has lost its newest manifests must not grow others in their place, least of all such as delete.
-  if (committed !== undefined && snapshot !== undefined) refuseLedgerBehind(committed, ledger, snapshot.id);
+  if (stream !== undefined) await refuseLedgerBehind(stream, committed!, ledger, snapshot!.id);
 
   const plan = await planOf(store, prefix, ledger, dayOf(clock.now()), ages);
   const said = {
