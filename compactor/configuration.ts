@@ -13,27 +13,8 @@ import type { Source } from '../shared/schemes/sources.ts';
 import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
 import { secretFilesOf } from '../shared/secret-files.ts';
 import type { NightSource } from './night.ts';
+import { archiveSettings, nightSettings, storeSettings, stripeSettings } from './settings.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
-
-export const archiveSettings = [
-  'DAYBOOK_DATA_DIR',
-  'DAYBOOK_STORE',
-  'LOG_LEVEL',
-  'COMPACTOR_VERIFYING_KEYS',
-] as const satisfies readonly SettingName[];
-
-export const nightSettings = [
-  ...archiveSettings,
-  'DAYBOOK_SOURCES',
-  'DAYBOOK_STREAM',
-  'DAYBOOK_STREAM_KEY',
-  'DAYBOOK_DAY_PATH',
-  'STRIPE_API_BASE',
-  'COMPACTOR_RECIPIENTS',
-  'COMPACTOR_SIGNING_KEY',
-  'COMPACTOR_LAG_SECONDS',
-  'COMPACTOR_PUBLISH_RECOVERED',
-] as const satisfies readonly SettingName[];
 
 export interface ArchiveConfiguration<N extends SettingName = never> {
   readonly settings: Configuration<(typeof archiveSettings)[number] | N>;
@@ -52,8 +33,8 @@ export interface NightConfiguration<N extends SettingName = never> {
 }
 
 /** For commands that read objects without the ledger. */
-export function readStoreConfiguration(): Configuration<'DAYBOOK_DATA_DIR' | 'DAYBOOK_STORE' | 'LOG_LEVEL'> {
-  return readSettings(readEnvironment(process.env, process.cwd()), ['DAYBOOK_DATA_DIR', 'DAYBOOK_STORE', 'LOG_LEVEL']);
+export function readStoreConfiguration(): Configuration<(typeof storeSettings)[number]> {
+  return readSettings(readEnvironment(process.env, process.cwd()), storeSettings);
 }
 
 /** For commands that read the archive, and what else they use: the signing key's public half counts where it is given. */
@@ -191,7 +172,7 @@ export function openConfiguredStripe(log: Logger): StripeApi | undefined {
   const environment = readEnvironment(process.env, process.cwd());
   if (environment.DAYBOOK_SOURCES === undefined && environment.DAYBOOK_SOURCES_FILE === undefined) return undefined;
   const apis = new Map<string, StripeApi>();
-  readSettings(environment, ['DAYBOOK_SOURCES', 'STRIPE_API_BASE'], (sound, problems) => {
+  readSettings(environment, stripeSettings, (sound, problems) => {
     const { apiKeys } = readNightKeys({ ...sound }, environment, problems);
     if (sound.STRIPE_API_BASE === undefined) return;
     for (const source of sound.DAYBOOK_SOURCES ?? []) nightSourceOf(source, apiKeys, sound.STRIPE_API_BASE, log, apis);

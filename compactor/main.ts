@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** daybook-compactor: closes the days, checks and shows the archive. */
 import { Command } from 'commander';
+import { addHelp } from '../shared/program/help.ts';
 import { keepHeapSmall } from '../shared/program/memory.ts';
 import { notAvailable, runProgram } from '../shared/program/program.ts';
+import { help } from './commands/help.ts';
 import { endWithParent } from './serve/job-process.ts';
 
 keepHeapSmall();
@@ -13,7 +15,7 @@ const program = new Command('daybook-compactor').description(
 
 program
   .command('run')
-  .description('one compaction now')
+  .description('Runs one night now: closes each day that is over.')
   .option('--today', 'close nothing: show what waits in the stream, and what the next run does with it')
   .option('--day <day>', 'touch this UTC day alone (repeatable)', repeatable, [])
   .option('--force', "ask Stripe's list again for days that are not due")
@@ -32,18 +34,23 @@ program
 
 program
   .command('list')
-  .description("what is archived: each month's verdicts, then its days")
+  .description("Shows what is archived: each month's verdicts, then its days.")
   .option('--source <name>', 'of this source (repeatable)', repeatable, [])
   .option('--from <day>', 'of this UTC day and later ones')
   .option('--to <day>', 'of this UTC day and earlier ones')
-  .option('--verdict <verdict>', 'with this verdict (repeatable)', repeatable, [])
+  .option(
+    '--verdict <verdict>',
+    'complete, provisional, incomplete, unverifiable or unreconciled (repeatable)',
+    repeatable,
+    [],
+  )
   .option('--waiting', 'instead what waits in the stream: the same as run --today')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./commands/list.ts')).listCommand(options));
 
 program
   .command('verify')
-  .description('check the chain, the signatures, and every object')
+  .description('Checks the chain, the signatures and every object of the archive.')
   .option('--identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')
   .option('--secrets <file>', "with --identity: also check the deliveries' signatures, with these sources")
   .option(
@@ -62,7 +69,7 @@ program
 
 program
   .command('decrypt')
-  .description('open archive objects: each into a file of its own, never over another')
+  .description('Opens archive objects: each into a file of its own, never over another.')
   .argument('<file-or-glob...>', 'files; with --archive keys in the store')
   .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
   .option('-o, --output <folder>', 'folder for the files, or - for stdout; default: beside each object')
@@ -73,7 +80,7 @@ program
 
 program
   .command('restore')
-  .description('bring events back: by day, source and line, to a file, to stdout, or to the stream')
+  .description('Brings events back: by day, source and line, to a file, to stdout, or to the stream.')
   .option('--source <name>', 'of this source (repeatable)', repeatable, [])
   .option('--day <day>', 'of this UTC day (repeatable)', repeatable, [])
   .option('--from <day>', 'of this UTC day and later ones')
@@ -108,7 +115,7 @@ program
 
 program
   .command('prune')
-  .description('delete what has reached its age; ids are kept. A dry run, unless told to apply it')
+  .description('Deletes what has reached its age; ids are kept. A dry run, unless told to apply it.')
   .option('--evidence-days <n>', 'deliveries of days older than this, 31 at least (COMPACTOR_EVIDENCE_DAYS)')
   .option('--event-days <n>', 'events of days older than this, 31 at least (COMPACTOR_EVENT_DAYS)')
   .option('--apply', 'write the manifest that says so, then delete')
@@ -117,7 +124,7 @@ program
 
 program
   .command('serve')
-  .description('the nightly schedule, job endpoints and metrics, until a signal comes')
+  .description('Runs the nightly schedule, job endpoints and metrics, until a signal comes.')
   .option(
     '--accept-unsealed-before <time>',
     'the nights take records without a seal that say they were received before this (RFC 3339)',
@@ -126,17 +133,17 @@ program
 
 program
   .command('link')
-  .description('time-limited links to objects that a manifest names, with the SHA-256 to compare (S3 alone)')
+  .description('Makes time-limited links to objects that a manifest names, with the SHA-256 to compare (S3 alone).')
   .argument('[key...]', 'object keys')
   .option('--source <name>', 'with --day: every object of that source and day')
   .option('--day <day>', 'the UTC day')
-  .option('--expires <duration>', 'how long they work: 90s, 15m, 12h, at most 7d', '1h')
+  .option('--expires <duration>', 'how long they work: 90s, 15m, 12h, at most 7d; default: 1h', '1h')
   .option('--json', 'print one JSON document')
   .action(async (keys, options) => (await import('./commands/link.ts')).linkCommand(keys, options));
 
 program
   .command('doctor')
-  .description('check the installation, and how Stripe delivers: what is wrong, and what to do')
+  .description('Checks the installation, and how Stripe delivers: what is wrong, and what to do.')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
 
@@ -151,6 +158,7 @@ for (const [name, description] of [
 program.hook('preAction', (_, command) => {
   if (command.name() !== 'serve') endWithParent();
 });
+addHelp(program, help);
 await runProgram(program);
 
 function repeatable(value: string, before: readonly string[]): string[] {

@@ -4,27 +4,8 @@ import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { resolveSecrets } from '../shared/schemes/secrets.ts';
 import { secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
+import { requestSettings, serveSettings, spoolSettings } from './settings.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
-
-const serveSettings = [
-  'DAYBOOK_DATA_DIR',
-  'DAYBOOK_SOURCES',
-  'DAYBOOK_STREAM',
-  'DAYBOOK_STREAM_KEY',
-  'LOG_LEVEL',
-  'INGEST_HOST',
-  'INGEST_PORT',
-  'INGEST_ADMIN_HOST',
-  'INGEST_ADMIN_PORT',
-  'INGEST_TRUSTED_PROXIES',
-  'INGEST_MAX_BODY_BYTES',
-  'INGEST_PUBLISH_DEADLINE_MS',
-  'INGEST_SPOOL',
-] as const satisfies readonly SettingName[];
-
-const requestSettings = ['DAYBOOK_SOURCES', 'INGEST_MAX_BODY_BYTES'] as const satisfies readonly SettingName[];
-
-const spoolSettings = ['DAYBOOK_DATA_DIR', 'LOG_LEVEL', 'INGEST_SPOOL'] as const satisfies readonly SettingName[];
 
 interface SourcesConfiguration<N extends SettingName> {
   readonly settings: Configuration<N>;

@@ -18,6 +18,7 @@ import {
 } from '../ledger/ledger.ts';
 import { type Part, verdicts } from '../ledger/manifest.ts';
 import { checkDays } from '../restore/restore-selection.ts';
+import { listSettings } from '../settings.ts';
 import { tableOf } from './table.ts';
 import { oldestUnarchivedDay, openStreamThatIsThere, waitingCommand } from './waiting.ts';
 
@@ -96,7 +97,7 @@ function wanted({ source = [], from, to, verdict = [] }: ListOptions): (day: Lis
 export async function listCommand(options: ListOptions): Promise<void> {
   checkFilter(options);
   if (options.waiting === true) return waitingCommand(options);
-  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM']);
+  const { settings, verifyingKeys } = readArchiveConfiguration(listSettings);
   const log = openLog('compactor', settings.LOG_LEVEL);
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream } = settings;
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, dataDirectory);

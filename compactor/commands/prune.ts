@@ -15,6 +15,7 @@ import { isStreamAbsent, openReader } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
 import { type PruneAges, type PruneMeans, type PruneReport, pruneArchive } from '../ledger/prune-archive.ts';
+import { pruneSettings } from '../settings.ts';
 import { askTime } from './ask-time.ts';
 import { tableOf } from './table.ts';
 
@@ -35,7 +36,7 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
   const isApplied = options.apply === true;
   const given = { evidenceDays: daysOf(options.evidenceDays), eventDays: daysOf(options.eventDays) };
   const { settings, verifyingKeys } = readArchiveConfiguration([
-    ...(['COMPACTOR_EVIDENCE_DAYS', 'COMPACTOR_EVENT_DAYS', 'DAYBOOK_STREAM'] as const),
+    ...pruneSettings,
     // A dry run signs nothing.
     ...(isApplied ? (['COMPACTOR_SIGNING_KEY'] as const) : []),
   ]);

@@ -22,6 +22,7 @@ import { type RestoreOutput, type RestoreReport, restoreArchive } from '../resto
 import { type QuarantineReport, restoreQuarantine } from '../restore/restore-quarantine.ts';
 import { checkSelection, looksAtLines, type Selection } from '../restore/restore-selection.ts';
 import { openStreamOutput } from '../restore/restore-stream.ts';
+import { restoreSettings } from '../settings.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
 import { readIdentityFiles } from './identity-files.ts';
 import { tableOf } from './table.ts';
@@ -76,7 +77,7 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
     except: options.except,
   };
   checkSelection(selection);
-  const { settings, verifyingKeys } = readArchiveConfiguration(['DAYBOOK_STREAM', 'DAYBOOK_STREAM_KEY']);
+  const { settings, verifyingKeys } = readArchiveConfiguration(restoreSettings);
   if (options.identity.length === 0 && (target !== 'dry run' || options.quarantine.length > 0)) {
     throw new DaybookError('usage', {
       detail: '--identity is needed to open the archive; without it there is --dry-run',

@@ -13,6 +13,7 @@ import type { EventStreamReader } from '../../shared/stream/stream.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { waitingSettings } from '../settings.ts';
 import { type RecordRules, readStream } from '../stream/read-stream.ts';
 import { tableOf } from './table.ts';
 
@@ -44,11 +45,7 @@ export async function waitingCommand(options: {
   readonly acceptUnsealedBefore?: string | undefined;
   readonly json?: boolean | undefined;
 }): Promise<void> {
-  const { settings, verifyingKeys } = readArchiveConfiguration([
-    'DAYBOOK_STREAM',
-    'DAYBOOK_STREAM_KEY',
-    'COMPACTOR_LAG_SECONDS',
-  ]);
+  const { settings, verifyingKeys } = readArchiveConfiguration(waitingSettings);
   const log = openLog('compactor', settings.LOG_LEVEL);
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
   try {

@@ -17,7 +17,7 @@ import { checkStore } from '../../shared/store/open.ts';
 import { checkStream } from '../../shared/stream/check.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
-import { serveSettings } from '../serve/serve.ts';
+import { serveSettings } from '../settings.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';

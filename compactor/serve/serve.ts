@@ -2,7 +2,6 @@
 import type { Server } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import type { SettingName } from '../../shared/config.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { listen } from '../../shared/http/listen.ts';
 import { createProblemServer } from '../../shared/http/problem-server.ts';
@@ -12,23 +11,11 @@ import type { Logger } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readNightConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { serveSettings } from '../settings.ts';
 import { createApp } from './app.ts';
 import { type EndedJob, openJobs } from './jobs.ts';
 import { openCompactorMetrics } from './metrics.ts';
 import { openSchedule, type Schedule } from './schedule.ts';
-
-export const serveSettings = [
-  'COMPACTOR_RUN_HOUR_UTC',
-  'COMPACTOR_ENABLED',
-  'COMPACTOR_JOB_SECRET',
-  'COMPACTOR_JOB_LIMIT_SECONDS',
-  'COMPACTOR_HOST',
-  'COMPACTOR_PORT',
-  'COMPACTOR_ADMIN_HOST',
-  'COMPACTOR_ADMIN_PORT',
-  'COMPACTOR_EVIDENCE_DAYS',
-  'COMPACTOR_EVENT_DAYS',
-] as const satisfies readonly SettingName[];
 
 /** Connections are cut, then the process ends whatever still hangs: after the signal, in milliseconds. */
 const cutMs = 6_000;

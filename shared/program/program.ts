@@ -58,10 +58,10 @@ export function heedReaders(): void {
   process.stderr.on('error', () => {});
 }
 
-/** A command that this version does not have, as a clear answer. */
+/** A command that this version does not have: help does not offer it, and who calls it is answered clearly. */
 export function notAvailable(program: Command, name: string, description: string): void {
   program
-    .command(name)
+    .command(name, { hidden: true })
     .description(`${description} (not available in this version)`)
     .allowUnknownOption()
     .allowExcessArguments()

@@ -1,0 +1,84 @@
+/** What the help of each command adds to its options. */
+import type { CommandHelp } from '../../shared/program/help.ts';
+import {
+  archiveSettings,
+  listSettings,
+  nightSettings,
+  pruneSettings,
+  restoreSettings,
+  serveSettings,
+  storeSettings,
+  stripeSettings,
+  waitingSettings,
+} from '../settings.ts';
+
+/** The public half of the signing key counts as a verifying key where it is given. */
+const readerSettings = [...archiveSettings, 'COMPACTOR_SIGNING_KEY'] as const;
+
+export const help: Readonly<Record<string, CommandHelp>> = {
+  'daybook-compactor': {
+    example: 'node compactor/main.ts list',
+    exits: {
+      2: 'something failed, and nothing is lost: run it again',
+      3: 'a fault in the archive, or a day that is known to be incomplete',
+    },
+  },
+  run: {
+    example: 'node compactor/main.ts run --day 2026-11-20 --force',
+    settings: nightSettings,
+    exits: {
+      2: 'something failed, and nothing is lost: run it again',
+      3: 'a fault in the archive, or a day of it is incomplete',
+    },
+  },
+  list: {
+    example: 'node compactor/main.ts list --source platform --from 2026-11-01 --verdict incomplete',
+    settings: [...readerSettings, ...listSettings, ...waitingSettings],
+    exits: { 2: 'the store, or with --waiting the stream, cannot be read', 3: 'a fault in the ledger' },
+  },
+  verify: {
+    example: 'node compactor/main.ts verify --identity archive-identity.txt --secrets sources.json',
+    settings: readerSettings,
+    exits: {
+      0: 'all that was looked at holds',
+      2: 'the store cannot be read, or it was interrupted',
+      3: 'the archive is broken; with --strict also what is incomplete or unproven',
+    },
+  },
+  decrypt: {
+    example: "node compactor/main.ts decrypt -i archive-identity.txt 'platform/2026/11/**/*.age'",
+    settings: storeSettings,
+    exits: { 2: 'an object is missing or does not open; the others were written' },
+  },
+  restore: {
+    example: 'node compactor/main.ts restore -i archive-identity.txt --day 2026-11-20 -o events.jsonl',
+    settings: [...readerSettings, ...restoreSettings],
+    exits: {
+      2: 'a part does not open with these keys, or the stream refused an event',
+      3: 'a part is damaged or missing, or an event was archived twice; the others are restored',
+    },
+  },
+  prune: {
+    example: 'node compactor/main.ts prune --evidence-days 400',
+    settings: [...readerSettings, ...pruneSettings, ...stripeSettings],
+    exits: {
+      2: 'the time is not proven, or an object could not be deleted: run it again',
+      3: 'a fault in the archive: an object is missing that no manifest says is pruned',
+    },
+  },
+  serve: {
+    example: 'node compactor/main.ts serve',
+    settings: [...nightSettings, ...serveSettings],
+    exits: { 0: 'ended by SIGTERM or SIGINT', 2: 'a port cannot be opened' },
+  },
+  link: {
+    example: 'node compactor/main.ts link --source platform --day 2026-11-20 --expires 12h',
+    settings: readerSettings,
+    exits: { 2: 'the store cannot be read', 3: 'an object is missing, or a fault in the ledger' },
+  },
+  doctor: {
+    example: 'node compactor/main.ts doctor',
+    settings: [...nightSettings, ...serveSettings],
+    exits: { 0: 'no problem was found; there may be warnings', 2: 'a problem was found, or a check could not be made' },
+  },
+};

@@ -1,0 +1,27 @@
+/** Which settings ingest's commands use: they read these, and their help names them. */
+import type { SettingName } from '../shared/config.ts';
+
+export const serveSettings = [
+  'DAYBOOK_DATA_DIR',
+  'DAYBOOK_SOURCES',
+  'DAYBOOK_STREAM',
+  'DAYBOOK_STREAM_KEY',
+  'LOG_LEVEL',
+  'INGEST_HOST',
+  'INGEST_PORT',
+  'INGEST_ADMIN_HOST',
+  'INGEST_ADMIN_PORT',
+  'INGEST_TRUSTED_PROXIES',
+  'INGEST_MAX_BODY_BYTES',
+  'INGEST_PUBLISH_DEADLINE_MS',
+  'INGEST_SPOOL',
+] as const satisfies readonly SettingName[];
+
+/** To judge a captured request. */
+export const requestSettings = ['DAYBOOK_SOURCES', 'INGEST_MAX_BODY_BYTES'] as const satisfies readonly SettingName[];
+
+export const spoolSettings = [
+  'DAYBOOK_DATA_DIR',
+  'LOG_LEVEL',
+  'INGEST_SPOOL',
+] as const satisfies readonly SettingName[];
