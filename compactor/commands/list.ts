@@ -182,7 +182,8 @@ async function waitingIn(
   }
 }
 
-function describeList(list: ArchiveList, isFiltered: boolean): string {
+/** Lines of 100 columns at most, but for keys of objects, each on a line of its own, and what a stream says. */
+export function describeList(list: ArchiveList, isFiltered: boolean): string {
   const { oldestUnarchivedDay, streamUnread, newestArchivedDay, retentionNear, days } = list;
   const none = isFiltered ? 'None of the archived days is what was asked for.\n' : 'Nothing is archived yet.\n';
   return [
@@ -194,13 +195,13 @@ function describeList(list: ArchiveList, isFiltered: boolean): string {
       : `What waits in the stream was not asked: ${visibleText(streamUnread)}\n`,
     ...retentionNear.map(
       ({ source, day, verdict, listedUntil }) =>
-        `Near the end of Stripe's list: ${source} ${day} is ${verdict}, listed until the end of ${listedUntil}\n`,
+        `${source} ${day} is ${verdict}: Stripe lists it until ${listedUntil}\n`,
     ),
   ].join('');
 }
 
 /** First each month's verdicts, then its days. 100 columns at most: hashes, times and keys are in `--json`. */
-export function describeMonths(days: readonly ListedDay[]): string {
+function describeMonths(days: readonly ListedDay[]): string {
   const months = Map.groupBy(days, ({ day }) => day.slice(0, 7));
   const summary = [...months].map(([month, own]) => [
     ...[month, own.length],
@@ -261,7 +262,7 @@ export function describeExceptions(days: readonly ListedDay[]): string[] {
     const missing = verdict === 'incomplete' ? object.counts.missing : 0;
     if (notListed + counts.differing + missing === 0) return [];
     const told = `${notListed} not listed, ${missing} missing, ${counts.differing} differing`;
-    return [`Exceptions of ${source} ${day}: ${told}, newest in ${object.key}\n`];
+    return [`${source} ${day}: ${told}, in\n  ${object.key}\n`];
   });
   const more = newest.length - maxExceptionsShown;
   return [

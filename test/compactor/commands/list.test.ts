@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { describeMonths, listArchive } from '../../../compactor/commands/list.ts';
+import { describeList, listArchive } from '../../../compactor/commands/list.ts';
 import { describeWaiting, oldestUnarchivedDay, readWaiting } from '../../../compactor/commands/waiting.ts';
 import { openEmbeddedReader } from '../../../shared/stream/embedded/embedded.ts';
 import { eventsOf, pandaRecord, signedRecord } from '../archive-under-test.ts';
@@ -106,18 +106,34 @@ test('the list fits 100 columns, the longest names and many events too, and empt
   const many = 99_999_999;
   const large = {
     ...{ ...day!, source: 'a'.repeat(40), events: many, verdict: 'unreconciled' as const },
-    counts: { ...day!.counts, recovered: many, listed: many, duplicates: many },
+    counts: { ...day!.counts, recovered: many, listed: many, duplicates: many, notListed: 999, differing: 99 },
     bytes: { plaintext: 1, ciphertext: 999_900_000_000 },
     manifest: { ...day!.manifest, number: many },
+    exceptions: [
+      {
+        ...{ key: 'the key of an object', sha256: { plaintext: '', ciphertext: '' }, listedAt: null, pruned: null },
+        ...{ counts: { notListed: 999, missing: 999, differing: 99 }, manifest: 1, lacking: [] },
+      },
+    ],
     pruned: { parts: 1, deliveries: 1 },
   };
   const empty = { ...large, events: 0, verdict: 'complete' as const, bytes: { plaintext: 0, ciphertext: 0 } };
-  const text = describeMonths([
-    { ...empty, day: '2026-11-16' },
-    { ...empty, day: '2026-11-17' },
-    { ...empty, day: '2026-11-18' },
-    large,
-  ]);
+  const { source } = large;
+  const text = describeList(
+    {
+      ...{ head: null, oldestUnarchivedDay: '2026-11-20', streamUnread: null, newestArchivedDay: '2026-11-19' },
+      retentionNear: [{ source, day: '2026-10-25', verdict: 'provisional', listedUntil: '2026-11-23' }],
+      days: [
+        ...[
+          { ...empty, day: '2026-11-16' },
+          { ...empty, day: '2026-11-17' },
+          { ...empty, day: '2026-11-18' },
+        ],
+        large,
+      ],
+    },
+    false,
+  );
   const lines = text.split('\n');
   assert.match(lines[0]!, /^month +days +complete +provisional +incomplete +unverifiable +unreconciled +events$/);
   assert.match(lines[1]!, /^2026-11 +4 +3 +0 +0 +0 +1 +99999999$/);
@@ -125,5 +141,7 @@ test('the list fits 100 columns, the longest names and many events too, and empt
     lines.some((line) => line.startsWith('2026-11-16…18  complete ')),
     text,
   );
+  assert.ok(text.includes('999 not listed, 0 missing, 99 differing, in\n  the key of an object\n'), text);
+  assert.ok(text.includes('2026-10-25 is provisional: Stripe lists it until 2026-11-23\n'), text);
   for (const line of lines) assert.ok(line.length <= 100, `${line.length}: ${line}`);
 });

@@ -95,10 +95,7 @@ describe('a night that lists the day', () => {
     assert.deepEqual(third.lines, left.sort(byId), 'over the ids of both parts');
     const listed = async () => describeExceptions(listArchive(await books.ledger(), '2026-11-28').days).join('');
     const { key } = third.exceptions!;
-    assert.equal(
-      await listed(),
-      `Exceptions of platform ${yesterday}: 3 not listed, 0 missing, 0 differing, newest in ${key}\n`,
-    );
+    assert.equal(await listed(), `platform ${yesterday}: 3 not listed, 0 missing, 0 differing, in\n  ${key}\n`);
     for (const { text } of events.slice(1, 4)) stripe.add(text);
     const fourth = await exceptionsOf(nights, await nights.night('2026-11-28'));
     assert.deepEqual([fourth.exceptions, fourth.counts.notListed], [null, 0]);
