@@ -25,6 +25,11 @@ const keptSeeds: readonly { readonly seed: string; readonly nights: number; read
     nights: 20,
     found: 'a day complete whose accounts were not all listed, once the key was gone (a1d641d)',
   },
+  {
+    seed: '98f6aee3',
+    nights: 9,
+    found: 'a ledger that looked behind, since a run beside took positions back meanwhile (dffc180)',
+  },
 ];
 
 const nightsOfLife = 60;
