@@ -17,15 +17,16 @@ export interface Readiness {
   probe(): Promise<void>;
 }
 
+/** `doors` is asked at each request: a request is handled to its end by those that it met. */
 export function createApp(
-  doors: Doors,
+  doors: () => Doors,
   reception: Reception,
   readiness: Readiness,
   log: Logger,
   observer: Observer = noObserver,
   isTrustedProxy?: (address: string) => boolean,
 ): RequestListener {
-  const webhook = (request: Request) => doors.webhooks.get(request.params.source as string);
+  const webhook = (request: Request) => doors().webhooks.get(request.params.source as string);
   const receive = (request: Request, protocol: Protocol, notes: RequestNotes) =>
     receiveEvent(request, pathOf(request), protocol, reception, notes);
 
@@ -45,7 +46,7 @@ export function createApp(
       ...['/events', '/event'].map((path) => ({
         path,
         methods: ['POST'],
-        answer: (request: Request, notes: RequestNotes) => receive(request, doors.events, notes),
+        answer: (request: Request, notes: RequestNotes) => receive(request, doors().events, notes),
       })),
       { path: '/healthz', methods: read, answer: () => jsonAnswer(200, { status: 'ok' }) },
       {
@@ -68,8 +69,8 @@ export function createApp(
     notesOf: (route) => ({ route, bytes: 0, records: 0 }),
     isTrustedProxy,
     closing: readiness.closing,
-    answered({ route, source, records }, { status, code }, seconds) {
-      observer.answered({ route, source, status, code, records, seconds });
+    answered({ route, source, keyid, records }, { status, code }, seconds) {
+      observer.answered({ route, source, keyid, status, code, records, seconds });
     },
     log,
   });

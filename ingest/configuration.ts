@@ -1,20 +1,60 @@
 /** The configuration of ingest's commands: settings, and what has to be looked up to know that they are sound. */
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
+import type { DaybookError } from '../shared/errors.ts';
 import { resolveSecrets } from '../shared/schemes/secrets.ts';
-import { secretFilesOf } from '../shared/secret-files.ts';
+import type { Source } from '../shared/schemes/sources.ts';
+import { type PlacedReference, secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { requestSettings, serveSettings, spoolSettings } from './settings.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
+import type { SourcesRead } from './watch-sources.ts';
+
+type Environment = ReturnType<typeof readEnvironment>;
 
 interface SourcesConfiguration<N extends SettingName> {
   readonly settings: Configuration<N>;
   readonly sources: readonly ResolvedSource[];
 }
 
+export interface ServeConfiguration extends SourcesConfiguration<(typeof serveSettings)[number]> {
+  /** Those that the sources and their secrets came from. */
+  readonly sourceFiles: readonly string[];
+  /** Reads these files again; what the environment and `.env` say stays as it was at the start. */
+  readonly readAgain: () => SourcesRead;
+}
+
 /** Throws `configuration_invalid` that names every problem at once, secrets that cannot be had among them. */
-export function readServeConfiguration(): SourcesConfiguration<(typeof serveSettings)[number]> {
-  return readSources(readEnvironment(process.env, process.cwd()), serveSettings);
+export function readServeConfiguration(): ServeConfiguration {
+  const environment = readEnvironment(process.env, process.cwd());
+  const read = readSources(environment, serveSettings);
+  const sourceFiles = sourceFilesOf(environment, read.settings.DAYBOOK_SOURCES);
+  return { ...read, sourceFiles, readAgain: () => readSourcesAgain(environment) };
+}
+
+function readSourcesAgain(environment: Environment): SourcesRead {
+  let known: readonly Source[] = [];
+  try {
+    const { sources } = readSources(environment, ['DAYBOOK_SOURCES'], (found) => {
+      known = found;
+    });
+    return { files: sourceFilesOf(environment, known), sources };
+  } catch (error) {
+    // What is wrong may be a secret of theirs that is not there yet.
+    return { files: sourceFilesOf(environment, known), sources: error as DaybookError };
+  }
+}
+
+function sourceFilesOf(environment: Environment, sources: readonly Source[]): string[] {
+  return secretFilesOf(environment, process.cwd(), ['DAYBOOK_SOURCES'], referencesOf(sources))
+    .filter(({ name }) => name !== '.env')
+    .map(({ path }) => path);
+}
+
+function referencesOf(sources: readonly Source[]): PlacedReference[] {
+  return sources.flatMap(({ secrets }, index) =>
+    secrets.map((reference, at) => ({ where: `DAYBOOK_SOURCES[${index}].secrets[${at}]`, reference })),
+  );
 }
 
 export interface DoctorConfiguration extends SourcesConfiguration<(typeof serveSettings)[number]> {
@@ -25,9 +65,7 @@ export interface DoctorConfiguration extends SourcesConfiguration<(typeof serveS
 export function readDoctorConfiguration(): DoctorConfiguration {
   const environment = readEnvironment(process.env, process.cwd());
   const read = readSources(environment, serveSettings);
-  const references = read.settings.DAYBOOK_SOURCES.flatMap(({ secrets }, index) =>
-    secrets.map((reference, at) => ({ where: `DAYBOOK_SOURCES[${index}].secrets[${at}]`, reference })),
-  );
+  const references = referencesOf(read.settings.DAYBOOK_SOURCES);
   return { ...read, secretFiles: secretFilesOf(environment, process.cwd(), serveSettings, references) };
 }
 
@@ -37,12 +75,14 @@ export function readRequestConfiguration(): SourcesConfiguration<(typeof request
 }
 
 function readSources<N extends SettingName>(
-  environment: ReturnType<typeof readEnvironment>,
+  environment: Environment,
   names: readonly (N | 'DAYBOOK_SOURCES')[],
+  known?: (sources: readonly Source[]) => void,
 ): SourcesConfiguration<N | 'DAYBOOK_SOURCES'> {
   let sources: readonly ResolvedSource[] = [];
   const settings = readSettings<SettingName>(environment, names, (sound, problems) => {
     if (sound.INGEST_SPOOL !== undefined) checkSpool(sound.INGEST_SPOOL, spoolTypes, problems);
+    known?.(sound.DAYBOOK_SOURCES ?? []);
     sources = (sound.DAYBOOK_SOURCES ?? []).map((source, index) => ({
       source,
       secrets: resolveSecrets(source.secrets, `DAYBOOK_SOURCES[${index}].secrets`, environment, problems),

@@ -1,5 +1,5 @@
 /** The metrics of ingest: the one table that declares them, and the observer and the scrape that fill them. */
-import { Registry } from 'prom-client';
+import { type Counter, type Gauge, Registry } from 'prom-client';
 import { errorCodes, errorKind, messageOf } from '../shared/errors.ts';
 import { healthRoutes } from '../shared/http/route-requests.ts';
 import { type Declared, declareMetrics, type MetricTable } from '../shared/metrics/metrics.ts';
@@ -34,6 +34,25 @@ export const ingestMetrics = {
     unit: 'events',
     labels: { source: 'configured' },
     meaning: 'Events stored and answered 2xx, repeated deliveries included.',
+  },
+  daybook_ingest_key_last_used_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: { source: 'configured', keyid: 'configured' },
+    meaning:
+      'When a request was last proven with this secret of the source, Unix time; 0: not since this process began. Each secret that ingest runs on, or has run on, has a series.',
+  },
+  daybook_ingest_sources_sound: {
+    type: 'gauge',
+    unit: '1 or 0',
+    meaning:
+      'Whether the sources are sound as their files say now. Where 0 ingest runs on those that it took before; the log says what is wrong.',
+  },
+  daybook_ingest_sources_changes_total: {
+    type: 'counter',
+    unit: 'changes',
+    labels: { outcome: ['taken', 'refused'] },
+    meaning: 'Changed sources that were read while ingest ran. refused: something is wrong with them.',
   },
   daybook_ingest_request_duration_seconds: {
     type: 'histogram',
@@ -106,9 +125,14 @@ export const ingestMetrics = {
 /** No source can have this name. */
 const unknownSource = '_unknown';
 
+/** A configured source, and the keyids of its secrets. */
+export interface KeyedSource {
+  readonly name: string;
+  readonly keyids: readonly string[];
+}
+
 export interface IngestMetricsOptions {
-  /** Names of the configured sources. */
-  readonly sources: readonly string[];
+  readonly sources: readonly KeyedSource[];
   readonly spoolSize: () => Promise<SpoolSize>;
   readonly log: Logger;
   /** How long a scrape waits for the spool; a parameter for the sake of tests alone. */
@@ -117,6 +141,10 @@ export interface IngestMetricsOptions {
 
 export interface IngestMetrics {
   readonly observer: Observer;
+  /** These sources and keys are counted from now on, too. Those before keep their series. */
+  know(sources: readonly KeyedSource[]): void;
+  /** Changed sources were read, and taken where they are sound. */
+  sourcesRead(isSound: boolean): void;
   /** All metrics as of now, in Prometheus' text format. Ends in time and does not fail, whatever the spool does. */
   scrape(): Promise<string>;
   close(): void;
@@ -131,12 +159,19 @@ export function openIngestMetrics({
   spoolLimitMs = 1_000,
 }: IngestMetricsOptions): IngestMetrics {
   const registry = new Registry();
-  const labels = { source: [...sources, unknownSource], code: [...outcomesOfCodes.keys()] };
-  const metrics = declareMetrics(registry, ingestMetrics, labels);
+  const metrics = declareMetrics(registry, ingestMetrics, { code: [...outcomesOfCodes.keys()] });
+  const { observer, know } = observerOf(metrics);
+  know([{ name: unknownSource, keyids: [] }, ...sources]);
+  metrics.daybook_ingest_sources_sound.set(1);
   const ofProcess = openProcessMetrics(registry);
   const refreshSpool = spoolGauges(metrics, spoolSize, spoolLimitMs, log);
   return {
-    observer: observerOf(metrics, labels),
+    observer,
+    know,
+    sourcesRead(isSound) {
+      metrics.daybook_ingest_sources_sound.set(isSound ? 1 : 0);
+      metrics.daybook_ingest_sources_changes_total.inc({ outcome: isSound ? 'taken' : 'refused' });
+    },
     async scrape() {
       ofProcess.refresh();
       await refreshSpool();
@@ -146,33 +181,49 @@ export function openIngestMetrics({
   };
 }
 
-/** Counts on the path of events: the series of each label are looked up here, once, and not at each request. */
-function observerOf(
-  metrics: Metrics,
-  labels: { readonly source: readonly string[]; readonly code: readonly string[] },
-): Observer {
-  const requests = new Map(
-    labels.source.map((source) => [
-      source,
-      new Map(
-        outcomes.map(
-          (outcome) => [outcome, metrics.daybook_ingest_requests_total.labels({ source, outcome })] as const,
-        ),
-      ),
-    ]),
-  );
-  const events = new Map(
-    labels.source.map((source) => [source, metrics.daybook_ingest_accepted_events_total.labels({ source })]),
-  );
-  const refusals = new Map(labels.code.map((code) => [code, metrics.daybook_ingest_refusals_total.labels({ code })]));
+/** The series of a source. */
+interface SourceSeries {
+  readonly requests: ReadonlyMap<Outcome, Counter.Internal>;
+  readonly events: Counter.Internal;
+  readonly keys: Map<string, Gauge.Internal<string>>;
+}
 
-  return {
+/** Counts on the path of events: the series of each label are looked up here, once, and not at each request. */
+function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> {
+  const sourceSeries = new Map<string, SourceSeries>();
+  const refusals = new Map(
+    [...outcomesOfCodes.keys()].map((code) => [code, metrics.daybook_ingest_refusals_total.labels({ code })]),
+  );
+
+  function know(sources: readonly KeyedSource[]): void {
+    for (const { name: source, keyids } of sources) {
+      const series = sourceSeries.get(source) ?? newSeries(source);
+      sourceSeries.set(source, series);
+      for (const keyid of keyids.filter((each) => !series.keys.has(each))) {
+        series.keys.set(keyid, metrics.daybook_ingest_key_last_used_timestamp_seconds.labels({ source, keyid }));
+        series.keys.get(keyid)!.set(0);
+      }
+    }
+  }
+
+  function newSeries(source: string): SourceSeries {
+    const requests = outcomes.map(
+      (outcome) => [outcome, metrics.daybook_ingest_requests_total.labels({ source, outcome })] as const,
+    );
+    const events = metrics.daybook_ingest_accepted_events_total.labels({ source });
+    // A series that only appears with its first event hides that event from rate().
+    for (const counter of [...requests.map(([, each]) => each), events]) counter.inc(0);
+    return { requests: new Map(requests), events, keys: new Map() };
+  }
+
+  const observer: Observer = {
     answered(request) {
-      const { route, source = unknownSource, code, records, seconds } = request;
+      const { route, source = unknownSource, keyid, code, records, seconds } = request;
       if (healthRoutes.has(route)) return;
-      const known = requests.has(source) ? source : unknownSource;
-      requests.get(known)?.get(outcomeOf(request))?.inc();
-      if (records > 0) events.get(known)?.inc(records);
+      const series = sourceSeries.get(source) ?? sourceSeries.get(unknownSource)!;
+      series.requests.get(outcomeOf(request))?.inc();
+      if (records > 0) series.events.inc(records);
+      if (keyid !== undefined) series.keys.get(keyid)?.set(Date.now() / 1000);
       if (code !== undefined) refusals.get(code)?.inc();
       metrics.daybook_ingest_request_duration_seconds.observe(seconds);
     },
@@ -191,6 +242,7 @@ function observerOf(
         metrics.daybook_ingest_circuit_state.set({ state: each }, each === state ? 1 : 0);
     },
   };
+  return { observer, know };
 }
 
 /** Every code that a sender can be answered, and what it counts as. */

@@ -8,16 +8,18 @@ import { openLog } from '../shared/program/log.ts';
 import { keepYoungGenerationAsItIs } from '../shared/program/memory.ts';
 import { isLocalStream, openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
-import { openIngestMetrics } from './metrics.ts';
+import { type KeyedSource, openIngestMetrics } from './metrics.ts';
 import { openLateWriter } from './publish/late-writer.ts';
 import { openProvenWriter } from './publish/proven-writer.ts';
+import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { serve } from './serve.ts';
 import { openSpool } from './spool/open-spool.ts';
+import { type SourcesWatch, watchSources } from './watch-sources.ts';
 
 /** Ends by a signal, or where the stream turns out to refuse for good: then it rejects with why. */
 export async function serveCommand(): Promise<void> {
   keepYoungGenerationAsItIs();
-  const { settings, sources } = readServeConfiguration();
+  const { settings, sources, sourceFiles: files, readAgain } = readServeConfiguration();
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
   const log = openLog('ingest', settings.LOG_LEVEL);
   const clock = systemClock;
@@ -32,8 +34,7 @@ export async function serveCommand(): Promise<void> {
   const open = () => openProvenWriter({ open: () => openWriter(stream, dataDirectory, log), log });
   const writer = await openLateWriter({ open, log, onRefused: (error: DaybookError) => refused.reject(error) });
   closing.defer(() => writer.close());
-  const names = sources.map(({ source }) => source.name);
-  const metrics = openIngestMetrics({ sources: names, spoolSize: () => spool.size(), log });
+  const metrics = openIngestMetrics({ sources: sources.map(keyedSource), spoolSize: () => spool.size(), log });
   closing.defer(() => metrics.close());
   const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
   const scrape = () => metrics.scrape();
@@ -70,8 +71,21 @@ export async function serveCommand(): Promise<void> {
   };
   // In place before the port is open: who sees it open may send a signal.
   process.once('SIGTERM', stop).once('SIGINT', stop);
+  let watch: SourcesWatch | undefined;
+  // One that comes before the watch is there is heeded all the same: the watch begins by reading them.
+  process.on('SIGHUP', () => void watch?.lookNow());
   const ingest = await starting;
   closing.defer(() => ingest.close());
+  const take = (changed: readonly ResolvedSource[]) => {
+    metrics.know(changed.map(keyedSource));
+    ingest.take(changed);
+  };
+  watch = watchSources({ files, sources, read: readAgain, take, told: (isSound) => metrics.sourcesRead(isSound), log });
+  closing.defer(() => watch?.close());
   tellListening(ingest);
   await refused.promise;
+}
+
+function keyedSource({ source: { name }, secrets }: ResolvedSource): KeyedSource {
+  return { name, keyids: secrets.map(({ keyid }) => keyid) };
 }

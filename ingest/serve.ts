@@ -81,6 +81,8 @@ export const defaultTimeouts: Timeouts = {
 };
 
 export interface Ingest extends Listening {
+  /** Judges by these sources all requests that come from now on; those in hand end by those that they met. */
+  take(sources: readonly ResolvedSource[]): void;
   /**
    * Stops accepting, answers what it took, drains the spool as far as time allows, closes both. Resolves within
    * `abandonMs` even if a client stays connected or the stream hangs. May be called again: the same promise.
@@ -97,8 +99,9 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
   const { isStreamAway = false, publishDeadlineMs: deadlineMs } = options;
   const publishing = await openPublishing({ writer, store: spool, deadlineMs, isStreamAway, clock, observer, log });
   let closing: Promise<void> | undefined;
+  let doors = doorsOf(options.sources);
   const app = createApp(
-    doorsOf(options.sources),
+    () => doors,
     receptionOf(options, publishing),
     { closing: () => closing !== undefined, probe: () => publishing.ready(timeouts.probeMs) },
     log,
@@ -114,7 +117,15 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
     },
     app,
     ({ status, code }, reason) => {
-      observer.answered({ route: 'unknown', source: undefined, status, code, records: 0, seconds: 0 });
+      observer.answered({
+        route: 'unknown',
+        source: undefined,
+        keyid: undefined,
+        status,
+        code,
+        records: 0,
+        seconds: 0,
+      });
       log.info({ route: 'unknown', bytes: 0, records: 0, status, code, reason }, 'request');
     },
   );
@@ -159,6 +170,9 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
   return {
     host: address,
     port,
+    take(sources) {
+      doors = doorsOf(sources);
+    },
     close: () => {
       closing ??= Promise.resolve().then(close);
       return closing;

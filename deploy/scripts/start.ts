@@ -57,7 +57,8 @@ async function start(): Promise<void> {
     }, stopWithinMs);
     void Promise.all([...children].map((child) => once(child, 'exit'))).then(() => clearTimeout(cut));
   };
-  process.on('SIGTERM', () => stop(0)).on('SIGINT', () => stop(0));
+  // A terminal that is closed sends SIGHUP, by which ingest alone would not end.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(0));
 
   const ready = [
     run('ingest/main.ts'),

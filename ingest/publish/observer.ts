@@ -11,6 +11,8 @@ export interface AnsweredRequest {
   readonly route: string;
   /** A configured source; undefined where the request proved none. */
   readonly source: string | undefined;
+  /** Of the secret that proved it. */
+  readonly keyid: string | undefined;
   readonly status: number;
   /** The stable code of a refusal; undefined where events were taken. */
   readonly code: string | undefined;

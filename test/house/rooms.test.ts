@@ -53,10 +53,11 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     'receive-event.ts': ['receive', 'schemes', 'publish-or-spool.ts'],
     'app.ts': ['schemes', 'publish', 'receive-event.ts'],
     'serve.ts': ['receive', 'spool', 'schemes', 'publish', 'publish-or-spool.ts', 'receive-event.ts', 'app.ts'],
-    'configuration.ts': ['settings.ts', 'spool', 'schemes'],
+    'watch-sources.ts': ['schemes'],
+    'configuration.ts': ['settings.ts', 'spool', 'schemes', 'watch-sources.ts'],
     'spool-command.ts': ['spool', 'configuration.ts'],
     doctor: ['receive', 'spool', 'schemes', 'configuration.ts'],
-    'run-serve.ts': ['spool', 'publish', 'metrics.ts', 'serve.ts', 'configuration.ts'],
+    'run-serve.ts': ['spool', 'publish', 'schemes', 'metrics.ts', 'serve.ts', 'watch-sources.ts', 'configuration.ts'],
     'main.ts': ['help.ts', 'spool-command.ts', 'doctor', 'run-serve.ts'],
   },
   compactor: {

@@ -176,7 +176,7 @@ test('on a route of several sources: whom none of them hears is refused at once,
 
 test('a refused caller is counted, as of the source and by the code', async () => {
   const metrics = openIngestMetrics({
-    sources: ['platform'],
+    sources: [{ name: 'platform', keyids: [] }],
     spoolSize: async () => ({ records: 0, bytes: 0, oldestSeconds: 0, dead: 0 }),
     log: { warn() {} } as never,
   });

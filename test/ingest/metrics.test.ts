@@ -16,7 +16,7 @@ const someSize: SpoolSize = { records: 3, bytes: 4_000, oldestSeconds: 12.5, dea
 
 function openMetrics(options: Partial<IngestMetricsOptions> = {}): IngestMetrics {
   return openIngestMetrics({
-    sources: ['platform', 'billing'],
+    sources: ['platform', 'billing'].map((name) => ({ name, keyids: [`key-of-${name}`] })),
     spoolSize: async () => someSize,
     log: pino({ level: 'silent' }),
     ...options,
@@ -39,6 +39,7 @@ function answered(changes: Partial<AnsweredRequest> = {}): AnsweredRequest {
   return {
     route: '/webhooks/:source',
     source: 'platform',
+    keyid: undefined,
     status: 200,
     code: undefined,
     records: 1,

@@ -17,13 +17,11 @@ test('whether a body is taken or refused, and why, its bytes go back to the budg
   const groupCommit = openGroupCommit(targetOf(writer));
   const bodyBudget = openBodyBudget({ maxBytes: 2048, maxUnfinishedBytes: 1e6 });
   const secret = { text: pandaSecret, keyid: keyidOf(pandaSecret), notAfterMs: undefined };
+  const events = eventsProtocol([
+    { source: { name: 'billing', scheme: 'panda', secrets: [pandaSecret] }, secrets: [secret] },
+  ]);
   const app = createApp(
-    {
-      webhooks: new Map(),
-      events: eventsProtocol([
-        { source: { name: 'billing', scheme: 'panda', secrets: [pandaSecret] }, secrets: [secret] },
-      ]),
-    },
+    () => ({ webhooks: new Map(), events }),
     { clock: systemClock, maxBodyBytes: 1500, bodyBudget, publishing: { groupCommit, deadlineMs: 5000 } },
     { closing: () => false, probe: async () => {} },
     pino({ level: 'silent' }),
