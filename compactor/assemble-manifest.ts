@@ -1,5 +1,5 @@
 /** What a run has to say, as the manifest that says it. */
-import type { ClosedSource } from './day/closing.ts';
+import type { ClosedSource } from './day/close-source.ts';
 import type { CursorRange } from './ledger/cursor-ranges.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Manifest } from './ledger/manifest.ts';

@@ -3,9 +3,10 @@ import { addDays, type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
 import { assembleManifest } from './assemble-manifest.ts';
 import { openIdFilter } from './day/archived-ids.ts';
-import { closeSource } from './day/close-source.ts';
-import { type ClosedSource, newestClosedDay, type StagedSource, stageSource } from './day/closing.ts';
+import { type ClosedSource, closeSource } from './day/close-source.ts';
+import { newestClosedDay } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
+import { type StagedSource, stageSource } from './day/staged-source.ts';
 import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
 import { appendManifest, encodeManifest, manifestKey, type StreamPosition } from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
@@ -111,19 +112,10 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
     },
     {
       isTouched: (day) => day <= newest && (night.days === undefined || night.days.has(day)),
-      stage(source, key, payload, id, { day, kind }, thin) {
-        let into = staged.get(source);
-        if (into === undefined) {
-          into = stageSource(budget, ids);
-          staged.set(source, into);
-        }
-        into.copies.add(key, payload);
-        into.ids.add(id);
-        into.days.add(day);
-        into.hasStripe ||= kind === 'stripe';
-        if (thin === undefined) return;
-        into.hasThin = true;
-        if (thin.generationFailure !== undefined) into.generationFailures.set(id, thin.generationFailure);
+      stage(source, ...record) {
+        const into = staged.get(source) ?? stageSource(budget, ids);
+        staged.set(source, into);
+        into.stage(...record);
       },
       quarantine: quarantine.add,
       progress: (records) => night.progress('reading the stream', records),

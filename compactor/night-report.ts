@@ -1,7 +1,7 @@
 /** What a run reports: what went wrong, what is to be looked at, and the days of its manifest. */
 import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
-import type { ClosedSource } from './day/closing.ts';
+import type { ClosedSource } from './day/close-source.ts';
 import { daysNearRetention } from './day/retention.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Manifest, Verdict } from './ledger/manifest.ts';

@@ -1,32 +1,44 @@
-/** Closes the days of one source: which days, what the list knows, one line an event, the objects, the entries. */
+/**
+ * Closes the days of one source. A step takes what the one before it gave: which days, what the list knows, what is
+ * archived, one line an event, and then day by day its objects, its entry, its exceptions.
+ */
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
+import type { AskedScope } from '../../shared/schemes/stripe-scope.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
-import type { Night } from '../night.ts';
+import type { Night, Problem } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
 import { decodeCopy, idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
 import type { Quarantine } from '../stream/quarantine.ts';
 import { quarantineLine } from '../stream/read-stream.ts';
-import {
-  type ClosedSource,
-  type Closing,
-  fail,
-  folderOf,
-  isTouched,
-  newestClosedDay,
-  report,
-  type SourceListing,
-  type StagedSource,
-} from './closing.ts';
+import type { Listing, ListsKnown } from '../stripe/list-days.ts';
+import { type Closing, isTouched, newestClosedDay, problemOf } from './closing.ts';
 import { decideEvents } from './copies.ts';
-import { entriesOf, type ListCounts } from './day-entries.ts';
+import { type Decided, entryOf } from './day-entry.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
 import { openExceptions, type SourceExceptions } from './exceptions.ts';
 import { listDue } from './list-due.ts';
-import { lookUp } from './look-up.ts';
+import { type LookedUp, lookUp } from './look-up.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
+import type { StagedSource } from './staged-source.ts';
 import { listableDays } from './verdict.ts';
+
+export interface ClosedSource {
+  readonly name: string;
+  readonly entries: ReadonlyMap<Day, DayEntry>;
+  /** Set when this run is the source's first. */
+  readonly firstDay?: Day;
+  readonly lists: ListsKnown;
+  /** What could be asked for; null where there is no list, or its accounts could not be had. Undefined: not configured. */
+  readonly asked: AskedScope | null | undefined;
+  /** Days that could not be closed; null for all. */
+  readonly failed: readonly Day[] | null;
+  /** Cursors of records whose day failed or is not touched: they are read again. */
+  readonly pending: ReadonlyMap<string, readonly CursorRange[]>;
+  readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
 
 export async function closeSource(
   night: Night,
@@ -49,78 +61,64 @@ export async function closeSource(
     budget,
     now,
     today: dayOf(now),
-    errors: [],
-    warnings: [],
-    failed: new Set(),
-    lacking: new Set(),
-    found: new Set(),
-    quarantine,
-    recovered,
+    isPruned: (key) => ledger.pruned.has(key),
   };
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
-  const outputs = new Map<Day, DayOutput>();
-  let listing: SourceListing = { lists: closing.lists };
-  let entries: Map<Day, DayEntry>;
-  let exceptions: SourceExceptions | undefined;
-  const isPruned = (key: string) => ledger.pruned.has(key);
-  const sealed = new Map<Day, Awaited<ReturnType<DayOutput['seal']>>>();
   const hits = budget.sorter();
+  const outputs = new Map<Day, DayOutput>();
+  let exceptions: SourceExceptions | undefined;
+  const errors: Problem[] = [];
   try {
-    for (const { missing } of closing.states.values()) for (const id of missing) closing.lacking.add(id);
-    listing = await listDue(closing, days);
-    await lookUp(closing, staged.days, hits);
-    exceptions = openExceptions(closing, listing.listing);
-    const counted = await decide(closing, hits, outputs, exceptions);
-    for (const [day, output] of outputs) {
+    const listed = await listDue(closing, days);
+    errors.push(...listed.errors);
+    const lookedUp = await lookUp(closing, hits, lackingIds(closing, listed.listing));
+    for (const [day, error] of lookedUp.damaged) errors.push(problemOf(closing, day, error));
+    exceptions = openExceptions(closing, listed.listing);
+    const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, quarantine, recovered });
+
+    const entries = new Map<Day, DayEntry>();
+    const warnings: Problem[] = [];
+    const failed = new Set(lookedUp.damaged.keys());
+    for (const day of [...new Set([...days, ...outputs.keys()])].sort()) {
+      if (failed.has(day)) continue;
       try {
-        if (closing.failed.has(day)) continue;
-        const objects = await output.seal(night.store, folderOf(night, name, day), isPruned);
-        // Copies of archived events that nobody delivered bring nothing.
-        if (objects.parts.length + objects.lateDeliveries.length > 0) sealed.set(day, objects);
+        const output = outputs.get(day);
+        const objects = await output?.seal();
+        const entry = entryOf(closing, day, listed, decided, output, objects);
+        if (entry === undefined) continue;
+        const sealed = await exceptions.seal(day, entry);
+        entries.set(day, sealed.entry);
+        warnings.push(...sealed.warnings);
       } catch (error) {
-        fail(closing, day, error);
+        failed.add(day);
+        errors.push(problemOf(closing, day, error));
       }
     }
-    entries = entriesOf(closing, days, outputs, sealed, listing, counted);
-    for (const [day, entry] of entries) {
-      try {
-        entries.set(day, await exceptions.seal(day, entry, isPruned));
-      } catch (error) {
-        fail(closing, day, error);
-        entries.delete(day);
-      }
-    }
+
+    const isLeft = (day: Day) => failed.has(day) || !isTouched(night, day);
+    const isAnyLeft = failed.size > 0 || night.days !== undefined;
+    return {
+      name,
+      entries,
+      ...(firstDay !== undefined && ledger.firstDays[name] === undefined ? { firstDay } : {}),
+      lists: listed.lists,
+      asked: closing.source === undefined ? undefined : ((listed.asked === 'unknown' ? null : listed.asked) ?? null),
+      failed: [...failed].sort(),
+      pending: isAnyLeft ? pendingOf(copiesFor(closing, hits, isLeft)) : new Map(),
+      errors,
+      warnings,
+    };
   } catch (error) {
     // Staging failed: no day of this source can be trusted to be whole.
-    report(closing, null, error);
+    errors.push(problemOf(closing, null, error));
     const pending = pendingOf(everyCopy(staged.copies));
-    const { errors } = closing;
     return { name, entries: new Map(), lists: closing.lists, asked: null, failed: null, pending, errors, warnings: [] };
   } finally {
     for (const output of outputs.values()) await output.discard();
     await exceptions?.discard();
+    hits.close();
+    staged.copies.close();
   }
-  const isLeft = (day: Day) => closing.failed.has(day) || !isTouched(night, day);
-  const left = closing.failed.size > 0 || night.days !== undefined;
-  const pending = left ? pendingOf(copiesFor(closing, hits, isLeft)) : new Map();
-  hits.close();
-  staged.copies.close();
-  const isFirst = firstDay !== undefined && ledger.firstDays[name] === undefined;
-  const { lists } = listing;
-  const known = listing.asked === 'unknown' ? null : (listing.asked ?? null);
-  const asked = closing.source === undefined ? undefined : known;
-  const { errors, warnings } = closing;
-  return {
-    name,
-    entries,
-    ...(isFirst ? { firstDay } : {}),
-    lists,
-    asked,
-    failed: [...closing.failed].sort(),
-    pending,
-    errors,
-    warnings,
-  };
 }
 
 /** From the source's first day on every closed day has an entry. */
@@ -148,51 +146,58 @@ function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day 
 /** How far back a source without a list may begin. */
 const maxFirstDays = 30;
 
+/** Ids that are known and were not to be had, by this run's listing or an earlier one's. */
+function lackingIds({ states }: Closing, listing: Listing | undefined): Set<string> {
+  const now = [...(listing?.missing.values() ?? [])].flatMap((ofDay) => [...ofDay.keys()]);
+  return new Set([...[...states.values()].flatMap(({ missing }) => missing), ...now]);
+}
+
+/** Where decided events go. */
+interface Gathered {
+  readonly outputs: Map<Day, DayOutput>;
+  readonly exceptions: SourceExceptions;
+  readonly quarantine: Pick<Quarantine, 'add'>;
+  readonly recovered: RecoveredEvents | undefined;
+}
+
 /** Decides every event and gathers what each day gets. */
 async function decide(
   closing: Closing,
   hits: Sorter,
-  outputs: Map<Day, DayOutput>,
-  exceptions: SourceExceptions,
-): Promise<ListCounts> {
-  const { night, name, staged, budget, failed, lacking, recovered } = closing;
-  const failures = staged.generationFailures;
+  { damaged, lacking: notArchived }: LookedUp,
+  { outputs, exceptions, quarantine, recovered }: Gathered,
+): Promise<Decided> {
+  const { night, name, staged } = closing;
+  const lacking = new Set(notArchived);
   const listed = new Map<Day, number>();
   const own = new Map<Day, number>();
   let events = 0;
-  night.progress(`closing ${closing.name}`, events);
-  for (const event of decideEvents(staged.copies, hits, night.stagingDirectory, night.acceptRestored)) {
+  night.progress(`closing ${name}`, events);
+  for (const event of decideEvents(staged.copies, hits, night)) {
     const { target } = event;
     for (const day of event.listedIn) {
       listed.set(day, (listed.get(day) ?? 0) + 1);
       if (day === target) own.set(day, (own.get(day) ?? 0) + 1);
     }
-    if (lacking.size > 0 && lacking.has(event.id)) closing.found.add(event.id);
-    if (failed.has(target) || !isTouched(night, target)) continue;
+    if (lacking.size > 0) lacking.delete(event.id);
+    if (damaged.has(target) || !isTouched(night, target)) continue;
     if (event.isUnproven) {
-      for (const copy of event.copies()) await putAside(closing, copy);
+      for (const copy of event.copies()) await putAside(quarantine, copy);
       continue;
     }
-    let output = outputs.get(target);
-    if (output === undefined) {
-      output = openDayOutput(target, { directory: night.stagingDirectory, budget, recipients: night.recipients });
-      outputs.set(target, output);
-    }
+    const output = outputs.get(target) ?? openDayOutput(closing, target);
+    outputs.set(target, output);
     await output.add(event);
     const noted = exceptions.add(event);
     if (noted !== undefined) await noted;
-    if (failures.size > 0) {
-      const failure = failures.get(event.id);
-      if (failure !== undefined) output.generationFailures.push(failure);
-    }
     recovered?.add(name, event);
     events += 1;
-    if (events % 10_000 === 0) night.progress(`closing ${closing.name}`, events);
+    if (events % 10_000 === 0) night.progress(`closing ${name}`, events);
   }
-  return { listed, own };
+  return { listed, own, lacking };
 }
 
-async function putAside({ quarantine }: Closing, copy: StagedCopy): Promise<void> {
+async function putAside(quarantine: Pick<Quarantine, 'add'>, copy: StagedCopy): Promise<void> {
   const { partition, before, after, headerBytes, body } = copy;
   // Stripe's list, which is the one origin without a place in the stream, proves itself.
   if (partition === undefined || before === undefined || after === undefined) return;
@@ -214,16 +219,11 @@ function* everyCopy(copies: Sorter): Generator<StreamCursors, void, void> {
 
 /** The copies of all events that belong to such a day: the same decisions as before, made once more. */
 function* copiesFor(
-  closing: Closing,
+  { night, staged }: Closing,
   hits: Sorter,
   isWanted: (day: Day) => boolean,
 ): Generator<StreamCursors, void, void> {
-  for (const event of decideEvents(
-    closing.staged.copies,
-    hits,
-    closing.night.stagingDirectory,
-    closing.night.acceptRestored,
-  )) {
+  for (const event of decideEvents(staged.copies, hits, night)) {
     if (isWanted(event.target)) yield* event.copies();
   }
 }

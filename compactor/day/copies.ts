@@ -10,6 +10,7 @@
  *   lies in its own day, any other in the earliest day that a copy claims.
  */
 import { addDays, type Day, dayOf, parseInstant } from '../../shared/clock.ts';
+import type { Night } from '../night.ts';
 import { keyText, type SortedEntry, type Sorter } from '../staging/external-sort.ts';
 import { type GroupBuffer, openGroupBuffer } from '../staging/group-buffer.ts';
 import { idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
@@ -45,12 +46,11 @@ export const lookAheadDays = 1;
 export function* decideEvents(
   staged: Sorter,
   hits: Sorter,
-  directory: string,
-  acceptRestored = false,
+  { stagingDirectory, acceptRestored = false }: Pick<Night, 'stagingDirectory' | 'acceptRestored'>,
 ): Generator<DecidedEvent, void, void> {
   const archived = hits.sorted();
   let hit = archived.next();
-  for (const group of groupsById(staged, directory)) {
+  for (const group of groupsById(staged, stagingDirectory)) {
     const days: Day[] = [];
     while (hit.done !== true && hit.value.key < group.idKey) hit = archived.next();
     while (hit.done !== true && hit.value.key === group.idKey) {

@@ -10,12 +10,12 @@ import type { Recipient } from '../../shared/crypto/recipients.ts';
 import { maxQuotedBytesPerByte, writeQuoted } from '../../shared/json/quote-json.ts';
 import type { EventScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
-import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DeliveriesObject, Part } from '../ledger/manifest.ts';
 import { openSealed, type SealedObject, type Sealing } from '../objects/seal-object.ts';
 import { storeObject } from '../objects/store-object.ts';
-import type { SortBudget, Sorter } from '../staging/external-sort.ts';
+import type { Sorter } from '../staging/external-sort.ts';
 import type { StagedCopy } from '../staging/staged-copy.ts';
+import { type Closing, folderOf } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
 
 export interface DayOutput {
@@ -32,24 +32,22 @@ export interface DayOutput {
   readonly modes: Set<Mode>;
   readonly generationFailures: GenerationFailure[];
   add(event: DecidedEvent): Promise<void>;
-  /** Writes the objects. May be called once. */
-  seal(
-    store: ObjectStore,
-    folder: string,
-    isPruned: (key: string) => boolean,
-  ): Promise<{ parts: Part[]; lateDeliveries: DeliveriesObject[] }>;
+  /** Writes the objects; undefined where there are none: copies of archived events that nobody delivered bring nothing. */
+  seal(): Promise<DayObjects | undefined>;
   /** Removes what lies in the staging folder. */
   discard(): Promise<void>;
+}
+
+export interface DayObjects {
+  readonly parts: readonly Part[];
+  readonly lateDeliveries: readonly DeliveriesObject[];
 }
 
 /** Instants before 1970 are quarantined, so sixteen digits order them all. */
 const instantDigits = 16;
 
-export function openDayOutput(
-  day: Day,
-  options: { directory: string; budget: SortBudget; recipients: readonly Recipient[] },
-): DayOutput {
-  const { directory, budget, recipients } = options;
+export function openDayOutput({ night, name, staged, budget, isPruned }: Closing, day: Day): DayOutput {
+  const { stagingDirectory: directory, recipients, store } = night;
   let lines: Sorter | undefined;
   const open: Partial<Record<'ids' | 'deliveries' | 'late', Sealing>> = {};
 
@@ -94,10 +92,12 @@ export function openDayOutput(
         output.deliveryLines += 1;
         if (copy.scope !== undefined) noteScope(copy.scope);
       }
+      const failure = staged.generationFailures.get(event.id);
+      if (failure !== undefined) output.generationFailures.push(failure);
     },
 
-    async seal(store, folder, isPruned) {
-      const stem = `${folder}/${day}-`;
+    async seal() {
+      const stem = `${folderOf(night, name, day)}/${day}-`;
       const finish = async (what: keyof typeof open): Promise<SealedObject | undefined> => {
         const sealed = await open[what]?.finish();
         delete open[what];
@@ -129,7 +129,8 @@ export function openDayOutput(
         });
       }
       const late = await sealDeliveries('late');
-      return { parts, lateDeliveries: late === null ? [] : [late] };
+      const lateDeliveries = late === null ? [] : [late];
+      return parts.length + lateDeliveries.length === 0 ? undefined : { parts, lateDeliveries };
     },
 
     async discard() {

@@ -28,7 +28,7 @@ export interface SourceExceptions {
   /** Takes the events in the order of their ids. */
   add(event: DecidedEvent): void | Promise<void>;
   /** Writes the day's object: the entry with it, and with the count of what is not listed. May be called once a day. */
-  seal(day: Day, entry: DayEntry, isPruned: (key: string) => boolean): Promise<DayEntry>;
+  seal(day: Day, entry: DayEntry): Promise<{ entry: DayEntry; warnings: Problem[] }>;
   /** Removes what lies in the staging folder. */
   discard(): Promise<void>;
 }
@@ -49,8 +49,10 @@ const maxBodyBytes = 8 * 1024 * 1024;
 /** A warning names so many ids; the object has all of them. */
 const maxNamed = 10;
 
-export function openExceptions(closing: Closing, listing: Listing | undefined): SourceExceptions {
-  const { night, name, states, budget } = closing;
+export function openExceptions(
+  { night, name, states, budget, isPruned }: Closing,
+  listing: Listing | undefined,
+): SourceExceptions {
   const days = new Map<Day, DayExceptions>();
   const reasons = new Map([...(listing?.missing.values() ?? [])].flatMap((ofDay) => [...ofDay]));
   /** What the day's list names and could not be had of it is in the list all the same. */
@@ -115,8 +117,9 @@ export function openExceptions(closing: Closing, listing: Listing | undefined): 
     }
   }
 
-  function warn(day: Day, { verdict, counts, exceptions }: DayEntry): void {
-    const say = (code: Problem['code'], message: string) => closing.warnings.push({ code, source: name, day, message });
+  function warningsOf(day: Day, { verdict, counts, exceptions }: DayEntry): Problem[] {
+    const warnings: Problem[] = [];
+    const say = (code: Problem['code'], message: string) => warnings.push({ code, source: name, day, message });
     const { contradicted, contradictions } = of(day);
     if (contradictions > 0) {
       const more = contradictions - contradicted.length;
@@ -127,12 +130,13 @@ export function openExceptions(closing: Closing, listing: Listing | undefined): 
       );
     }
     // The list of a settled day covers the account and the mode of what was delivered, and yet does not have it.
-    if (verdict !== 'complete' || counts.notListed === null || counts.notListed === 0) return;
+    if (verdict !== 'complete' || counts.notListed === null || counts.notListed === 0) return warnings;
     const named = exceptions?.listedAt == null ? '' : `: by id in ${exceptions.key}`;
     say(
       'delivered_not_listed',
       `${counts.notListed} of ${counts.delivered} delivered events are not in Stripe's list${named}`,
     );
+    return warnings;
   }
 
   return {
@@ -146,7 +150,7 @@ export function openExceptions(closing: Closing, listing: Listing | undefined): 
       if (event.differs) return addDiffering(event);
     },
 
-    async seal(day, entry, isPruned) {
+    async seal(day, entry) {
       const before = states.get(day);
       const listedAt = listing?.listedAt.get(day) ?? null;
       const isNew = (id: string) => listedAt !== null || before?.missing.includes(id) !== true;
@@ -171,8 +175,7 @@ export function openExceptions(closing: Closing, listing: Listing | undefined): 
       }
       // Dies here: the object is an orphan like the day's parts; the repeat writes its own under the next name.
       const whole = { ...entry, counts, exceptions };
-      warn(day, whole);
-      return whole;
+      return { entry: whole, warnings: warningsOf(day, whole) };
     },
 
     async discard() {
