@@ -2,7 +2,7 @@
  * The start of a spool file's use by the process that drains it: the lock, the check, and what is done where the check
  * finds damage. Nothing here loses what can be read, and a start that dies is made good by the next one.
  */
-import { closeSync, existsSync, openSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -50,13 +50,7 @@ export function spoolFolder(dataDirectory: string): string {
 /** Makes the folder, and takes the lock of the process that drains; undefined where another process has it. */
 export async function holdSpool(folder: string): Promise<DatabaseSync | undefined> {
   await makeFolder(folder);
-  const path = join(folder, 'drain.lock');
-  try {
-    closeSync(openSync(path, 'wx', 0o600));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  return takeLock(path, 0);
+  return takeLock(join(folder, 'drain.lock'), 0);
 }
 
 /**

@@ -19,9 +19,14 @@ after(() => rmSync(data, { recursive: true, force: true }));
 const folders = () =>
   readdirSync(join(data, 'staging'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
-test('a run has a folder that others cannot read, and removes it', () => {
+test('a run has a folder that others cannot read, nor take its locks, and removes it', () => {
   const staging = openStaging(data);
-  assert.equal(statSync(staging.directory).mode & 0o777, 0o700);
+  const root = join(data, 'staging');
+  const modes = [root, staging.directory, join(root, 'turn.lock'), join(staging.directory, 'run.lock')];
+  assert.deepEqual(
+    modes.map((path) => statSync(path).mode & 0o777),
+    [0o700, 0o700, 0o600, 0o600],
+  );
   staging.remove();
   assert.deepEqual(folders(), []);
 });
