@@ -4,18 +4,13 @@
  * pages of removed records are not wiped: the compactor dedupes. What is below `oldest` was delivered, and is left.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
+import { decodeReason, type Reason, unknownReason } from './dead-letters.ts';
 import { type Bounds, type Findings, findFrames, type Piece, widen } from './find-frames.ts';
 import { scanFrames } from './scan-frames.ts';
 import { createSpoolFile, damage, notedNext, type SpoolFileName, type SpoolState } from './spool-file.ts';
 import { type Content, frameKinds, headerBytes, joinFrames, readData } from './spool-frame.ts';
-import {
-  decodeReason,
-  openSpoolTable,
-  type Reason,
-  type SpoolTable,
-  type Tally,
-  unknownReason,
-} from './spool-table.ts';
+import type { Tally } from './spool-rows.ts';
+import { openSpoolTable, type SpoolTable } from './spool-table.ts';
 
 export interface SalvageReport {
   /** Records that are live again, and dead letters that are there again. */
