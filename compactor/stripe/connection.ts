@@ -1,10 +1,9 @@
 /**
- * The connection behind requests.ts. Through the request layer of the `stripe` package (authentication, headers, pinned
- * version) but with sockets of our own, because the package (23.x)
+ * The connection behind requests.ts: the request layer of the `stripe` package (authentication, headers, pinned version)
+ * over sockets of our own, because the package (23.x)
  * - parses every answer, which loses 1.10, -0 and long integers: here the raw text comes out;
  * - repeats a closed connection once by itself, whatever `maxNetworkRetries` says: here the caller alone repeats;
- * - leaves the body of a repeated answer unread, and its socket holds the process: here every body is read to its end,
- *   or its socket is gone, and `close` ends what is left.
+ * - limits a silence, not the whole exchange: a byte now and then would keep a request alive for ever.
  */
 import { isUtf8 } from 'node:buffer';
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
@@ -41,38 +40,32 @@ export interface StripeConnection {
 const maxAnswerBytes = 64 * 1024 * 1024;
 
 export function connectStripe({ apiKey, base, timeoutMs }: StripeConnection): StripeRequests {
-  const secure = base.protocol === 'https:';
+  const isSecure = base.protocol === 'https:';
   const { httpAgent, httpsAgent } = openAgents(base.href);
-  const agent = secure ? httpsAgent : httpAgent;
-  const request = secure ? httpsRequest : httpRequest;
+  const agent = isSecure ? httpsAgent : httpAgent;
+  const request = isSecure ? httpsRequest : httpRequest;
 
-  const connection: Stripe.HttpClient = {
+  const httpClient: Stripe.HttpClient = {
     getClientName: () => 'node',
     makeRequest(host, port, path, method, headers, body, _protocol, timeout) {
       return new Promise((resolve, reject) => {
-        const sent = request({ host, port, path, method, agent, headers: { ...headers } as NodeJS.Dict<string> });
-        let failure: Error | undefined;
-        // Without a `code`, by which the package would know a closed connection and repeat the request.
-        const fail = (cause: unknown) => reject(failure ?? new Error(messageOf(cause), { cause }));
-        // Of the whole exchange, not of a silence: a byte now and then would keep a request alive for ever.
-        const timer = setTimeout(() => {
-          failure = new Error(`no whole answer within ${timeout} ms`);
-          sent.destroy(failure);
-        }, timeout);
-        sent.once('close', () => clearTimeout(timer));
-        sent.on('error', fail);
-        sent.once('response', (response) => {
-          readWhole(response).then((answer) => resolve(new WholeAnswer(answer)), fail);
-        });
-        sent.end(body);
+        const signal = AbortSignal.timeout(timeout);
+        const options = { host, port, path, method, agent, signal, headers: { ...headers } as NodeJS.Dict<string> };
+        const fail = (cause: unknown) => {
+          const message = signal.aborted ? `no whole answer within ${timeout} ms` : messageOf(cause);
+          reject(new Error(message, { cause })); // without a `code`, by which the package would know a closed connection
+        };
+        request(options, (response) => readWhole(response).then((answer) => resolve(new WholeAnswer(answer)), fail))
+          .on('error', fail)
+          .end(body);
       });
     },
   };
   const stripe = new Stripe(apiKey, {
     host: base.hostname.replace(/^\[|\]$/g, ''),
-    port: base.port === '' ? (secure ? 443 : 80) : base.port,
-    protocol: secure ? 'https' : 'http',
-    httpClient: connection,
+    port: base.port || (isSecure ? 443 : 80),
+    protocol: isSecure ? 'https' : 'http',
+    httpClient,
     timeout: timeoutMs,
     maxNetworkRetries: 0,
     telemetry: false,
