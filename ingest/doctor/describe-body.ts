@@ -14,10 +14,10 @@ export function describeStripeBody(body: Buffer, source: Source | undefined): Fo
     event = parseJsonBody(body).value;
   } catch {
     return [
-      problem('the body is no JSON in UTF-8 as Stripe sends it', 'See what changed it on the way, or who sent it.'),
+      problem('the body is not JSON in UTF-8, as Stripe sends it', 'See what changed it on the way, or who sent it.'),
     ];
   }
-  if (!isObject(event)) return [problem('the body is no JSON object', 'It is no event of Stripe’s.')];
+  if (!isObject(event)) return [problem('the body is not a JSON object', 'It is not an event of Stripe’s.')];
   return [...describeKind(event, source), ...describeMode(event, source), ...describeAccount(event, source)];
 }
 
@@ -35,7 +35,7 @@ function describeKind(event: Readonly<Record<string, unknown>>, source: Source |
   if (event.object === 'event') return [];
   const hint =
     'Stripe sends objects `event` and `v2.core.event`: something took the event out of its envelope, or added one.';
-  return [warning('the body is no event by what it says of itself', hint)];
+  return [warning('the body is not an event, by what it says of itself', hint)];
 }
 
 function describeMode({ livemode }: Readonly<Record<string, unknown>>, source: Source | undefined): Found[] {

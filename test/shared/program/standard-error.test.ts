@@ -83,15 +83,22 @@ test('at the end what waits is written as long as somebody takes it, and given u
 /** Logs 20,000 lines as fast as it can, says so on stdout, and then does what its argument says. */
 const script = `
   import { spawnSync } from 'node:child_process';
+  import fs from 'node:fs';
+  import { syncBuiltinESMExports } from 'node:module';
   import { openLog } from '${new URL('../../../shared/program/log.ts', import.meta.url).href}';
   import { droppedLines } from '${new URL('../../../shared/program/standard-error.ts', import.meta.url).href}';
+  const { writeSync } = fs;
+  let tries = 0;
+  fs.writeSync = (...given) => { tries++; return writeSync(...given); };
+  syncBuiltinESMExports();
   const log = openLog('test', 'trace');
   for (let line = 0; line < 20_000; line++) log.trace({ line }, 'x'.repeat(100));
   process.stdout.write(droppedLines() + '\\n');
   if (process.argv.at(-1) === 'child') {
     // It shares this stderr, and makes it blocking as it starts and as it ends.
     spawnSync(process.execPath, ['--eval', 'void process.stderr'], { stdio: ['ignore', 'ignore', 'inherit'] });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // What waits is tried again.
+    for (const before = tries; tries === before; ) await new Promise(setImmediate);
   }
   if (process.argv.at(-1) === 'exit') process.exit(4);
   if (process.argv.at(-1) === 'throw') setImmediate(() => { throw new Error('y'.repeat(200_000)); });

@@ -7,7 +7,7 @@ import { AppendError } from '../../../../shared/stream/append-error.ts';
 import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
 import type { KafkaParams } from '../../../../shared/stream/kafka/settings.ts';
 import { openKafkaWriter } from '../../../../shared/stream/kafka/writer.ts';
-import { openReader, openWriter } from '../../../../shared/stream/open.ts';
+import { openReader, openWriter, withoutCreate } from '../../../../shared/stream/open.ts';
 import type { EventStreamReader, StreamBatch } from '../../../../shared/stream/stream.ts';
 import {
   entriesOf,
@@ -90,6 +90,11 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
       });
     }
     const create = { partitions: 3, replicationFactor: 1 };
+    // Who only looks leaves even a topic that is to be made as it is.
+    const configuration = { type: 'kafka', params: { brokers, topic: one.topic, create } } as const;
+    const options = { consumer: 'c', clock: { now: () => new Date() }, log: one.said.log };
+    await assert.rejects(openReader(withoutCreate(configuration), '', options), { code: 'stream_missing' });
+    assert.ok(!(await withTestAdmin(brokers, (admin) => admin.listTopics())).includes(one.topic));
     // Several processes start at once.
     const [writer] = await Promise.all([one.writer({ create }), one.writer({ create }), one.reader({ create })]);
     assert.ok(writer!.maxValueBytes! >= 1_048_576 + 32 * 1024, 'the default body limit fits');
