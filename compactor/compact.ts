@@ -4,7 +4,7 @@ import { DaybookError } from '../shared/errors.ts';
 import { assembleManifest } from './assemble-manifest.ts';
 import { openIdFilter } from './day/archived-ids.ts';
 import { type ClosedSource, closeSource } from './day/close-source.ts';
-import { newestClosedDay } from './day/closing.ts';
+import { isTouched, newestClosedDay } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { type StagedSource, stageSource } from './day/staged-source.ts';
 import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
@@ -111,7 +111,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
       kinds: new Map(night.sources.map(({ name, kind }) => [name, kind])),
     },
     {
-      isTouched: (day) => day <= newest && (night.days === undefined || night.days.has(day)),
+      isTouched: (day) => day <= newest && isTouched(night, day),
       stage(source, ...record) {
         const into = staged.get(source) ?? stageSource(budget, ids);
         staged.set(source, into);

@@ -39,7 +39,7 @@ export const maxPruneDays = 36_500;
 const host = z.string().min(1, 'is empty');
 
 /** Which types there are and what params each takes is said by ingest/spool/open-spool.ts. */
-export const spoolSchema = z.strictObject({
+const spoolSchema = z.strictObject({
   type: z.string(),
   params: z.record(z.string(), z.unknown()).optional(),
 });

@@ -501,6 +501,6 @@ export function messageOf(error: unknown): string {
 }
 
 /** Stripe's own messages, and those of libraries, quote keys: `Invalid API Key provided: sk_live_…`. */
-export function withoutKeys(text: string): string {
+function withoutKeys(text: string): string {
   return text.replaceAll(/\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[\w*+/=-]+/g, '$1…');
 }

@@ -112,13 +112,13 @@ export async function readStream(
   };
 }
 
-/** Stages or quarantines a record and says true, or false where it waits. */
 /** Envelopes that are new, and those of them that are of the future and say that they were received there. */
 interface Receipts {
   all: number;
   future: number;
 }
 
+/** Stages or quarantines a record and says true, or false where it waits. */
 async function takeRecord(
   partition: string,
   entry: StreamEntry,

@@ -205,7 +205,7 @@ async function walkDays(
 }
 
 /** Ascending days as runs without a gap. */
-export function contiguous(days: readonly Day[]): Day[][] {
+function contiguous(days: readonly Day[]): Day[][] {
   const walks: Day[][] = [];
   for (const day of days.toSorted()) {
     const walk = walks.at(-1);

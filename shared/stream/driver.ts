@@ -11,8 +11,6 @@ import type { EventStreamReader, EventStreamWriter } from './stream.ts';
 export interface ReaderOptions {
   readonly consumer: string;
   readonly clock: Clock;
-  /** The least age of records that a stream drops on commit, where it does that. */
-  readonly retainMs?: number;
   readonly log: Logger;
 }
 

@@ -19,9 +19,8 @@ import { type MadeEvent, stripeEvents } from '../stripe/events.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
 import { type Books, openBooks, stripeRecord } from './books.ts';
 
-export const days = ['2026-11-18', '2026-11-19', '2026-11-20', '2026-11-21', '2026-11-22'] as const;
-export const stripeSecret = 'whsec_of_the_archive';
-export const pandaSecret = 'secret of billing';
+const stripeSecret = 'whsec_of_the_archive';
+const pandaSecret = 'secret of billing';
 export const secretsFile = [
   { name: 'platform', scheme: 'stripe', secrets: [stripeSecret] },
   { name: 'billing', scheme: 'panda', secrets: [pandaSecret] },

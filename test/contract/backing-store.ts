@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { hash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import type { BackingStore, DeadLetter, SpooledRecord } from '../../ingest/spool/backing-store.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
+import { killAfter } from './kill-after.ts';
 
 export interface SpoolUnderTest {
   /** Opens the same spool each time, to drain it. `maxBytes`: else one that no test reaches. */
@@ -380,19 +379,6 @@ interface OpenSpool {
   /** What the clock of the opened spools shows. */
   readonly time: { ms: number };
   open(maxBytes?: number): Promise<BackingStore>;
-}
-
-/** The lines of a process up to its end, which comes by SIGKILL as soon as there are `count`. */
-export async function killAfter(child: ChildProcess, count: number): Promise<string[]> {
-  const lines: string[] = [];
-  const exited = once(child, 'exit');
-  for await (const line of createInterface({ input: child.stdout! })) {
-    lines.push(line);
-    if (lines.length === count) child.kill('SIGKILL');
-  }
-  const [, signal] = await exited;
-  assert.equal(signal, 'SIGKILL', 'it was still at work');
-  return lines;
 }
 
 export async function rejectsWith(promise: Promise<unknown>, code: ErrorCode): Promise<void> {

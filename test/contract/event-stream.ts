@@ -2,8 +2,6 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { hash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type {
   AppendRecord,
@@ -13,6 +11,7 @@ import type {
   StreamEntry,
   StreamSnapshot,
 } from '../../shared/stream/stream.ts';
+import { killAfter } from './kill-after.ts';
 
 export interface StreamUnderTest {
   openWriter(): Promise<EventStreamWriter>;
@@ -285,19 +284,6 @@ interface OpenStream {
   writer(): Promise<EventStreamWriter>;
   reader(consumer?: string): Promise<EventStreamReader>;
   skip(why: string): void;
-}
-
-/** The lines of a process up to its end, which comes by SIGKILL as soon as there are `count`. */
-async function killAfter(child: ChildProcess, count: number): Promise<string[]> {
-  const lines: string[] = [];
-  const exited = once(child, 'exit');
-  for await (const line of createInterface({ input: child.stdout! })) {
-    lines.push(line);
-    if (lines.length === count) child.kill('SIGKILL');
-  }
-  const [, signal] = await exited;
-  assert.equal(signal, 'SIGKILL', 'it was still at work');
-  return lines;
 }
 
 export async function readAll(reader: EventStreamReader): Promise<Map<string, StreamEntry[]>> {

@@ -17,7 +17,6 @@ import { messageOf } from '../../shared/errors.ts';
 import { heedReaders } from '../../shared/program/program.ts';
 import { listedCopy } from '../stripe/events.ts';
 import { startFakeStripe } from '../stripe/fake-stripe.ts';
-import { sendWebhook } from '../stripe/webhook-sender.ts';
 import { commandsByHand } from './by-hand.ts';
 import {
   describeAnswers,
@@ -32,17 +31,12 @@ import {
   shown,
   title,
 } from './describe.ts';
-import { sendPanda } from './panda-sender.ts';
 import { openPrograms } from './programs.ts';
+import { type Secrets, sendDelivery } from './send-delivery.ts';
 import { type Delivery, makeTraffic, type Traffic } from './traffic.ts';
 
 const senders = 8;
 const lagSeconds = 3600;
-
-interface Secrets {
-  readonly platform: string;
-  readonly billing: string;
-}
 
 async function demo(): Promise<void> {
   heedReaders();
@@ -148,7 +142,7 @@ async function deliver(traffic: Traffic, url: URL, secrets: Secrets): Promise<[s
   const waiting = [...traffic.deliveries];
   const send = async () => {
     for (let delivery = waiting.shift(); delivery !== undefined; delivery = waiting.shift()) {
-      const { status, body } = await sendOne(delivery, url, secrets);
+      const { status, body } = await sendDelivery(delivery, url, secrets);
       const { code } = JSON.parse(body);
       const key = JSON.stringify([kindOf(delivery), code === undefined ? String(status) : `${status} ${code}`]);
       counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -158,20 +152,6 @@ async function deliver(traffic: Traffic, url: URL, secrets: Secrets): Promise<[s
   return [...counts].sort().map(([key, count]) => {
     const [kind, answer] = JSON.parse(key);
     return [kind, count, answer];
-  });
-}
-
-function sendOne(delivery: Delivery, url: URL, secrets: Secrets): Promise<{ status: number; body: string }> {
-  // A sender signs each attempt anew: here half a minute lies between them.
-  const signedAt = new Date(Date.now() - (delivery.kind === 'again' ? 0 : 30_000));
-  if (delivery.to === 'billing') {
-    return sendPanda({ url: new URL('/events', url), body: delivery.body, secret: secrets.billing, date: signedAt });
-  }
-  return sendWebhook({
-    url: new URL('/webhooks/platform', url),
-    body: delivery.body,
-    secrets: [delivery.kind === 'forged' ? 'whsec_of_somebody_else' : secrets.platform],
-    timestampSeconds: Math.floor(signedAt.getTime() / 1000),
   });
 }
 

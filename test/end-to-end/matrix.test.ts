@@ -17,8 +17,8 @@ import { type Identities, parseIdentities } from '../../shared/crypto/identities
 import { linesOf, openPlaintext } from '../../shared/crypto/open-sealed.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
-import { sendPanda } from '../demo/panda-sender.ts';
 import { openPrograms, type Programs } from '../demo/programs.ts';
+import { sendDelivery } from '../demo/send-delivery.ts';
 import { type Delivery, makeTraffic, type Traffic } from '../demo/traffic.ts';
 import { createStream, openKinesis } from '../services/kinesis-streams.ts';
 import { createBucket } from '../services/s3-buckets.ts';
@@ -26,7 +26,6 @@ import { openService, type Service } from '../services/service.ts';
 import { newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { listedCopy } from '../stripe/events.ts';
 import { startFakeStripe } from '../stripe/fake-stripe.ts';
-import { sendWebhook } from '../stripe/webhook-sender.ts';
 
 const lagSeconds = 3600;
 const senders = 8;
@@ -156,25 +155,11 @@ async function deliverAll(deliveries: readonly Delivery[], url: URL): Promise<vo
   const waiting = [...deliveries];
   const send = async () => {
     for (let delivery = waiting.shift(); delivery !== undefined; delivery = waiting.shift()) {
-      const { status, body } = await deliver(delivery, url);
+      const { status, body } = await sendDelivery(delivery, url, secrets);
       assert.equal(status, delivery.kind === 'forged' ? 400 : delivery.to === 'billing' ? 201 : 200, body);
     }
   };
   await Promise.all(Array.from({ length: senders }, send));
-}
-
-function deliver(delivery: Delivery, url: URL): Promise<{ readonly status: number; readonly body: string }> {
-  // A sender signs each attempt anew, at another time.
-  const signedAt = new Date(Date.now() - (delivery.kind === 'again' ? 0 : 30_000));
-  if (delivery.to === 'billing') {
-    return sendPanda({ url: new URL('/events', url), body: delivery.body, secret: secrets.billing, date: signedAt });
-  }
-  return sendWebhook({
-    url: new URL('/webhooks/platform', url),
-    body: delivery.body,
-    secrets: [delivery.kind === 'forged' ? 'whsec_of_somebody_else' : secrets.platform],
-    timestampSeconds: Math.floor(signedAt.getTime() / 1000),
-  });
 }
 
 /** When it changes, a night has something to write by the time alone. */

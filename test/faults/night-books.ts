@@ -159,7 +159,7 @@ export async function assertUnchanged(books: Books, before: ReadonlyMap<string, 
   for (const [key, hash] of before) assert.equal(after.get(key), hash, `${key} is as it was`);
 }
 
-export function sha256Of(bytes: string | Uint8Array): string {
+function sha256Of(bytes: string | Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 

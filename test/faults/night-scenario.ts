@@ -5,8 +5,8 @@ import { billingRecord, copiesOf, type Expected, eventsOfDay } from './night-boo
 
 export const sources = [{ name: 'billing' }, { name: 'platform' }];
 /** The time of the second night. */
-export const secondNight = '2026-11-21T03:00:00Z';
-export const today = '2026-11-21';
+const secondNight = '2026-11-21T03:00:00Z';
+const today = '2026-11-21';
 export const [oldDay, newDay] = ['2026-11-18', '2026-11-19'];
 
 export interface Scenario {

@@ -11,7 +11,8 @@ import { openSpool } from '../../ingest/spool/open-spool.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { ErrorCode } from '../../shared/errors.ts';
 import { capturedLog } from '../captured-log.ts';
-import { killAfter, lettersOf, numbered, rejectsWith, textsOf } from '../contract/backing-store.ts';
+import { lettersOf, numbered, rejectsWith, textsOf } from '../contract/backing-store.ts';
+import { killAfter } from '../contract/kill-after.ts';
 import { runOnSmallDisk } from './small-disk.ts';
 
 const plenty = { maxRecords: 1_000, maxBytes: 64 * 1024 * 1024 };

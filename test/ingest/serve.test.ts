@@ -10,6 +10,18 @@ const writer = memoryWriter();
 const ingest = await startIngest({ writer, timeouts: quick });
 after(() => ingest.close());
 
+/** Its append tells that it has begun, and ends when it is released. */
+function slowWriter() {
+  const slow = memoryWriter();
+  const { promise: started, resolve: start } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  slow.intercept = () => {
+    start();
+    return released;
+  };
+  return { slow, started, release };
+}
+
 interface Client {
   readonly socket: Socket;
   /** All that was received once the other side has closed. */
@@ -126,19 +138,13 @@ test('CONNECT is 405', async () => {
 });
 
 test('what is malformed behind a whole request does not take the place of its answer', async () => {
-  const gate = Promise.withResolvers<void>();
-  const started = Promise.withResolvers<void>();
-  const slow = memoryWriter();
-  slow.intercept = () => {
-    started.resolve();
-    return gate.promise;
-  };
+  const { slow, started, release } = slowWriter();
   const other = await startIngest({ writer: slow });
   const client = open(other.port);
   client.socket.write(`${requestText(body)}hello\r\n\r\n`);
-  await started.promise;
+  await started;
   await asksHealth(open(other.port)); // by now the server has read the rest
-  gate.resolve();
+  release();
   const text = await client.closed;
   assert.deepEqual(text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200']);
   await other.close();
@@ -231,25 +237,19 @@ test('a hundred connections that send nothing keep no other waiting', async () =
 });
 
 test('a stop answers the request in flight, with Connection: close, and only then closes the writer', async () => {
-  const gate = Promise.withResolvers<void>();
-  const started = Promise.withResolvers<void>();
-  const slow = memoryWriter();
-  slow.intercept = () => {
-    started.resolve();
-    return gate.promise;
-  };
+  const { slow, started, release } = slowWriter();
   const stopping = await startIngest({ writer: slow });
   const client = open(stopping.port);
   const idle = open(stopping.port);
   await asksHealth(idle);
   client.socket.write(requestText(body));
-  await started.promise;
+  await started;
   const stopped = stopping.close();
   await idle.closed;
   const refused = open(stopping.port);
   assert.equal(await refused.closed, '');
   assert.equal(slow.closed, false);
-  gate.resolve();
+  release();
   const text = await client.closed;
   assert.match(text, /^HTTP\/1\.1 200 OK/);
   assert.match(text, /\r\nconnection: close\r\n/i);
@@ -261,17 +261,12 @@ test('a stop answers the request in flight, with Connection: close, and only the
 test('a stop waits for no half-sent request and no stream that hangs: waiting requests get 503, then connections are cut', {
   timeout: 5000,
 }, async () => {
-  const hanging = memoryWriter();
-  const started = Promise.withResolvers<void>();
-  hanging.intercept = () => {
-    started.resolve();
-    return new Promise(() => {});
-  };
+  const { slow: hanging, started } = slowWriter();
   const timeouts = { stopWaitingMs: 50, cutMs: 150, abandonMs: 300 };
   const stopping = await startIngest({ writer: hanging, timeouts, publishDeadlineMs: 1000 });
   const inFlight = open(stopping.port);
   inFlight.socket.write(requestText(body));
-  await started.promise;
+  await started;
   const waiting = open(stopping.port);
   const halfBody = open(stopping.port);
   const halfHeaders = open(stopping.port);
@@ -287,22 +282,16 @@ test('a stop waits for no half-sent request and no stream that hangs: waiting re
 });
 
 test('the writer is closed after the append in flight, though its connection was cut', async () => {
-  const gate = Promise.withResolvers<void>();
-  const started = Promise.withResolvers<void>();
-  const slow = memoryWriter();
-  slow.intercept = () => {
-    started.resolve();
-    return gate.promise;
-  };
+  const { slow, started, release } = slowWriter();
   const stopping = await startIngest({ writer: slow, timeouts: { stopWaitingMs: 10, cutMs: 20 } });
   const client = open(stopping.port);
   client.socket.write(requestText(body));
-  await started.promise;
+  await started;
   const stopped = stopping.close();
   await client.closed;
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
   assert.equal(slow.closed, false);
-  gate.resolve();
+  release();
   await stopped;
   assert.deepEqual([slow.closed, slow.records.length], [true, 1]);
 });

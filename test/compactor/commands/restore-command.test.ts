@@ -12,6 +12,7 @@ import { runOnTerminal } from '../../terminal.ts';
 import { openArchive, pathOf } from '../archive-under-test.ts';
 import type { Books } from '../books.ts';
 
+const endlessWrite = new URL('./endless-write.ts', import.meta.url).href;
 const program = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
 let books: Books;
 let part: Part;
@@ -239,8 +240,7 @@ test('a disk that is full ends it with exit 2, and no file', async () => {
 
 for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`${signal} in the middle leaves nothing under the final name`, async () => {
-    const hook = `data:text/javascript,${encodeURIComponent(waitAfterTheFirstWrite)}`;
-    const args = ['--import', hook, program, 'restore', ...identity(), '-o', 'x.jsonl'];
+    const args = ['--import', endlessWrite, program, 'restore', ...identity(), '-o', 'x.jsonl'];
     const child = spawn(process.execPath, args, { env: environment(), cwd: folder });
     await once(child.stdout, 'data');
     assert.equal(everything().length, 1, 'it writes under another name');
@@ -251,20 +251,6 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     if (signal === 'SIGTERM') assert.deepEqual(everything(), []);
   });
 }
-
-/** Tells of the first write to the file, and lets it never end. */
-const waitAfterTheFirstWrite = `
-  import fs from 'node:fs/promises';
-  const file = await fs.open('/dev/null');
-  const prototype = Object.getPrototypeOf(file);
-  await file.close();
-  const write = prototype.write;
-  prototype.write = async function (...args) {
-    await write.apply(this, args);
-    process.stdout.write('written');
-    return new Promise(() => setInterval(() => {}, 1000));
-  };
-`;
 
 test('on a terminal it shows how far it is', async (t) => {
   const command = [process.execPath, '--import', slow(), program, 'restore', ...identity(), '-o', 'all.jsonl'];

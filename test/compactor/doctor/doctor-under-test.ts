@@ -13,9 +13,9 @@ import { eventsOf } from '../archive-under-test.ts';
 import { type Books, listingOf, openBooks, stripeRecord } from '../books.ts';
 
 const mainPath = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
-export const apiKey = 'rk_test_51DaybookFakeKeyOfDoctor';
-export const signingSecret = 'whsec_ofTheTestOfDoctor1234567890';
-export const jobSecret = 'the secret of the jobs';
+const apiKey = 'rk_test_51DaybookFakeKeyOfDoctor';
+const signingSecret = 'whsec_ofTheTestOfDoctor1234567890';
+const jobSecret = 'the secret of the jobs';
 
 export interface Answered {
   readonly code: number;

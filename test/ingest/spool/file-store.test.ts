@@ -9,7 +9,8 @@ import { pino } from 'pino';
 import { openSpool } from '../../../ingest/spool/open-spool.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { DaybookError } from '../../../shared/errors.ts';
-import { backingStoreContract, killAfter, numbered, rejectsWith, textsOf } from '../../contract/backing-store.ts';
+import { backingStoreContract, numbered, rejectsWith, textsOf } from '../../contract/backing-store.ts';
+import { killAfter } from '../../contract/kill-after.ts';
 
 const log = pino({ level: 'silent' });
 

@@ -38,7 +38,7 @@ export interface SqlSpool {
   remove(): Promise<void>;
 }
 
-export const systemClock: Clock = { now: () => new Date() };
+const systemClock: Clock = { now: () => new Date() };
 
 /** `more` replaces params; `ownPort` is the database's, where those lead to a proxy. */
 export function sqlSpool(port: number, more: Params = {}, ownPort = port): SqlSpool {

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-export const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'daybook-keys-'));
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'daybook-keys-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true }));
 
 /** Runs a program to its end; throws with what it said where it fails. */
