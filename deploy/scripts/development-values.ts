@@ -58,7 +58,10 @@ export async function developmentValues(
   if (names.includes('DAYBOOK_SOURCES')) {
     const path = await makeSources(dataDirectory);
     environment.DAYBOOK_SOURCES = path;
-    lines.push(`DAYBOOK_SOURCES        ${path}: sources platform (stripe) and billing (panda), made-up secrets`);
+    lines.push(
+      `DAYBOOK_SOURCES        ${path}`,
+      '                       with sources platform (stripe) and billing (panda), and made-up secrets',
+    );
   }
   if (names.includes('DAYBOOK_STREAM_KEY')) {
     const path = await fileOf(dataDirectory, 'stream-key.txt', () => `${randomBytes(32).toString('hex')}\n`);
@@ -91,11 +94,12 @@ function warningOf(lines: readonly string[]): string {
   // A colour on a terminal alone, and none with NO_COLOR.
   const title = styleText(['bold', 'yellow'], 'DEVELOPMENT VALUES', { stream: process.stderr });
   return [
-    `${title} for a look on this machine alone. Not set, so made here and kept for the next start:`,
+    `${title} for a look on this machine alone: not set, so made here and kept`,
     '',
     ...lines.map((line) => `  ${line}`),
     '',
-    'The key that opens the archive lies on the machine that writes it. Set your own values before real events come.',
+    'The key that opens the archive lies on the machine that writes it.',
+    'Set your own values before real events come.',
     '',
   ].join('\n');
 }
