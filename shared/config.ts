@@ -9,6 +9,7 @@ import { addressRange } from './address-list.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
+import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
 import { json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
@@ -54,7 +55,7 @@ export const settings = {
   }),
   DAYBOOK_SOURCES: setting({
     of: 'both',
-    meaning: 'Who sends: JSON array of sources, or the path of a file with it.',
+    meaning: `Who sends: JSON array of sources, each of one scheme (${schemeNames.map((name) => `\`${name}\``).join(', ')}), or the path of a file with it.`,
     default: required,
     secret: true,
     schema: jsonOrPath(/^\s*\[/, sourcesSchema),

@@ -2,12 +2,13 @@
 import { type Found, ok, problem, problemOf } from '../../shared/doctor/finding.ts';
 import { missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
+import { unquoted } from '../../shared/schemes/secret-kind.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { refusalOf } from '../schemes/proof.ts';
 import { bodyVariants } from './body-variants.ts';
 import type { Explanation } from './explain-stripe.ts';
 import { explainForeignHeaders } from './foreign-headers.ts';
-import { compareKeyids, isSignature, secretName, signingKeys } from './signing-keys.ts';
+import { compareKeyids, isSignature, type SigningKey, secretName, signingKeys } from './signing-keys.ts';
 
 export function explainSignature({ request, source, sources, nowMs }: Explanation, scheme: Scheme): Found[] {
   const { headers, path } = request;
@@ -37,10 +38,7 @@ export function explainSignature({ request, source, sources, nowMs }: Explanatio
   }
   if (code !== 'token_mismatch') return [problem(message, hint, code)];
   const names = new Set(own.map(({ source }) => source.name));
-  const keys = signingKeys(sources, own[0]?.source.name).flatMap((key) => {
-    const text = textOf(key.key, scheme);
-    return text === undefined ? [] : [{ ...key, text }];
-  });
+  const keys = signingKeys(sources, own[0]?.source.name).flatMap((key) => attemptsOf(key, scheme));
   for (const { change, body } of [{ change: undefined, body: request.body }, ...bodyVariants(request.body)]) {
     const key = keys.find(({ text }) => {
       const secret = { text, keyid: keyidOf(text), notAfterMs: undefined };
@@ -69,10 +67,33 @@ function explainMissing(
   return problem(said, refusal.hint, code);
 }
 
-/** The text of a secret that stands for the key; undefined where none does. */
-function textOf(key: string | Buffer, scheme: Scheme): string | undefined {
-  if (scheme === schemeOf('standard')) {
-    return typeof key === 'string' && /^whsec_/.test(key) ? key : Buffer.from(key).toString('base64');
-  }
-  return typeof key === 'string' ? key : undefined;
+interface Attempt extends SigningKey {
+  /** That of a secret which stands for the key. */
+  readonly text: string;
+}
+
+/** The key, if a text can stand for it; under Standard Webhooks, which decodes the text, also the ways in which it is not. */
+function attemptsOf(key: SigningKey, scheme: Scheme): Attempt[] {
+  if (typeof key.key !== 'string') return [];
+  const plain = { ...key, text: key.key };
+  if (scheme !== schemeOf('standard')) return [plain];
+  if (key.reading !== undefined) return [];
+  const trimmed = unquoted(key.key);
+  const quoted = {
+    ...{ ...key, text: trimmed },
+    reading: { how: 'without the white space or quotes around it', hint: 'Take them away from it in DAYBOOK_SOURCES.' },
+  };
+  const hint = 'Standard Webhooks decodes the base64 behind whsec_, and so must the sender.';
+  const undecoded = [
+    [trimmed, 'used as text, not decoded from base64'],
+    [trimmed.replace(/^whsec_/, ''), 'used as text without whsec_, not decoded from base64'],
+  ] as const;
+  return [
+    plain,
+    ...(trimmed === key.key ? [] : [quoted]),
+    ...undecoded.map(([text, how]) => ({
+      ...{ ...key, text: Buffer.from(text).toString('base64') },
+      reading: { how, hint },
+    })),
+  ];
 }

@@ -9,6 +9,9 @@ import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
 import type { MetricTable } from '../../shared/metrics/metrics.ts';
 import { processMetrics } from '../../shared/metrics/process-metrics.ts';
+import { hmacScheme } from '../../shared/schemes/hmac.ts';
+import { schemeNames } from '../../shared/schemes/schemes.ts';
+import { sourcesSchema } from '../../shared/schemes/sources.ts';
 import { projectFiles, readText, root } from './source-files.ts';
 
 const isUpdate = process.env.UPDATE_DOCS === '1';
@@ -110,6 +113,20 @@ test('the README has 12 KB at most, and the two commands as they stand', () => {
   assert.ok(Buffer.byteLength(text) <= 12 * 1024, `${Buffer.byteLength(text)} bytes`);
   assert.match(text, /^npm ci && npm run demo$/m);
   assert.match(text, /^npm ci && npm test$/m);
+});
+
+test('the sources that a document shows are sound, and each scheme of DAYBOOK_SOURCES is shown to those who set one up', () => {
+  const shown = documents.flatMap((document) =>
+    [...readText(document).matchAll(/^ *```json\n( *\[[\s\S]*?)^ *```$/gm)]
+      .filter(([, text]) => text!.includes('"scheme"'))
+      .flatMap(([, text]) => sourcesSchema.parse(JSON.parse(text!))),
+  );
+  assert.deepEqual(new Set(shown.map(({ scheme }) => scheme)), new Set(schemeNames));
+  const protocols = readText('ingest/PROTOCOLS.md');
+  const { shape } = hmacScheme.source;
+  for (const member of Object.keys(shape)) {
+    assert.ok(['name', 'scheme', 'secrets'].includes(member) || protocols.includes(`\`${member}\``), member);
+  }
 });
 
 test('every file, folder and heading that a document names is there', () => {

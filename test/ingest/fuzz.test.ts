@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { readEnvelope } from '../../shared/envelope.ts';
 import {
   cloudEvent,
+  defaultSources,
   memoryWriter,
   pandaHeaders,
   post,
@@ -14,9 +15,11 @@ import {
   stripeEvent,
   stripeHeaders,
 } from './ingest-under-test.ts';
+import { senders } from './schemes/senders.ts';
 
 const writer = memoryWriter();
-const ingest = await startIngest({ writer });
+const sources = [...defaultSources, ...Object.values(senders).map(({ source }) => source)];
+const ingest = await startIngest({ writer, sources });
 after(() => ingest.close());
 
 const refusals = new Set([400, 401, 403, 404, 405, 413, 415, 422]);
@@ -46,14 +49,21 @@ const headerName = fc.constantFrom(
   'x-gu-tools-hmac-date',
   'x-gu-tools-service-name',
   'content-type',
-  'webhook-signature',
   'cookie',
+  ...Object.values(senders).flatMap(({ signature, timestamp, id }) =>
+    [signature, timestamp, id].filter((name) => name !== undefined),
+  ),
 );
+
+const paths = [
+  ...['/webhooks/platform', '/webhooks/live', '/events', '/event', '/webhooks/x'],
+  ...Object.keys(senders).map((name) => `/webhooks/${name}`),
+];
 
 test('no header makes more of a request than a refusal', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom('/webhooks/platform', '/webhooks/live', '/events', '/event', '/webhooks/x'),
+      fc.constantFrom(...paths),
       fc.dictionary(headerName, headerValue, { maxKeys: 5 }),
       fc.uint8Array({ maxLength: 50 }),
       async (path, headers, body) => {
@@ -148,6 +158,50 @@ test('no signed body on /events makes more than a refusal, and what is taken is 
         const headers = { ...pandaHeaders(), 'content-type': mediaType };
         const { status } = await post(`${ingest.url}/events`, headers, body);
         assert.ok(status === 201 || refusals.has(status), `${status}`);
+        allReadable();
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+const senderName = fc.constantFrom(...Object.keys(senders));
+
+test('no body that a sender of another scheme signs makes more than a refusal, and what is taken can be read', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      senderName,
+      fc.oneof(
+        odd(cloudEvent),
+        odd(() => ({ type: 't', action: 'opened', challenge: 'c', event: { type: 'e' } })),
+        fc.jsonValue(),
+      ),
+      rough,
+      broken,
+      async (name, event, roughen, breaking) => {
+        const body = bytesOf(event, roughen, breaking);
+        const { status } = await post(`${ingest.url}/webhooks/${name}`, senders[name]!.sign(body), body);
+        assert.ok(status === 200 || refusals.has(status), `${status}`);
+        allReadable();
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test('no header beside those of a signed request makes more than a refusal, and what is taken can be read', async () => {
+  const body = '{"type":"t"}';
+  await fc.assert(
+    fc.asyncProperty(
+      senderName,
+      fc.dictionary(
+        fc.oneof(headerName, fc.constantFrom('x-github-event', 'x-shopify-topic', 'x-slack-retry-num')),
+        headerValue,
+        { maxKeys: 3 },
+      ),
+      async (name, headers) => {
+        const status = await send(`/webhooks/${name}`, { ...senders[name]!.sign(body), ...headers }, Buffer.from(body));
+        assert.ok(status === 200 || refusals.has(status), `${status}`);
         allReadable();
       },
     ),

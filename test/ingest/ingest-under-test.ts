@@ -95,7 +95,7 @@ export interface UnderTestOptions {
   readonly timeouts?: Partial<Timeouts>;
 }
 
-const defaultSources = [
+export const defaultSources = [
   { name: 'platform', scheme: 'stripe', secrets: [stripeSecret] },
   { name: 'live', scheme: 'stripe', secrets: [stripeSecret], mode: 'live' },
   { name: 'sandbox', scheme: 'stripe', secrets: [stripeSecret], mode: 'test' },
