@@ -6,7 +6,9 @@ import { jsonAnswer } from '../shared/http/problem.ts';
 import { read, routeRequests } from '../shared/http/route-requests.ts';
 import type { Logger } from '../shared/program/log.ts';
 import { noObserver, type Observer } from './publish/observer.ts';
-import { type Reception, type RequestNotes, receiveEvent } from './receive-event.ts';
+import { answerPreflight, crossOriginHeaders } from './receive/cross-origin.ts';
+import { type Reception, type RequestNotes, type RequestTarget, receiveEvent } from './receive-event.ts';
+import { pixel } from './schemes/accessed.ts';
 import type { Doors } from './schemes/doors.ts';
 import type { Protocol } from './schemes/protocol.ts';
 
@@ -28,7 +30,7 @@ export function createApp(
 ): RequestListener {
   const webhook = (request: Request) => doors().webhooks.get(request.params.source as string);
   const receive = (request: Request, protocol: Protocol, notes: RequestNotes) =>
-    receiveEvent(request, pathOf(request), protocol, reception, notes);
+    receiveEvent(request, targetOf(request), protocol, reception, notes);
 
   return routeRequests<RequestNotes>({
     routes: [
@@ -45,8 +47,12 @@ export function createApp(
       },
       ...['/events', '/event'].map((path) => ({
         path,
-        methods: ['POST'],
-        answer: (request: Request, notes: RequestNotes) => receive(request, doors().events, notes),
+        methods: () => (doors().origins.length === 0 ? ['POST'] : ['POST', 'OPTIONS']),
+        headers: ({ headers }: Request) => crossOriginHeaders(headers, doors().origins),
+        answer: (request: Request, notes: RequestNotes) =>
+          request.method === 'OPTIONS'
+            ? answerPreflight(request.headers, doors().origins)
+            : receive(request, doors().events, notes),
       })),
       { path: '/healthz', methods: read, answer: () => jsonAnswer(200, { status: 'ok' }) },
       {
@@ -61,9 +67,10 @@ export function createApp(
       {
         path: '/accessed',
         methods: read,
-        answer() {
-          throw new DaybookError('not_available');
-        },
+        answer: (request, notes) =>
+          doors().accessed === undefined || request.method === 'HEAD'
+            ? pixel
+            : receive(request, doors().accessed!, notes),
       },
     ],
     notesOf: (route) => ({ route, bytes: 0, records: 0 }),
@@ -76,9 +83,9 @@ export function createApp(
   });
 }
 
-/** The request's path as sent, without the query and, in the absolute form that proxies send, without the host. */
-function pathOf({ url }: IncomingMessage): string {
+/** As sent; of the absolute form that proxies send, without the host. */
+function targetOf({ url }: IncomingMessage): RequestTarget {
   const target = url!.startsWith('/') ? url! : url!.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
-  const query = target.indexOf('?');
-  return query < 0 ? target : target.slice(0, query);
+  const mark = target.indexOf('?');
+  return mark < 0 ? { path: target } : { path: target.slice(0, mark), query: target.slice(mark + 1) };
 }

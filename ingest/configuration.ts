@@ -2,8 +2,7 @@
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import type { DaybookError } from '../shared/errors.ts';
-import { resolveSecrets } from '../shared/schemes/secrets.ts';
-import type { Source } from '../shared/schemes/sources.ts';
+import { type Source, secretsOf } from '../shared/schemes/sources.ts';
 import { type PlacedReference, secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { requestSettings, serveSettings, spoolSettings } from './settings.ts';
@@ -52,8 +51,11 @@ function sourceFilesOf(environment: Environment, sources: readonly Source[]): st
 }
 
 function referencesOf(sources: readonly Source[]): PlacedReference[] {
-  return sources.flatMap(({ secrets }, index) =>
-    secrets.map((reference, at) => ({ where: `DAYBOOK_SOURCES[${index}].secrets[${at}]`, reference })),
+  return sources.flatMap((source, index) =>
+    // Public keys are nobody's secret, and are read again by themselves.
+    source.scheme === 'cookie'
+      ? []
+      : source.secrets.map((reference, at) => ({ where: `DAYBOOK_SOURCES[${index}].secrets[${at}]`, reference })),
   );
 }
 
@@ -85,7 +87,7 @@ function readSources<N extends SettingName>(
     known?.(sound.DAYBOOK_SOURCES ?? []);
     sources = (sound.DAYBOOK_SOURCES ?? []).map((source, index) => ({
       source,
-      secrets: resolveSecrets(source.secrets, `DAYBOOK_SOURCES[${index}].secrets`, environment, problems),
+      secrets: secretsOf(source, `DAYBOOK_SOURCES[${index}]`, environment, problems),
     }));
   });
   return { settings, sources };

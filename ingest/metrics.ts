@@ -21,7 +21,7 @@ export const ingestMetrics = {
     unit: 'requests',
     labels: { source: 'configured', outcome: outcomes },
     meaning:
-      'Requests answered, health checks left out. Of source "_unknown" are those that neither went to a source nor proved one. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts; unauthenticated: no valid signature or credentials, or from an address that is not allowed; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
+      'Requests answered, health checks left out. Of source "_unknown" are those that neither went to a source nor proved one. accepted: 2xx, stored; left_out: 2xx, nothing to store, as of the other mode of a source with accounts, a preflight, or the pixel where it is not recorded; unauthenticated: no valid signature or credentials, or from an address that is not allowed; invalid: refused for another reason; aborted: the sender went away; unavailable: 503; failed: 500.',
   },
   daybook_ingest_refusals_total: {
     type: 'counter',
@@ -53,6 +53,12 @@ export const ingestMetrics = {
     unit: 'changes',
     labels: { outcome: ['taken', 'refused'] },
     meaning: 'Changed sources that were read while ingest ran. refused: something is wrong with them.',
+  },
+  daybook_ingest_public_key_reads_total: {
+    type: 'counter',
+    unit: 'reads',
+    labels: { outcome: ['read', 'failed'] },
+    meaning: 'Times that a public key of a cookie source was read again from its place. failed: those at hand go on.',
   },
   daybook_ingest_request_duration_seconds: {
     type: 'histogram',
@@ -143,6 +149,8 @@ export interface IngestMetrics {
   readonly observer: Observer;
   /** These sources and keys are counted from now on, too. Those before keep their series. */
   know(sources: readonly KeyedSource[]): void;
+  /** A public key was read again from its place, or could not be. */
+  publicKeyRead(isRead: boolean): void;
   /** Changed sources were read, and taken where they are sound. */
   sourcesRead(isSound: boolean): void;
   /** All metrics as of now, in Prometheus' text format. Ends in time and does not fail, whatever the spool does. */
@@ -168,6 +176,8 @@ export function openIngestMetrics({
   return {
     observer,
     know,
+    publicKeyRead: (isRead) =>
+      metrics.daybook_ingest_public_key_reads_total.inc({ outcome: isRead ? 'read' : 'failed' }),
     sourcesRead(isSound) {
       metrics.daybook_ingest_sources_sound.set(isSound ? 1 : 0);
       metrics.daybook_ingest_sources_changes_total.inc({ outcome: isSound ? 'taken' : 'refused' });
@@ -258,7 +268,9 @@ function outcomeOfCode(code: string, status: number): Outcome {
   if (status === 503) return 'unavailable';
   if (code === 'request_aborted') return 'aborted';
   // How the codes of the signature schemes are named.
-  return /^(?:signature|credentials|service|token|date|caller)_/.test(code) ? 'unauthenticated' : 'invalid';
+  return /^(?:signature|credentials|service|token|date|caller|origin)_|_(?:cookie|user)$/.test(code)
+    ? 'unauthenticated'
+    : 'invalid';
 }
 
 function outcomeOf({ code, records }: AnsweredRequest): Outcome {

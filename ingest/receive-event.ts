@@ -23,6 +23,9 @@ export interface Reception {
 /** A request that knows who called: who opened the connection, or who a trusted proxy says that it was called by. */
 export type IncomingCall = IncomingMessage & { readonly ip?: string | undefined };
 
+/** As sent, without the host. */
+export type RequestTarget = Pick<ReceivedRequest, 'path' | 'query'>;
+
 /** What the one log line of a request says of it: no header value, no body. */
 export interface RequestNotes {
   route: string;
@@ -49,17 +52,17 @@ export interface RequestNotes {
  */
 export async function receiveEvent(
   incoming: IncomingCall,
-  path: string,
+  target: RequestTarget,
   protocol: Protocol,
   reception: Reception,
   notes: RequestNotes,
 ): Promise<Answer> {
   checkCaller(incoming, protocol, notes); // 403
-  checkMediaType(incoming.headers, protocol.mediaTypes); // 415
+  if (protocol.mediaTypes !== undefined) checkMediaType(incoming.headers, protocol.mediaTypes); // 415
   const body = await readBody(incoming, reception.maxBodyBytes, reception.bodyBudget); // 413, 503
   try {
     notes.bytes = body.length;
-    const request = { headers: incoming.headers, path, body, receivedAtMs: reception.clock.now().getTime() };
+    const request = { headers: incoming.headers, ...target, body, receivedAtMs: reception.clock.now().getTime() };
 
     const proof = protocol.verify(request); // 400, 401, 403, before anything is parsed
     notes.source = proof.sourceName;

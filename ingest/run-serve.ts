@@ -1,4 +1,5 @@
 /** `daybook-ingest serve`: composes the running ingest. Only this file and its configuration know the process. */
+import { join } from 'node:path';
 import { systemClock } from '../shared/clock.ts';
 import { unsealedWarning } from '../shared/crypto/stream-seal.ts';
 import type { DaybookError } from '../shared/errors.ts';
@@ -9,6 +10,7 @@ import { keepYoungGenerationAsItIs } from '../shared/program/memory.ts';
 import { isLocalStream, openWriter } from '../shared/stream/open.ts';
 import { readServeConfiguration } from './configuration.ts';
 import { type KeyedSource, openIngestMetrics } from './metrics.ts';
+import { openPublicKeys } from './public-keys/public-keys.ts';
 import { openLateWriter } from './publish/late-writer.ts';
 import { openProvenWriter } from './publish/proven-writer.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
@@ -36,6 +38,16 @@ export async function serveCommand(): Promise<void> {
   closing.defer(() => writer.close());
   const metrics = openIngestMetrics({ sources: sources.map(keyedSource), spoolSize: () => spool.size(), log });
   closing.defer(() => metrics.close());
+  const keys = openPublicKeys({
+    historyDirectory: join(dataDirectory, 'public-keys'),
+    clock,
+    log,
+    onRead: metrics.publicKeyRead,
+    onKeys: (followed) => metrics.know(followed.map(keyedSource)),
+  });
+  closing.defer(() => keys.close());
+  const followed = keys.follow(sources);
+  await keys.refresh();
   const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
   const scrape = () => metrics.scrape();
   const listener = await openMetricsListener({
@@ -50,7 +62,7 @@ export async function serveCommand(): Promise<void> {
   const starting = serve({
     host: settings.INGEST_HOST,
     port: settings.INGEST_PORT,
-    sources,
+    sources: followed,
     trustedProxies: settings.INGEST_TRUSTED_PROXIES,
     maxBodyBytes: settings.INGEST_MAX_BODY_BYTES,
     publishDeadlineMs: settings.INGEST_PUBLISH_DEADLINE_MS,
@@ -77,8 +89,10 @@ export async function serveCommand(): Promise<void> {
   const ingest = await starting;
   closing.defer(() => ingest.close());
   const take = (changed: readonly ResolvedSource[]) => {
-    metrics.know(changed.map(keyedSource));
-    ingest.take(changed);
+    const followed = keys.follow(changed);
+    metrics.know(followed.map(keyedSource));
+    ingest.take(followed);
+    void keys.refresh();
   };
   watch = watchSources({ files, sources, read: readAgain, take, told: (isSound) => metrics.sourcesRead(isSound), log });
   closing.defer(() => watch?.close());

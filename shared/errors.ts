@@ -85,12 +85,43 @@ export const errorCodes = {
   credentials_missing: {
     status: 401,
     title: 'Credentials missing',
-    hint: 'At /events send X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date, or webhook-id, webhook-timestamp and webhook-signature; at /webhooks/<source> what the scheme of the source signs.',
+    hint: 'At /events send X-Gu-Tools-HMAC-Token and X-Gu-Tools-HMAC-Date, or webhook-id, webhook-timestamp and webhook-signature; from a page its login cookie; at /webhooks/<source> what the scheme of the source signs.',
   },
   credentials_incomplete: {
     status: 401,
     title: 'Credentials incomplete',
     hint: 'Send every header of the scheme. A proxy on the way may have removed one.',
+  },
+  no_cookie: {
+    status: 401,
+    title: 'No login cookie',
+    hint: "Log in. A page sends the cookie with fetch's credentials: 'include', to hosts of the cookie's domain alone.",
+  },
+  invalid_cookie: {
+    status: 403,
+    title: 'Login cookie invalid',
+    hint: 'Log in again. If that does not help, the key of the source is not the one that signs its cookies.',
+  },
+  expired_cookie: {
+    status: 403,
+    title: 'Login cookie expired',
+    hint: 'Log in again. It is taken until 24 hours after its `expires`.',
+  },
+  invalid_user: {
+    status: 403,
+    title: 'User not admitted',
+    hint: 'The source names the domains of its e-mail addresses, and whether a second factor is needed.',
+  },
+  origin_refused: {
+    status: 403,
+    title: 'Origin refused',
+    hint: 'Pages may send whose origin is in `origins` of a cookie source, by https.',
+  },
+  cookie_key_unavailable: {
+    status: 503,
+    retry: true,
+    title: 'No public key for login cookies yet',
+    hint: 'It could not be read from its place since the start: the log has the reason. It is tried again each minute.',
   },
   service_unknown: {
     status: 403,

@@ -78,8 +78,27 @@ export const tlsParams = z.union([
     }),
 ]);
 
+// Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
+export const bucketName = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is not a valid bucket name');
 export const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region');
 /** Where a server other than AWS answers. */
 export const serviceEndpoint = z
   .url({ protocol: /^https?$/, message: 'is no http or https URL' })
   .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');
+
+/** One object of a bucket. Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
+export const s3Object = z.strictObject({
+  bucket: bucketName,
+  key: z.string().min(1, 'is empty'),
+  region: awsRegion.optional(),
+  endpoint: serviceEndpoint.optional(),
+  forcePathStyle: z.boolean().optional(),
+});
+
+/** What is read by plain http could be anybody's, unless it is this machine's. */
+export const httpsOrLoopback = z
+  .url({ protocol: /^https?$/, message: 'is not an http or https URL' })
+  .refine((text) => {
+    const { protocol, hostname, username } = URL.parse(text) ?? {};
+    return username === '' && (protocol === 'https:' || /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname ?? ''));
+  }, 'must be https, or http on loopback, without a user');

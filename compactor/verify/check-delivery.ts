@@ -5,8 +5,8 @@ import { readTextFile } from '../../shared/files/read-text.ts';
 import { parseWritten } from '../../shared/json/locate-json.ts';
 import type { Scheme } from '../../shared/schemes/scheme.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
-import { resolveSecrets, type Secret } from '../../shared/schemes/secrets.ts';
-import { type Source, schemeOfSource, sourcesSchema } from '../../shared/schemes/sources.ts';
+import type { Secret } from '../../shared/schemes/secrets.ts';
+import { type Source, schemeOfSource, secretsOf, sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { Delivery } from './verify-lines.ts';
 
 /** A source as the file has it, by its name. */
@@ -25,7 +25,7 @@ export function readSecretsFile(
   const secrets = new Map(
     sources.map((source) => [
       source.name,
-      { source, secrets: resolveSecrets(source.secrets, `--secrets ${source.name}`, environment, problems) },
+      { source, secrets: secretsOf(source, `--secrets ${source.name}`, environment, problems) },
     ]),
   );
   refuseProblems(problems);

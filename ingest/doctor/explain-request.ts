@@ -138,7 +138,7 @@ function checkForm({ headers, body }: CapturedRequest, protocol: Protocol | unde
     found.push(problemOf(new DaybookError('body_too_large', { detail })));
   }
   try {
-    if (protocol !== undefined) checkMediaType(headers, protocol.mediaTypes);
+    if (protocol?.mediaTypes !== undefined) checkMediaType(headers, protocol.mediaTypes);
   } catch (error) {
     found.push(problemOf(error));
   }

@@ -2,6 +2,7 @@
 import { addressList } from '../../shared/address-list.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import { schemeOfSource } from '../../shared/schemes/sources.ts';
+import { accessedProtocol } from './accessed.ts';
 import { eventsProtocol } from './events.ts';
 import type { Protocol } from './protocol.ts';
 import type { ResolvedSource } from './resolved-source.ts';
@@ -12,6 +13,10 @@ export interface Doors {
   /** The protocol of each source that has a route of its own, by its name. */
   readonly webhooks: ReadonlyMap<string, Protocol>;
   readonly events: Protocol;
+  /** Of sources that record GET /accessed; undefined: nothing is recorded. */
+  readonly accessed: Protocol | undefined;
+  /** Of the pages that may send with a cookie, of all sources. */
+  readonly origins: readonly string[];
 }
 
 export function doorsOf(sources: readonly ResolvedSource[]): Doors {
@@ -20,7 +25,13 @@ export function doorsOf(sources: readonly ResolvedSource[]): Doors {
     return protocol === undefined ? [] : [[one.source.name, { ...protocol, admits: admitsOf([one]) }] as const];
   });
   const callers = sources.filter(({ source }) => schemeOf(source.scheme).routes.includes('events'));
-  return { webhooks: new Map(webhooks), events: { ...eventsProtocol(sources), admits: admitsOf(callers) } };
+  const recording = sources.filter(({ source }) => source.scheme === 'cookie' && source.accessed);
+  return {
+    webhooks: new Map(webhooks),
+    events: { ...eventsProtocol(sources), admits: admitsOf(callers) },
+    accessed: recording.length === 0 ? undefined : { ...accessedProtocol(recording), admits: admitsOf(recording) },
+    origins: sources.flatMap(({ source }) => (source.scheme === 'cookie' ? source.origins : [])),
+  };
 }
 
 /** Of the sources of one route. Who one of them would hear is let in, until it is proven which it is. */

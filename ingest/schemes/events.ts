@@ -12,6 +12,7 @@ import { contentId } from '../../shared/schemes/content-id.ts';
 import { type Headers, isSignedBy, missingCredentials, type Scheme } from '../../shared/schemes/scheme.ts';
 import { schemes } from '../../shared/schemes/schemes.ts';
 import type { Refusal } from '../../shared/schemes/secret-match.ts';
+import { schemeOfSource } from '../../shared/schemes/sources.ts';
 import { type FieldError, FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
 import { isObject, parseJsonBody } from '../receive/json-body.ts';
@@ -47,22 +48,35 @@ function schemeOfCaller(headers: Headers, schemes: Iterable<Scheme>): Scheme | u
 
 function verifyCaller(request: ReceivedRequest, callers: ReadonlyMap<Scheme, readonly ResolvedSource[]>): Proof {
   const { headers, receivedAtMs } = request;
-  const scheme = schemeOfCaller(headers, callers.keys());
+  const scheme = [...callers.keys()].find((one) => speaks(one, callers.get(one)!, headers));
   if (scheme === undefined) throw new DaybookError('credentials_missing');
   const missing = missingCredentials(scheme, headers);
-  if (missing !== undefined) throw refusalOf(scheme, { code: missing });
+  if (missing !== undefined && scheme.isAmbient === undefined) throw refusalOf(scheme, { code: missing });
   const service = scheme.callerHeader === undefined ? undefined : headers[scheme.callerHeader];
   const candidates = callers.get(scheme)!.filter(({ source }) => service === undefined || source.name === service);
   if (service !== undefined && candidates.length === 0) throw refusalOf(scheme, { code: 'service_unknown' });
 
-  let refusal: Refusal = { code: 'token_mismatch' };
+  let refusal: Refusal | undefined;
   for (const { source, secrets } of candidates) {
-    const result = scheme.verify(request, secrets, receivedAtMs);
+    const result = schemeOfSource(source).verify(request, secrets, receivedAtMs);
     if ('secret' in result) return proofOf(source, result);
-    // One source's stale date or expired secret says more than another's mismatch.
-    if (result.code !== 'token_mismatch') refusal = result;
+    if (refusal === undefined || saysMore(result, refusal)) refusal = result;
   }
-  throw refusalOf(scheme, refusal);
+  throw refusalOf(scheme, refusal ?? { code: 'token_mismatch' });
+}
+
+/** A page without a cookie is known by its Origin. Where no source takes cookies, one that came along means nothing. */
+function speaks(scheme: Scheme, sources: readonly ResolvedSource[], headers: ReceivedRequest['headers']): boolean {
+  if (scheme.isAmbient === undefined) return isSignedBy(scheme, headers);
+  return sources.length > 0 && (isSignedBy(scheme, headers) || headers.origin !== undefined);
+}
+
+/** One source's stale date or expired secret says more than another's mismatch. The least first. */
+const leastSaid: readonly string[] = ['origin_refused', 'no_cookie', 'invalid_cookie', 'token_mismatch'];
+
+function saysMore({ code }: Refusal, than: Refusal): boolean {
+  const rank = (each: string) => (leastSaid.includes(each) ? leastSaid.indexOf(each) : leastSaid.length);
+  return rank(code) >= rank(than.code);
 }
 
 function parseEvents(

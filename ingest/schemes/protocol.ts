@@ -6,6 +6,8 @@ export interface ReceivedRequest {
   readonly headers: IncomingHttpHeaders;
   /** As sent, without host and query. */
   readonly path: string;
+  /** Behind the question mark of the path. */
+  readonly query?: string;
   readonly body: Buffer;
   readonly receivedAtMs: number;
 }
@@ -43,7 +45,8 @@ export interface Protocol {
   /** The first segment of the envelope's `source`. */
   readonly kind: 'stripe' | 'events';
   readonly via: 'webhook' | 'events';
-  readonly mediaTypes: ReadonlySet<string>;
+  /** Of the body; undefined: there is none. */
+  readonly mediaTypes: ReadonlySet<string> | undefined;
   /**
    * Whether somebody who calls from this address may be heard: before the body is read, and again with the source once that
    * is proven. Absent: no source names its callers.

@@ -62,7 +62,8 @@ export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, 
 export function send(response: ServerResponse, answer: Answer, closing: boolean): void {
   response.writeHead(answer.status, {
     ...answer.headers,
-    'content-length': Buffer.byteLength(answer.body),
+    // RFC 9110, section 8.6: not with 204, which has no body.
+    ...(answer.status === 204 ? {} : { 'content-length': Buffer.byteLength(answer.body) }),
     ...(closing ? { connection: 'close' } : {}),
   });
   response.end(answer.body);

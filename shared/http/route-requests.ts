@@ -15,7 +15,9 @@ export interface RouteNotes {
 /** Answers the methods given and refuses all others. */
 export interface Route<Notes extends RouteNotes> {
   readonly path: string;
-  readonly methods: readonly string[];
+  readonly methods: readonly string[] | (() => readonly string[]);
+  /** On each of its answers, refusals too. */
+  headers?(request: Request): Readonly<Record<string, string>>;
   answer(request: Request, notes: Notes): Answer | Promise<Answer>;
   /** Comes first, whatever the method. Throws where there is nothing at this path. */
   check?(request: Request): void;
@@ -45,10 +47,11 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
   if (isTrustedProxy !== undefined) app.set('trust proxy', isTrustedProxy);
-  for (const { path, methods, answer, check } of routes) {
+  for (const { path, methods: declared, headers, answer, check } of routes) {
     app.route(path).all((request, response) => {
       const notes = notesOf(path);
-      void answerTo(request, response, notes, () => {
+      const methods = typeof declared === 'function' ? declared() : declared;
+      void answerTo(request, response, notes, headers?.(request), () => {
         check?.(request);
         if (!methods.includes(request.method)) throw new MethodRefused(methods);
         return answer(request, notes);
@@ -60,6 +63,7 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
     request: Request,
     response: Response,
     notes: Notes,
+    headers: Readonly<Record<string, string>> | undefined,
     handler: () => Answer | Promise<Answer>,
   ): Promise<void> {
     const startedMs = performance.now();
@@ -71,6 +75,7 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
       thrown = error;
       answer = problemAnswer(error, error instanceof MethodRefused ? { allow: error.allow } : {});
     }
+    if (headers !== undefined) answer = { ...answer, headers: { ...answer.headers, ...headers } };
     const gone = response.destroyed;
     if (!gone) {
       // A body that was cut to make room must not go on arriving.
@@ -86,7 +91,7 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
   return (request, response) => {
     // Called where no route matched, or where the path could not be decoded.
     const unmatched = (): void => {
-      void answerTo(request as Request, response as Response, notesOf('unknown'), () => {
+      void answerTo(request as Request, response as Response, notesOf('unknown'), undefined, () => {
         throw new DaybookError('unknown_route', hint === undefined ? {} : { hint });
       });
     };

@@ -48,10 +48,12 @@ export interface Scheme {
   readonly routes: readonly ('webhooks' | 'events')[];
   /** What its records are: Stripe's events, or any other. */
   readonly kind: 'stripe' | 'events';
-  /** A source of this scheme: `name`, `scheme` and `secrets`, and what else it takes. */
+  /** A source of this scheme: `name`, `scheme`, `secrets` or `publicKeys`, and what else it takes. */
   readonly source: z.ZodType;
   /** Sets of names in lower case: a signed request has all of one set. Any one of them tells that it is of this scheme. */
   readonly headers: readonly (readonly string[])[];
+  /** Browsers send its header by themselves, to whatever host it belongs to: alone it does not tell of the scheme. */
+  readonly isAmbient?: true;
   /** In which a caller may say which source it is. */
   readonly callerHeader?: string;
   /** A body is one event, never an array of them: the signed id is its. */

@@ -1,4 +1,5 @@
 /** The signature schemes that there are. The one table: settings, ingest, the night, verify and doctor take theirs from it. */
+import { cookieScheme } from './cookie.ts';
 import { githubScheme } from './github.ts';
 import { hmacScheme } from './hmac.ts';
 import { pandaScheme } from './panda.ts';
@@ -16,6 +17,8 @@ export const schemes = {
   shopify: shopifyScheme,
   slack: slackScheme,
   hmac: hmacScheme,
+  // The last: whoever signs a request is not judged by a cookie that came along.
+  cookie: cookieScheme,
 } satisfies Record<string, Scheme>;
 
 export type SchemeName = keyof typeof schemes;

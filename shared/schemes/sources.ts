@@ -1,9 +1,12 @@
 /** The sources of DAYBOOK_SOURCES: who sends, how it signs, and where its missed events can be asked for. */
 import { z } from 'zod';
 import { addressRange } from '../address-list.ts';
+import { cookieSchemeOf } from './cookie.ts';
 import { hmacSchemeOf } from './hmac.ts';
+import { resolvePublicKeys } from './public-keys.ts';
 import type { Scheme } from './scheme.ts';
 import { type SchemeName, schemeNames, schemeOf, type schemes } from './schemes.ts';
+import { resolveSecrets, type Secret } from './secrets.ts';
 import { stripeScheme } from './stripe.ts';
 
 export type StripeSource = z.infer<typeof stripeScheme.source>;
@@ -17,6 +20,7 @@ const allow = z.array(addressRange).min(1, 'names nobody: without `allow` anybod
 
 /** How the source signs. */
 export function schemeOfSource(source: Source): Scheme {
+  if (source.scheme === 'cookie') return cookieSchemeOf(source);
   return source.scheme === 'hmac' ? hmacSchemeOf(source) : schemeOf(source.scheme);
 }
 
@@ -59,4 +63,15 @@ function withoutCallers(value: unknown): { readonly callers?: unknown; readonly 
   if (typeof value !== 'object' || value === null || !('allow' in value)) return { own: value };
   const { allow: callers, ...own } = value;
   return { callers, own };
+}
+
+/** What verifies a source's deliveries, as far as it is at hand. What cannot be had adds its line to `problems`. */
+export function secretsOf(
+  source: Source,
+  where: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  problems: string[],
+): Secret[] {
+  if (source.scheme !== 'cookie') return resolveSecrets(source.secrets, `${where}.secrets`, environment, problems);
+  return resolvePublicKeys(source.publicKeys, `${where}.publicKeys`, environment, problems);
 }

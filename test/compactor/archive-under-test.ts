@@ -13,7 +13,7 @@ import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { readSigner, type Signer } from '../../shared/crypto/signing.ts';
 import { writeEnvelope } from '../../shared/envelope.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
-import { sourcesSchema } from '../../shared/schemes/sources.ts';
+import { secretsOf, sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type MadeEvent, stripeEvents } from '../stripe/events.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
@@ -27,8 +27,8 @@ export const secretsFile = [
 ];
 export const secretsGiven: SecretsOfSources = new Map(
   sourcesSchema.parse(secretsFile).map((source) => {
-    const text = source.secrets[0] as string;
-    return [source.name, { source, secrets: [{ text, keyid: keyidOf(text), notAfterMs: 0 }] }];
+    const secrets = secretsOf(source, source.name, {}, []).map((secret) => ({ ...secret, notAfterMs: 0 }));
+    return [source.name, { source, secrets }];
   }),
 );
 

@@ -249,11 +249,6 @@ test('healthz answers while the process lives, readyz while the stream or the sp
   }
 });
 
-test('the tracking pixel says that it is not available', async () => {
-  const answer = await agent.get('/accessed');
-  assert.deepEqual([answer.status, answer.body.code], [501, 'not_available']);
-});
-
 test('no answer names the server, and none has an ETag', async () => {
   for (const path of ['/healthz', '/nowhere']) {
     const { headers } = await agent.get(path);

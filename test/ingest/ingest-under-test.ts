@@ -9,8 +9,7 @@ import { openMemoryStore } from '../../ingest/spool/memory-store.ts';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type EnvelopeHeader, readEnvelope } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { keyidOf } from '../../shared/schemes/secrets.ts';
-import { type Source, sourcesSchema } from '../../shared/schemes/sources.ts';
+import { type Source, secretsOf, sourcesSchema } from '../../shared/schemes/sources.ts';
 import type { AppendRecord, EventStreamWriter } from '../../shared/stream/stream.ts';
 import { signatureHeader } from '../stripe/webhook-sender.ts';
 
@@ -123,11 +122,7 @@ export async function startIngest(options: UnderTestOptions = {}): Promise<Inges
     port: 0,
     sources: sourcesSchema.parse(options.sources ?? defaultSources).map((source: Source) => ({
       source,
-      secrets: source.secrets.map((text) => ({
-        text: text as string,
-        keyid: keyidOf(text as string),
-        notAfterMs: undefined,
-      })),
+      secrets: secretsOf(source, source.name, {}, []),
     })),
     trustedProxies: options.trustedProxies,
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { createApp } from '../../ingest/app.ts';
 import { openGroupCommit } from '../../ingest/publish/group-commit.ts';
 import { openBodyBudget } from '../../ingest/receive/read-body.ts';
-import { eventsProtocol } from '../../ingest/schemes/events.ts';
+import { doorsOf } from '../../ingest/schemes/doors.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
 import { memoryWriter, pandaHeaders, pandaSecret, post, serverEvent, targetOf } from './ingest-under-test.ts';
@@ -17,11 +17,9 @@ test('whether a body is taken or refused, and why, its bytes go back to the budg
   const groupCommit = openGroupCommit(targetOf(writer));
   const bodyBudget = openBodyBudget({ maxBytes: 2048, maxUnfinishedBytes: 1e6 });
   const secret = { text: pandaSecret, keyid: keyidOf(pandaSecret), notAfterMs: undefined };
-  const events = eventsProtocol([
-    { source: { name: 'billing', scheme: 'panda', secrets: [pandaSecret] }, secrets: [secret] },
-  ]);
+  const doors = doorsOf([{ source: { name: 'billing', scheme: 'panda', secrets: [pandaSecret] }, secrets: [secret] }]);
   const app = createApp(
-    () => ({ webhooks: new Map(), events }),
+    () => doors,
     { clock: systemClock, maxBodyBytes: 1500, bodyBudget, publishing: { groupCommit, deadlineMs: 5000 } },
     { closing: () => false, probe: async () => {} },
     pino({ level: 'silent' }),

@@ -1,11 +1,10 @@
 import { z } from 'zod';
-import { awsRegion, besideOthers, folderPrefix, serviceEndpoint } from '../../setting-shapes.ts';
+import { awsRegion, besideOthers, bucketName, folderPrefix, serviceEndpoint } from '../../setting-shapes.ts';
 
 /** Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */
 export const s3Params = z
   .strictObject({
-    // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
-    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is not a valid bucket name'),
+    bucket: bucketName,
     prefix: folderPrefix.optional(),
     region: awsRegion.optional(),
     endpoint: serviceEndpoint.optional(),

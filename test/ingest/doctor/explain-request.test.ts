@@ -8,7 +8,7 @@ import { requestChecks } from '../../../ingest/doctor/explain-request.ts';
 import type { ResolvedSource } from '../../../ingest/schemes/resolved-source.ts';
 import { type Finding, findAll } from '../../../shared/doctor/finding.ts';
 import { keyidOf } from '../../../shared/schemes/secrets.ts';
-import { sourcesSchema } from '../../../shared/schemes/sources.ts';
+import { secretsOf, sourcesSchema } from '../../../shared/schemes/sources.ts';
 import { thinEvent } from '../../stripe/thin-events.ts';
 import { signatureHeader, stripeSignatureHeader } from '../../stripe/webhook-sender.ts';
 import { stripeEvent } from '../ingest-under-test.ts';
@@ -33,11 +33,7 @@ const sources = resolve([
 function resolve(given: unknown): ResolvedSource[] {
   return sourcesSchema.parse(given).map((source) => ({
     source,
-    secrets: source.secrets.map((reference) => {
-      const text = typeof reference === 'object' && 'value' in reference ? reference.value : String(reference);
-      const notAfterMs = typeof reference === 'object' ? Date.parse(reference.notAfter!) : undefined;
-      return { text, keyid: keyidOf(text), notAfterMs };
-    }),
+    secrets: secretsOf(source, source.name, {}, []),
   }));
 }
 
