@@ -7,7 +7,7 @@ import { requestChecks } from '../../../ingest/doctor/explain-request.ts';
 import type { ResolvedSource } from '../../../ingest/schemes/resolved-source.ts';
 import { type Finding, findAll } from '../../../shared/doctor/finding.ts';
 import { keyidOf } from '../../../shared/schemes/secrets.ts';
-import { sourcesSchema } from '../../../shared/schemes/sources.ts';
+import { secretsOf, sourcesSchema } from '../../../shared/schemes/sources.ts';
 import { senders } from '../schemes/senders.ts';
 
 const at = Date.UTC(2026, 10, 20, 12) / 1000;
@@ -24,14 +24,7 @@ const sources: ResolvedSource[] = sourcesSchema
     })),
     { name: 'partner', scheme: 'standard', secrets: [another] },
   ])
-  .map((source) => ({
-    source,
-    secrets: source.secrets.map((reference) => {
-      const text = typeof reference === 'object' && 'value' in reference ? reference.value : String(reference);
-      const notAfterMs = typeof reference === 'object' ? Date.parse(reference.notAfter!) : undefined;
-      return { text, keyid: keyidOf(text), notAfterMs };
-    }),
-  }));
+  .map((source) => ({ source, secrets: secretsOf(source, source.name, {}, []) }));
 
 const said: string[] = [];
 
