@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
+import { isObject } from '../../shared/json/json-text.ts';
 import { judge, malformed } from '../stripe/answer.ts';
 import type { StripeAnswer } from '../stripe/connection.ts';
 import { openStripeRequests } from '../stripe/requests.ts';
@@ -62,8 +63,7 @@ function readObject(answer: StripeAnswer): Reply | { failure: DaybookError } {
   const dated = { date: answer.headers.date, receivedAtMs: Date.now() };
   try {
     const value: unknown = JSON.parse(answer.text ?? '');
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return { value: value as StripeObject, dated };
+    if (isObject(value)) return { value, dated };
   } catch {
     // As any other that is none of Stripe's.
   }
