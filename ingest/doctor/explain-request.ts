@@ -148,12 +148,13 @@ function checkForm({ headers, body }: CapturedRequest, protocol: Protocol | unde
 
 /** Secrets of the source that can verify nothing, whatever comes. */
 function wrongKinds({ source, secrets }: ResolvedSource): Found[] {
+  const code = source.scheme === 'stripe' ? 'signature_mismatch' : 'token_mismatch';
   return secrets.flatMap(({ text, keyid }, index) => {
     const name = secretName(source.name, index, keyid);
     return schemeOf(source.scheme)
       .checkSecret(text)
       .filter(({ status }) => status === 'problem')
-      .map(({ said, hint }) => problem(`${name} ${said}`, hint, 'signature_mismatch'));
+      .map(({ said, hint }) => problem(`${name} ${said}`, hint, code));
   });
 }
 

@@ -131,6 +131,23 @@ test('a sender that does not decode the secret of Standard Webhooks is told so',
   }
 });
 
+test('a secret that stands for no key is told beside the signature', async () => {
+  const own = sources.map((one) =>
+    one.source.name === 'standard'
+      ? { ...one, secrets: [{ text: 'not base64!', keyid: keyidOf('not base64!'), notAfterMs: undefined }] }
+      : one,
+  );
+  const head = Object.entries(senders.standard!.sign(body, { atSeconds: at })).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  );
+  const request = parseCapture(Buffer.from(`POST /webhooks/standard HTTP/1.1\r\n${head.join('')}\r\n${body}`));
+  const given = { request, sources: own, maxBodyBytes: 1_048_576, nowMs: at * 1000 };
+  const found = await findAll(requestChecks(given));
+  const [first] = found.filter(({ check }) => check === 'secrets');
+  assert.deepEqual([first!.status, first!.code], ['problem', 'token_mismatch']);
+  assert.match(first!.message, /secrets\[0\] of standard .* is not whsec_ and base64/);
+});
+
 test('a line feed behind a secret is told', async () => {
   const { source, sign } = senders.github!;
   const [found] = await explain('/webhooks/github', sign(body, { secret: `${source.secrets[0]}\n` }), body);
