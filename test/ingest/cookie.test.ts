@@ -150,7 +150,7 @@ test('a preflight lets pages of the sources send JSON, and tells others that the
       ['allow-origin', 'allow-credentials', 'allow-methods', 'allow-headers', 'max-age'].map((name) =>
         headers.get(`access-control-${name}`),
       ),
-      [origin, 'true', 'POST', 'Content-Type', '3600'],
+      [origin, 'true', 'POST', 'Content-Type', '86400'],
     );
     assert.deepEqual([headers.get('vary'), headers.get('content-length')], ['Origin', null]);
   }
