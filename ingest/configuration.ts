@@ -1,11 +1,14 @@
 /** The configuration of ingest's commands: settings, and what has to be looked up to know that they are sound. */
+import { existsSync, readFileSync } from 'node:fs';
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import type { DaybookError } from '../shared/errors.ts';
+import { resolveSecret, type Secret } from '../shared/schemes/secrets.ts';
+import type { SecretReference } from '../shared/schemes/source-members.ts';
 import { type Source, secretsOf } from '../shared/schemes/sources.ts';
 import { type PlacedReference, secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
-import { requestSettings, serveSettings, spoolSettings } from './settings.ts';
+import { keysSettings, requestSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 import type { SourcesRead } from './watch-sources.ts';
 
@@ -69,6 +72,43 @@ export function readDoctorConfiguration(): DoctorConfiguration {
   const read = readSources(environment, serveSettings);
   const references = referencesOf(read.settings.DAYBOOK_SOURCES);
   return { ...read, secretFiles: secretFilesOf(environment, process.cwd(), serveSettings, references) };
+}
+
+export interface KeysConfiguration<N extends SettingName = (typeof keysSettings)[number]> {
+  readonly settings: Configuration<N>;
+  /** Undefined where the sources are in no file of their own. Its content was read before the settings were. */
+  readonly file: { readonly path: string; readonly content: Buffer } | undefined;
+  /** The secrets of a source, as far as they can be had here. None of one that is verified with public keys. */
+  readonly secretsOf: (source: Source) => PlacedSecret[];
+}
+
+export interface PlacedSecret {
+  readonly reference: SecretReference;
+  readonly secret: Secret | undefined;
+}
+
+/** Throws `configuration_invalid`; a secret that cannot be had is no fault. */
+export function readKeysConfiguration(): KeysConfiguration {
+  return readKeys(keysSettings);
+}
+
+/** The same for a rotation. */
+export function readRotateConfiguration(): KeysConfiguration<(typeof rotateSettings)[number]> {
+  return readKeys(rotateSettings);
+}
+
+function readKeys<N extends SettingName>(names: readonly N[]): KeysConfiguration<N> {
+  const environment = readEnvironment(process.env, process.cwd());
+  const [path] = sourceFilesOf(environment, []);
+  const file = path === undefined || !existsSync(path) ? undefined : { path, content: readFileSync(path) };
+  return {
+    settings: readSettings(environment, names),
+    file,
+    secretsOf: (source) =>
+      source.scheme === 'cookie'
+        ? []
+        : source.secrets.map((reference) => ({ reference, secret: resolveSecret(reference, '', environment, []) })),
+  };
 }
 
 /** What has to be known to judge a captured request. Throws the same. */

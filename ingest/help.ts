@@ -1,6 +1,6 @@
 /** What the help of each command adds to its options. */
 import type { CommandHelp } from '../shared/program/help.ts';
-import { serveSettings, spoolSettings } from './settings.ts';
+import { keysSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
 
 const ofSpool = {
   settings: spoolSettings,
@@ -24,6 +24,20 @@ export const help: Readonly<Record<string, CommandHelp>> = {
   'spool inspect': { example: 'node ingest/main.ts spool inspect --json', ...ofSpool },
   'spool export': { example: 'node ingest/main.ts spool export > dead-letters.jsonl', ...ofSpool },
   'spool requeue': { example: 'node ingest/main.ts spool requeue --sequence 17 18', ...ofSpool },
+  keys: {
+    example: 'node ingest/main.ts keys list',
+    exits: { 2: 'something failed, and no key is lost: run it again' },
+  },
+  'keys list': {
+    example: 'node ingest/main.ts keys list --ingest http://10.0.0.5:9464 http://10.0.0.6:9464',
+    settings: keysSettings,
+    exits: { 2: 'stdout cannot be written' },
+  },
+  'keys rotate': {
+    example: 'node ingest/main.ts keys rotate --source billing',
+    settings: rotateSettings,
+    exits: { 2: 'the sources file cannot be replaced, or somebody else changed it meanwhile' },
+  },
   doctor: {
     example: 'node ingest/main.ts doctor --request captured.txt',
     settings: serveSettings,

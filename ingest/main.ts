@@ -2,7 +2,7 @@
 /** daybook-ingest: receives, verifies, and puts on the stream. */
 import { Command } from 'commander';
 import { addHelp } from '../shared/program/help.ts';
-import { notAvailable, runProgram } from '../shared/program/program.ts';
+import { runProgram } from '../shared/program/program.ts';
 import { help } from './help.ts';
 
 const program = new Command('daybook-ingest').description('Receives signed events and puts them on the stream.');
@@ -37,7 +37,20 @@ program
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
 
-notAvailable(program, 'keys', 'rotate the keys of senders');
+const keys = program.command('keys').description('Looks after the secrets of senders.');
+keys
+  .command('list')
+  .description('Lists the keys of all sources: until when each verifies, and when it was last used.')
+  .option('--ingest <url...>', 'ask these admin listeners, as http://host:9464; default: that of the settings')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => (await import('./keys/list.ts')).listCommand(options));
+keys
+  .command('rotate')
+  .description('Gives a source a new secret; the previous ones verify for five days more.')
+  .requiredOption('--source <name>', 'whose')
+  .option('--secret-file <file>', 'the new secret (- for stdin), where the sender makes it, as Stripe does')
+  .option('--yes', 'do not ask')
+  .action(async (options) => (await import('./keys/rotate.ts')).rotateCommand(options));
 
 addHelp(program, help);
 await runProgram(program);

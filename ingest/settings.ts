@@ -17,6 +17,16 @@ export const serveSettings = [
   'INGEST_SPOOL',
 ] as const satisfies readonly SettingName[];
 
+/** To rotate the secrets of a source. */
+export const rotateSettings = ['DAYBOOK_SOURCES'] as const satisfies readonly SettingName[];
+
+/** To list them, and to ask an ingest when they were used. */
+export const keysSettings = [
+  'DAYBOOK_SOURCES',
+  'INGEST_ADMIN_HOST',
+  'INGEST_ADMIN_PORT',
+] as const satisfies readonly SettingName[];
+
 /** To judge a captured request. */
 export const requestSettings = ['DAYBOOK_SOURCES', 'INGEST_MAX_BODY_BYTES'] as const satisfies readonly SettingName[];
 

@@ -204,6 +204,16 @@ export const errorCodes = {
     hint: 'Mend every line named, then start again.',
   },
   usage: { exit: 1, title: 'Command line wrong', hint: 'See --help.' },
+  confirmation_needed: {
+    exit: 1,
+    title: 'Somebody has to agree first',
+    hint: 'Run it on a terminal and answer y, or give --yes.',
+  },
+  file_changed: {
+    retry: true,
+    title: 'Somebody else has changed the file meanwhile',
+    hint: 'Nothing was written over that. Run again: it begins with the file as it is now.',
+  },
   listener_unavailable: { title: 'The port cannot be opened', hint: 'See the cause: another program may hold it.' },
   // --- stream
   stream_unavailable: {

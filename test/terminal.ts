@@ -14,7 +14,11 @@ export interface TerminalOutcome {
 export async function runOnTerminal(
   t: TestContext,
   command: readonly string[],
-  options: { readonly env: Record<string, string>; readonly cwd: string; readonly typed: readonly [string, string][] },
+  options: {
+    readonly env: Record<string, string>;
+    readonly cwd: string;
+    readonly typed: readonly [string, string | (() => string)][];
+  },
 ): Promise<TerminalOutcome | undefined> {
   if (!requireCommand(t, 'script')) return undefined;
   const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
@@ -34,7 +38,7 @@ export async function runOnTerminal(
     if (at < 0) return;
     seen = at + next[0].length;
     waiting.shift();
-    child.stdin.write(next[1]);
+    child.stdin.write(typeof next[1] === 'string' ? next[1] : next[1]());
   });
   const [code] = (await once(child, 'close')) as [number | null];
   return { code, shown };

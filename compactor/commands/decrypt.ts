@@ -8,7 +8,7 @@ import type { NewFile } from '../../shared/files/new-file.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
-import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';

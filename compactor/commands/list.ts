@@ -3,6 +3,7 @@ import { addDays, type Day, dayOf, systemClock } from '../../shared/clock.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { openReader, StreamConfiguration } from '../../shared/stream/open.ts';
@@ -19,7 +20,6 @@ import {
 import { type Part, verdicts } from '../ledger/manifest.ts';
 import { checkDays } from '../restore/restore-selection.ts';
 import { listSettings } from '../settings.ts';
-import { tableOf } from './table.ts';
 import { oldestUnarchivedDay, openStreamThatIsThere, waitingCommand } from './waiting.ts';
 
 export interface ListedDay {

@@ -8,6 +8,7 @@ import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openRemover, openStore } from '../../shared/store/open.ts';
 import type { ObjectRemover } from '../../shared/store/store.ts';
@@ -17,7 +18,6 @@ import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../c
 import { type PruneAges, type PruneMeans, type PruneReport, pruneArchive } from '../ledger/prune-archive.ts';
 import { pruneSettings } from '../settings.ts';
 import { askTime } from './ask-time.ts';
-import { tableOf } from './table.ts';
 
 export interface PruneOptions {
   readonly evidenceDays?: string;

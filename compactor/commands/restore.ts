@@ -11,7 +11,8 @@ import { type Logger, openLog } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
-import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { tableOf } from '../../shared/program/table.ts';
+import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { openWriter } from '../../shared/stream/open.ts';
@@ -25,7 +26,6 @@ import { openStreamOutput } from '../restore/restore-stream.ts';
 import { restoreSettings } from '../settings.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
 import { readIdentityFiles } from './identity-files.ts';
-import { tableOf } from './table.ts';
 
 export interface RestoreOptions {
   readonly source: readonly string[];

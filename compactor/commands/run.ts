@@ -5,6 +5,7 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { stores } from '../../shared/store/stores.ts';
@@ -17,7 +18,6 @@ import { headOf, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
-import { tableOf } from './table.ts';
 import { waitingCommand } from './waiting.ts';
 
 export interface RunOptions {

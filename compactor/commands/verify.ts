@@ -8,7 +8,8 @@ import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
-import { askOnTerminal } from '../../shared/program/terminal-passphrase.ts';
+import { tableOf } from '../../shared/program/table.ts';
+import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
@@ -17,7 +18,6 @@ import { readSecretsFile, type SecretsOfSources } from '../verify/check-delivery
 import { type ArchiveReport, verifyArchive } from '../verify/verify-archive.ts';
 import { depthOf, openResume } from '../verify/verify-resume.ts';
 import { readIdentityFiles } from './identity-files.ts';
-import { tableOf } from './table.ts';
 
 export interface VerifyOptions {
   readonly identity?: string;

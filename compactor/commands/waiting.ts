@@ -7,6 +7,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { isStreamAbsent, openReader, type StreamConfiguration, withoutCreate } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
@@ -15,7 +16,6 @@ import { newestClosedDay } from '../day/closing.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
 import { waitingSettings } from '../settings.ts';
 import { type RecordRules, readStream } from '../stream/read-stream.ts';
-import { tableOf } from './table.ts';
 
 export interface WaitingDay {
   readonly source: string;

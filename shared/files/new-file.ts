@@ -3,11 +3,12 @@
  * beside its place, fsynced, then linked to its name: link(2) is atomic and refuses a name that is there.
  */
 import { randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { rmSync, type Stats } from 'node:fs';
 import fs from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DaybookError } from '../errors.ts';
 import { syncFolder } from './folder.ts';
+import { giveTo } from './replace-file.ts';
 
 export interface NewFile {
   readonly path: string;
@@ -22,8 +23,8 @@ export interface NewFile {
   abandon(): void;
 }
 
-/** The file will be 0600: what daybook writes for its user is plaintext. */
-export async function createNewFile(path: string): Promise<NewFile> {
+/** The file will be 0600, what daybook writes for its user being plaintext; or of the owner and mode of `like`. */
+export async function createNewFile(path: string, like?: Stats): Promise<NewFile> {
   await refuseExisting(path);
   const temporary = join(dirname(path), `.daybook-${randomUUID()}.partial`);
   const file = await fs.open(temporary, 'wx', 0o600).catch((error: unknown) => {
@@ -43,6 +44,7 @@ export async function createNewFile(path: string): Promise<NewFile> {
     },
     async finish() {
       try {
+        if (like !== undefined) await giveTo(file, like);
         await file.sync();
         await file.close();
         // Dies here: the whole of it lies there under a name that nobody looks at; the repeat makes its own.

@@ -38,7 +38,13 @@ export function elementTexts(arrayText: string): string[] {
  * no such member. Of duplicates the last, as in JSON.parse. Only the object's own members, not those of nested ones.
  */
 export function memberText(objectText: string, name: string): string | undefined {
-  let found: string | undefined;
+  const span = memberSpan(objectText, name);
+  return span && objectText.slice(...span);
+}
+
+/** Where that value begins in the object's text, and where it ends (exclusive). */
+export function memberSpan(objectText: string, name: string): [start: number, end: number] | undefined {
+  let found: [number, number] | undefined;
   let at = skipSpace(objectText, skipSpace(objectText, 0) + 1);
   while (at < objectText.length && objectText.charCodeAt(at) !== closeBrace) {
     const nameEnd = stringEnd(objectText, at);
@@ -46,7 +52,7 @@ export function memberText(objectText: string, name: string): string | undefined
     const start = skipSpace(objectText, skipSpace(objectText, nameEnd) + 1); // past the colon
     const end = valueEnd(objectText, start);
     if (written === name || (written.includes('\\') && JSON.parse(`"${written}"`) === name)) {
-      found = objectText.slice(start, end);
+      found = [start, end];
     }
     const next = skipSpace(objectText, end);
     if (objectText.charCodeAt(next) !== comma) break;

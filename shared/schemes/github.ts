@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
-import { keyFaults } from './key-faults.ts';
+import { keyFaults, makeKey } from './key-faults.ts';
 import type { Headers } from './scheme.ts';
 import { name, secrets } from './source-members.ts';
 
@@ -25,6 +25,7 @@ export const githubScheme = bodySignatureScheme([signing], {
   howToSign:
     'Give the webhook at GitHub a secret of this source and the content type application/json: X-Hub-Signature-256 is sha256= and the hex of the HMAC-SHA256 of the body.',
   checkSecret: (text) => keyFaults(text, 'github'),
+  makeSecret: makeKey,
   describe: (headers, event) => ({ type: typeOf(headers, event) }),
 });
 

@@ -11,7 +11,7 @@
 import { z } from 'zod';
 import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
-import { keyFaults } from './key-faults.ts';
+import { keyFaults, makeKey } from './key-faults.ts';
 import type { Scheme } from './scheme.ts';
 import { name, secrets } from './source-members.ts';
 
@@ -84,6 +84,7 @@ const common = {
   routes: ['webhooks'],
   source,
   checkSecret: (text) => keyFaults(text, 'hmac'),
+  makeSecret: makeKey,
 } satisfies Partial<Scheme>;
 
 /** Of all its sources together; how one of them signs is known of that source alone, hence `hmacSchemeOf`. */

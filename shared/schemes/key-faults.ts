@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { SecretFault } from './scheme.ts';
 import { secretKind, unquoted } from './secret-kind.ts';
 
@@ -5,6 +6,11 @@ import { secretKind, unquoted } from './secret-kind.ts';
 const leastKeyCharacters = 16;
 
 const makeOne = 'Make a secret for these senders alone: openssl rand -base64 32';
+
+/** An HMAC key: 32 random bytes, in base64. */
+export function makeKey(): string {
+  return randomBytes(32).toString('base64');
+}
 
 /** What shows in an HMAC key of the scheme named. `hint`: where the right one is to be had; else somebody makes it. */
 export function keyFaults(text: string, schemeName: string, hint = makeOne): SecretFault[] {

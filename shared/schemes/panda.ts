@@ -7,7 +7,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import { keyFaults } from './key-faults.ts';
+import { keyFaults, makeKey } from './key-faults.ts';
 import { headerOf, type Scheme, type SignedRequest } from './scheme.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
 import type { Secret } from './secrets.ts';
@@ -101,6 +101,7 @@ export const pandaScheme = {
   // It does not sign the body, so it cannot prove whose event it is.
   holds: (evidence, secrets) => 'secret' in verifyPandaToken(credentialsOf(evidence), secrets),
   checkSecret: (text) => keyFaults(text, 'panda'),
+  makeSecret: makeKey,
 } satisfies Scheme;
 
 function credentialsOf({ headers, path }: SignedRequest): PandaCredentials {

@@ -65,6 +65,8 @@ export interface Scheme {
   /** Whether one of the secrets signed this evidence, whenever that was, and for the event that it is kept for. */
   holds(evidence: Evidence, secrets: readonly Secret[]): boolean;
   checkSecret(text: string): readonly SecretFault[];
+  /** A new secret for senders of the scheme. Absent: the sender makes it. */
+  makeSecret?(): string;
   /** Of a body that is an object. Those of Stripe and of /events are read by ingest/schemes. */
   describe?(headers: Headers, event: Readonly<Record<string, unknown>>): EventFacts;
   /** What the sender wants to read beside that its event was received. */

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
+import { makeKey } from './key-faults.ts';
 import type { Headers, SecretFault } from './scheme.ts';
 import { unquoted } from './secret-kind.ts';
 import { name, secrets } from './source-members.ts';
@@ -32,6 +33,7 @@ export const standardScheme = bodySignatureScheme(
     howToSign:
       'Send webhook-id, webhook-timestamp (seconds) and webhook-signature: v1, a comma, and the base64 of the HMAC-SHA256 of <id>.<timestamp>.<body>, keyed with the decoded base64 behind whsec_.',
     checkSecret,
+    makeSecret: () => `whsec_${makeKey()}`,
     describe: (headers, event) => ({ id: idOf(headers), type: typeOr(event.type, 'standard') }),
   },
   keyOf,

@@ -3,7 +3,7 @@
  * each with the limit that it is held to. All of it takes about a quarter of an hour. Servers that are not installed are
  * said by name, and what needs them is skipped.
  */
-import { tableOf } from '../../compactor/commands/table.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import type { PostgresFacts } from '../ingest/spool/sql-under-test.ts';
 import { createBucket } from '../services/s3-buckets.ts';
 import { openService } from '../services/service.ts';

@@ -3,9 +3,9 @@ import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { styleText } from 'node:util';
 import type { ListedDay } from '../../compactor/commands/list.ts';
-import { tableOf } from '../../compactor/commands/table.ts';
 import type { NightReport } from '../../compactor/night.ts';
 import type { ArchiveReport } from '../../compactor/verify/verify-archive.ts';
+import { tableOf } from '../../shared/program/table.ts';
 import type { ByHand } from './by-hand.ts';
 
 const width = process.stdout.columns ?? 100;

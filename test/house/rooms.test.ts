@@ -70,7 +70,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
         'configuration.ts',
       ],
     ],
-    'main.ts': ['help.ts', 'spool-command.ts', 'doctor', 'run-serve.ts'],
+    keys: ['configuration.ts'],
+    'main.ts': ['help.ts', 'spool-command.ts', 'doctor', 'keys', 'run-serve.ts'],
   },
   compactor: {
     'settings.ts': [],

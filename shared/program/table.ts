@@ -1,4 +1,4 @@
-import { visibleText } from '../../shared/program/visible-text.ts';
+import { visibleText } from './visible-text.ts';
 
 /** Rows as text with aligned columns; numbers to the right. */
 export function tableOf(head: readonly string[], rows: readonly (readonly (string | number | null)[])[]): string {

@@ -1,4 +1,4 @@
-/** Asks for a passphrase on the terminal, without showing what is typed. */
+/** Asks on the terminal of the process, whatever stdin and stdout are connected to. */
 import { openSync, writeSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import { DaybookError } from '../errors.ts';
@@ -12,21 +12,17 @@ const eraseLine = 0x15;
 const maxBytes = 4096;
 
 /**
- * Asks on the terminal of the process, whatever stdin and stdout are connected to.
+ * Asks for a passphrase, without showing what is typed.
  * @throws DaybookError `identity_needs_passphrase` where there is no terminal, or no answer
  */
 export async function askOnTerminal(of: string): Promise<string> {
-  let descriptor: number;
-  try {
-    descriptor = openSync('/dev/tty', 'r+');
-  } catch {
+  const opened = openTerminal();
+  if (opened === undefined) {
     throw new DaybookError('identity_needs_passphrase', {
       detail: `${of} has a passphrase, and there is no terminal to ask for it`,
     });
   }
-  const terminal = new ReadStream(descriptor);
-  // The terminal could be gone by the time that it is restored.
-  terminal.on('error', () => {});
+  const { descriptor, terminal } = opened;
   terminal.setRawMode(true);
   try {
     writeSync(descriptor, `Passphrase of ${of}: `);
@@ -37,6 +33,38 @@ export async function askOnTerminal(of: string): Promise<string> {
     terminal.setRawMode(false);
     writeSync(descriptor, '\n');
     terminal.destroy();
+  }
+}
+
+/**
+ * Whether the answer to a question is yes: y or yes.
+ * @throws DaybookError `confirmation_needed` where there is no terminal to ask on
+ */
+export async function confirmOnTerminal(question: string): Promise<boolean> {
+  const opened = openTerminal();
+  if (opened === undefined) {
+    throw new DaybookError('confirmation_needed', {
+      detail: 'there is no terminal to ask on, and nothing was changed',
+    });
+  }
+  try {
+    writeSync(opened.descriptor, question);
+    return /^y(?:es)?$/i.test((await readLine(opened.terminal))?.trim() ?? '');
+  } finally {
+    opened.terminal.destroy();
+  }
+}
+
+/** Undefined where there is none. */
+function openTerminal(): { descriptor: number; terminal: ReadStream } | undefined {
+  try {
+    const descriptor = openSync('/dev/tty', 'r+');
+    const terminal = new ReadStream(descriptor);
+    // The terminal could be gone by the time that it is restored.
+    terminal.on('error', () => {});
+    return { descriptor, terminal };
+  } catch {
+    return undefined;
   }
 }
 
