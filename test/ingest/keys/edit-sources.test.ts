@@ -66,6 +66,12 @@ test('the source is found by its name alone, whatever else looks like it or like
   }
 });
 
+test('the same text inside a source before it is another', () => {
+  const own = '{"name":"billing","secrets":["s"]}';
+  const edited = withSecrets(`[{"name":"a","of":${own}},${own}]`, 'billing', ['s'], ['n']);
+  assert.equal(edited, `[{"name":"a","of":${own}},${own.replace('"s"', '"n"')}]`);
+});
+
 test('a name that is written with escapes is found, and of two members of a name the one that counts', () => {
   const text = '[{"n\\u0061me":"b\\u0069lling","secrets":["no"],"s\\u0065crets":["s"]}]';
   const edited = withSecrets(text, 'billing', ['s'], ['n']);
