@@ -62,14 +62,19 @@ export async function rotateCommand({ source: name, secretFile, yes }: RotateOpt
   if (yes !== true) await confirm();
   const newest = await placeSecret(rotation.secret, reference);
   // Dies here: a new file that nothing names may lie beside the old one; the sources are as they were.
-  const references = rotated(source.secrets, newest, rotation.endsAt);
-  const text = withSecrets(textOfBytes(file.content), name, source.secrets, references);
+  const before = rotation.before.map((each) => each.reference);
+  const text = withSecrets(textOfBytes(file.content), name, before, rotated(before, newest, rotation.endsAt));
   await replaceFile(file.path, file.content, text);
   // Dies here: it is done; the new secret was told to nobody, and is where `keys list` says.
   await tellDone(rotation, newest, file.path);
 }
 
 function planOf(source: Source, before: readonly PlacedSecret[], secretFile: string | undefined): Rotation {
+  if (source.scheme === 'cookie') {
+    const hint =
+      'Rotate them where they are made: ingest reads them again each minute, and takes the old ones for a while.';
+    throw usage(`${source.name} has no secrets: cookies are verified with public keys`, hint);
+  }
   const scheme: Scheme = schemeOf(source.scheme);
   const nowMs = systemClock.now().getTime();
   const isCurrent = ({ secret }: PlacedSecret) => secret === undefined || isActive(secret, nowMs);
@@ -171,9 +176,16 @@ async function tellDone({ source, secret, isGiven, endsAt }: Rotation, newest: S
 }
 
 /** What somebody else has to set, who can. */
-async function sayEnvironment({ source, secret, isGiven, startsAt, endsAt, scheme }: Rotation, variable: string) {
+async function sayEnvironment(
+  { before, source, secret, isGiven, startsAt, endsAt, scheme }: Rotation,
+  variable: string,
+) {
   const next = nextVariable(variable);
-  const references = rotated(source.secrets, { env: next }, endsAt);
+  const references = rotated(
+    before.map((each) => each.reference),
+    { env: next },
+    endsAt,
+  );
   const shown = references.map((reference) =>
     placeOf(reference) === 'sources' ? '{ "value": "(as it is)", "notAfter": "…" }' : textOf(reference),
   );

@@ -25,7 +25,11 @@ function place(sources: unknown, environment: Record<string, string> = {}) {
   return {
     ...{ cwd, path, options },
     text: () => fs.readFileSync(path, 'utf8'),
-    secrets: (index = 0) => sourcesSchema.parse(JSON.parse(fs.readFileSync(path, 'utf8')))[index]!.secrets,
+    secrets: (index = 0) => {
+      const found = sourcesSchema.parse(JSON.parse(fs.readFileSync(path, 'utf8')))[index]!;
+      assert.ok(found.scheme !== 'cookie');
+      return found.secrets;
+    },
     rotate: (words: readonly string[] = [], more: Partial<KeysOptions> = {}) =>
       runKeys(['rotate', '--source', 'billing', ...words], { ...options, ...more }),
   };
@@ -175,6 +179,14 @@ test('sources that are a text in the environment, a source that is not there, an
   const unknown = await rotate(['--yes', '--source', 'nobody']);
   assert.deepEqual([unknown.code, unknown.stdout], [1, '']);
   assert.match(unknown.stderr, /no source is named nobody/);
+  const cookie = {
+    scheme: 'cookie',
+    cookie: 'gutoolsAuth-assym',
+    publicKeys: [{ env: 'KEY' }],
+    emailDomains: ['x.org'],
+  };
+  fs.writeFileSync(path, JSON.stringify([{ name: 'billing', ...cookie, origins: ['https://x.org'] }]));
+  assert.match((await rotate(['--yes'])).stderr, /cookies are verified with public keys/);
   fs.writeFileSync(path, '[{');
   assert.match((await rotate(['--yes'])).stderr, /configuration_invalid/);
 });
