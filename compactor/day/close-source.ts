@@ -198,13 +198,13 @@ async function decide(
 }
 
 async function putAside(quarantine: Pick<Quarantine, 'add'>, copy: StagedCopy): Promise<void> {
-  const { partition, before, after, headerBytes, body } = copy;
+  const { partition, position, before, after, headerBytes, body } = copy;
   // Stripe's list, which is the one origin without a place in the stream, proves itself.
-  if (partition === undefined || before === undefined || after === undefined) return;
+  if (partition === undefined || position === undefined || before === undefined || after === undefined) return;
   const value = Buffer.concat([headerBytes, Buffer.from(',"data":'), body, Buffer.from('}')]);
   const reason = 'record_unproven: repeats an event that is neither archived nor listed';
   const range = [BigInt(before), BigInt(after)] as const;
-  await quarantine.add(quarantineLine(partition, BigInt(after), reason, value), partition, range);
+  await quarantine.add(quarantineLine(partition, BigInt(position), reason, value), partition, range);
 }
 
 interface StreamCursors {

@@ -134,7 +134,7 @@ export function openExceptions(
     const named = exceptions?.listedAt == null ? '' : `: by id in ${exceptions.key}`;
     say(
       'delivered_not_listed',
-      `${counts.notListed} of ${counts.delivered} delivered events are not in Stripe's list${named}`,
+      `${counts.notListed} of ${counts.delivered + counts.recovered} events are not in Stripe's list${named}`,
     );
     return warnings;
   }

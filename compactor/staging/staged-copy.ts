@@ -29,8 +29,9 @@ export interface CopyFacts {
   readonly instantMs: number;
   /** What list a delivered Stripe event has to be in. */
   readonly scope?: EventScope | undefined;
-  /** Where it stands in the stream. */
+  /** Where it stands in the stream: its own number there, and the cursors around it. */
   readonly partition?: string | undefined;
+  readonly position?: string | undefined;
   readonly before?: string | undefined;
   readonly after?: string | undefined;
 }
@@ -60,19 +61,20 @@ const absent = '-';
 
 /** The payload's pieces, to be joined. */
 export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
-  const { origin, kind, day, instantMs, partition = absent, before = absent, after = absent, scope } = facts;
+  const { origin, kind, day, instantMs, scope } = facts;
+  const { partition = absent, position = absent, before = absent, after = absent } = facts;
   // As JSON, so that whatever an account holds, no NUL gets in.
   const scopeText = scope === undefined ? '' : JSON.stringify([scope.mode ?? null, ...scope.accounts]);
-  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${before} ${after} ${scopeText}`;
+  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${position} ${before} ${after} ${scopeText}`;
   return [body, nul, headerBytes, Buffer.from(text)];
 }
 
 export function decodeCopy(id: string, payload: Buffer): StagedCopy {
   const factsAt = payload.lastIndexOf(0);
   const headerAt = payload.lastIndexOf(0, factsAt - 1);
-  const [origin, kind, day, instantMs, partition, before, after, ...scope] = payload
+  const [origin, kind, day, instantMs, partition, position, before, after, ...scope] = payload
     .toString('utf8', factsAt + 1)
-    .split(' ') as [Origin, 'stripe' | 'events', Day, string, string, string, string, ...string[]];
+    .split(' ') as [Origin, 'stripe' | 'events', Day, string, string, string, string, string, ...string[]];
   let header: EnvelopeHeader | undefined;
   return {
     id,
@@ -81,6 +83,7 @@ export function decodeCopy(id: string, payload: Buffer): StagedCopy {
     day,
     instantMs: Number(instantMs),
     partition: partition === absent ? undefined : partition,
+    position: position === absent ? undefined : position,
     before: before === absent ? undefined : before,
     after: after === absent ? undefined : after,
     scope: scope[0] === '' ? undefined : scopeOf(scope.join(' ')),

@@ -141,6 +141,7 @@ async function takeRecord(
     instantMs: record.instantMs,
     ...(record.scope === undefined ? {} : { scope: record.scope }),
     partition,
+    position: String(entry.position),
     before: String(entry.before),
     after: String(entry.after),
   };

@@ -30,15 +30,21 @@ function sealed(record: AppendRecord, key = keys[0]): AppendRecord {
 const stripe = (seed: string, header: Parameters<typeof stripeRecord>[1] = {}) =>
   stripeRecord(eventsOf(day, 1, seed)[0]!.text, header);
 
-/** Ids of all lines, and the reasons in the quarantine. */
+/** Ids of all lines, and the reasons and places in the quarantine. */
 async function found() {
   const ids: string[] = [];
   const reasons: string[] = [];
+  const places: string[] = [];
   for (const key of await books.keys()) {
     if (key.endsWith('.ids.gz')) ids.push(...(await books.lines(key)));
-    if (key.startsWith('quarantine/')) reasons.push(...(await books.lines(key)).map((line) => JSON.parse(line).reason));
+    if (!key.startsWith('quarantine/')) continue;
+    for (const line of await books.lines(key)) {
+      const { reason, partition, position } = JSON.parse(line);
+      reasons.push(reason);
+      places.push(`${partition} ${position}`);
+    }
   }
-  return { ids, reasons };
+  return { ids, reasons, places };
 }
 
 describe('where a key is set', () => {
@@ -98,8 +104,10 @@ describe('with or without a key', () => {
         }),
       );
       await books.night(sources);
-      const { ids, reasons } = await found();
+      const { ids, reasons, places } = await found();
       assert.deepEqual(ids, []);
+      // Where they stand in the stream: the first two of one partition, told by their ids' order.
+      assert.deepEqual(places, ['3 1', '3 0']);
       assert.deepEqual(
         reasons.map((reason) => reason.split(':')[0]),
         ['record_unproven', 'record_unproven'],
