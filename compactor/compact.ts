@@ -11,7 +11,7 @@ import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './le
 import { appendManifest, encodeManifest, manifestKey, type StreamPosition } from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
 import type { Night, NightReport } from './night.ts';
-import { failureIn, problemsOf, reportOf } from './night-report.ts';
+import { failureOf, problemsOf, reportOf } from './night-report.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
 import { readStream } from './stream/read-stream.ts';
@@ -82,12 +82,12 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
 
   if (night.recoveredTo !== undefined && recovered !== undefined) {
     const isArchived = (source: string, day: Day) => (manifest.sources[source]?.[day]?.parts.length ?? 0) > 0;
-    errors.push(...(await failureIn(recovered.publish(night.recoveredTo, isArchived))));
+    errors.push(...failureOf(await settled(recovered.publish(night.recoveredTo, isArchived))));
     recovered.discard();
   }
   // Dies here: recovered events are on the stream too; the next night reads them and drops them by their ids.
 
-  errors.push(...(await failureIn(commitOffsets(night, manifest.stream, snapshot.id))));
+  errors.push(...failureOf(await settled(commitOffsets(night, manifest.stream, snapshot.id))));
   return reportOf(manifest, errors, warnings);
 }
 
@@ -144,4 +144,14 @@ async function commitOffsets(
     except.includes(partition) ? [] : [[partition, BigInt(next)] as const],
   );
   await night.stream.commit(new Map(positions));
+}
+
+/** The failure of work without which the run goes on. */
+async function settled(work: Promise<void>): Promise<{ failure?: unknown }> {
+  try {
+    await work;
+    return {};
+  } catch (failure) {
+    return { failure };
+  }
 }

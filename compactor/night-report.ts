@@ -46,17 +46,7 @@ export function reportOf(manifest: Manifest, errors: readonly Problem[], warning
   return { manifest: manifest.number, days, errors, warnings };
 }
 
-/** The failure of work without which the run goes on, if it fails. */
-export async function failureIn(work: Promise<void>): Promise<Problem[]> {
-  try {
-    await work;
-    return [];
-  } catch (failure) {
-    return failureOf({ failure });
-  }
-}
-
-function failureOf({ failure }: { readonly failure?: unknown }): Problem[] {
+export function failureOf({ failure }: { readonly failure?: unknown }): Problem[] {
   if (failure === undefined) return [];
   return [problem(failure instanceof DaybookError ? failure.code : 'day_failed', messageOf(failure))];
 }

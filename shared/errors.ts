@@ -33,7 +33,7 @@ export const errorCodes = {
   unknown_source: {
     status: 404,
     title: 'No such source',
-    hint: 'The name after /webhooks/ must be that of a source in DAYBOOK_SOURCES whose scheme signs the body.',
+    hint: 'The name after /webhooks/ must be that of a source in DAYBOOK_SOURCES whose scheme signs the body: any but panda.',
   },
   method_not_allowed: { status: 405, title: 'Method not allowed', hint: 'See the Allow header.' },
   caller_refused: {

@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
-import { isObject } from '../../shared/json/json-text.ts';
 import { judge, malformed } from '../stripe/answer.ts';
 import type { StripeAnswer } from '../stripe/connection.ts';
 import { openStripeRequests } from '../stripe/requests.ts';
@@ -63,7 +62,8 @@ function readObject(answer: StripeAnswer): Reply | { failure: DaybookError } {
   const dated = { date: answer.headers.date, receivedAtMs: Date.now() };
   try {
     const value: unknown = JSON.parse(answer.text ?? '');
-    if (isObject(value)) return { value, dated };
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return { value: value as StripeObject, dated };
   } catch {
     // As any other that is none of Stripe's.
   }

@@ -3,7 +3,7 @@ import { parseInstant } from '../../shared/clock.ts';
 import type { StreamKey } from '../../shared/crypto/stream-seal.ts';
 import { isEventId, maxHeaderCharacters, partitionKeyOf, type Via, writeEnvelope } from '../../shared/envelope.ts';
 import { isCloudEventLine } from '../../shared/event-line.ts';
-import { isObject, memberText } from '../../shared/json/json-text.ts';
+import { memberText } from '../../shared/json/json-text.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 
 export interface Republishing {
@@ -77,4 +77,8 @@ function secondsMs(created: unknown): number | undefined {
 
 function idOf(object: unknown): string | undefined {
   return isObject(object) && typeof object.id === 'string' ? object.id : undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,8 +1,7 @@
 /** What a body that nobody has proven says of itself, as far as it tells which secret it wants. Never its content. */
 import { type Found, problem, warning } from '../../shared/doctor/finding.ts';
-import { isObject } from '../../shared/json/json-text.ts';
 import type { Source } from '../../shared/schemes/sources.ts';
-import { parseJsonBody } from '../receive/json-body.ts';
+import { isObject, parseJsonBody } from '../receive/json-body.ts';
 
 export function describeStripeBody(body: Buffer, source: Source | undefined): Found[] {
   if (body.length === 0) {

@@ -6,13 +6,12 @@
 import { type Check, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { checkMediaType } from '../../shared/http/content-type.ts';
-import { isObject } from '../../shared/json/json-text.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { isSignedBy, type Scheme } from '../../shared/schemes/scheme.ts';
 import { type SchemeName, schemeOf, schemes } from '../../shared/schemes/schemes.ts';
 import { schemeOfSource } from '../../shared/schemes/sources.ts';
 import { FieldsRefused } from '../receive/answer.ts';
-import { parseJsonBody } from '../receive/json-body.ts';
+import { isObject, parseJsonBody } from '../receive/json-body.ts';
 import { doorsOf, protocolOf } from '../schemes/doors.ts';
 import type { Protocol } from '../schemes/protocol.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';

@@ -20,6 +20,10 @@ export function parseJsonBody(body: Buffer): { readonly text: string; readonly v
   }
 }
 
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function malformed(detail: string): DaybookError {
   return new DaybookError('body_malformed', { detail });
 }

@@ -4,13 +4,12 @@ import { maxHeaderCharacters, partitionKeyOf } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { type Answer, jsonAnswer } from '../../shared/http/problem.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
-import { isObject } from '../../shared/json/json-text.ts';
 import type { Secret } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { stripeScheme } from '../../shared/schemes/stripe.ts';
 import { FieldsRefused } from '../receive/answer.ts';
 import { fieldErrors, idProblem, rangeProblem, textProblem, timeProblem } from '../receive/event-fields.ts';
-import { parseJsonBody } from '../receive/json-body.ts';
+import { isObject, parseJsonBody } from '../receive/json-body.ts';
 import { proofOf, refusalOf } from './proof.ts';
 import type { Proof, Protocol, ReceivedEvent, ReceivedRequest } from './protocol.ts';
 

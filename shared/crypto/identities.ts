@@ -3,7 +3,7 @@ import { constants, createPrivateKey, createPublicKey, type KeyObject, privateDe
 import { type Identity as AgeIdentity, Decrypter, type Stanza } from 'age-encryption';
 import { DaybookError } from '../errors.ts';
 import { type KeyEntry, keyEntries } from './key-text.ts';
-import { invalid, opensshKey } from './openssh-key.ts';
+import { opensshKey } from './openssh-key.ts';
 import { oaepLabel, stanzaTag, wireOf } from './rsa-key.ts';
 
 /** What `Decrypter.addIdentity` takes: an X25519 identity as its text, or one that unwraps file keys itself. */
@@ -79,4 +79,8 @@ function unwrap(stanzas: readonly Stanza[], tag: string, key: KeyObject): Uint8A
     return fileKey;
   }
   return null;
+}
+
+function invalid(line: number, problem: string): DaybookError {
+  return new DaybookError('identity_invalid', { detail: `The entry on line ${line} ${problem}.` });
 }

@@ -114,6 +114,6 @@ function remainder(d: Buffer, prime: Buffer): Buffer {
   return Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex');
 }
 
-export function invalid(line: number, problem: string): DaybookError {
+function invalid(line: number, problem: string): DaybookError {
   return new DaybookError('identity_invalid', { detail: `The entry on line ${line} ${problem}.` });
 }

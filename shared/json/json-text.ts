@@ -15,10 +15,6 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** The verbatim text of each element of a JSON array, without the white space around it. */
 export function elementTexts(arrayText: string): string[] {
   const elements: string[] = [];

@@ -1,4 +1,3 @@
-import { DaybookError } from '../errors.ts';
 import type { DatedAnswer } from '../http/note-date.ts';
 
 /** The bytes of one object, which can be read from the start as often as an upload needs them. */
@@ -71,14 +70,4 @@ export async function readWhole(store: ObjectStore, key: string): Promise<Buffer
   const chunks: Uint8Array[] = [];
   for await (const chunk of store.read(key)) chunks.push(chunk);
   return Buffer.concat(chunks);
-}
-
-/**
- * `isReserved`: the store keeps something of its own under that name.
- * @throws DaybookError `object_key_invalid`
- */
-export function refuseKey(key: string, isReserved: boolean): void {
-  const isMalformed = key.split('/').some((part) => part === '' || part === '.' || part === '..');
-  if (!isMalformed && !isReserved && !key.includes('\0') && key.isWellFormed()) return;
-  throw new DaybookError('object_key_invalid', { detail: `not an object key: ${JSON.stringify(key)}` });
 }

@@ -12,7 +12,7 @@ import { dirname, join, resolve } from 'node:path';
 import { dayMs } from '../../clock.ts';
 import { DaybookError, messageOf } from '../../errors.ts';
 import { makeFolder, syncFolder } from '../../files/folder.ts';
-import { type ObjectBody, type ObjectStore, refuseKey } from '../store.ts';
+import type { ObjectBody, ObjectStore } from '../store.ts';
 
 const creating = '.creating';
 const leftoverAgeMs = dayMs;
@@ -215,7 +215,10 @@ async function kindOf(entry: Dirent): Promise<'file' | 'folder' | undefined> {
 
 /** Throws `object_key_invalid`. */
 export function refuseMalformed(key: string): void {
-  refuseKey(key, key.split('/')[0] === creating);
+  const parts = key.split('/');
+  const isMalformed = parts.some((part) => part === '' || part === '.' || part === '..');
+  if (!isMalformed && parts[0] !== creating && !key.includes('\0') && key.isWellFormed()) return;
+  throw new DaybookError('object_key_invalid', { detail: `not an object key: ${JSON.stringify(key)}` });
 }
 
 function isMissing(error: unknown): boolean {

@@ -4,18 +4,18 @@
  */
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { DaybookError } from '../../errors.ts';
-import { type ObjectRemover, refuseKey } from '../store.ts';
+import type { ObjectRemover } from '../store.ts';
 import type { S3Timeouts } from './client.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
 import type { S3Params } from './settings.ts';
-import { bucketOf, probeKeyOf } from './store.ts';
+import { bucketOf, probeKeyOf, refuseMalformed } from './store.ts';
 
 /** `prefix`: '' or folders that end with a slash. Sends nothing until it is used. */
 export function openS3Remover(params: S3Params, prefix: string, timeouts?: S3Timeouts): ObjectRemover {
   const { client, name, location } = bucketOf(params, timeouts);
   return {
     async remove(key) {
-      refuseKey(key, key === probeKeyOf(prefix));
+      refuseMalformed(key, probeKeyOf(prefix));
       try {
         const { DeleteMarker } = await client.send(new DeleteObjectCommand({ Bucket: name, Key: key }));
         // Dies here: it is gone, nobody was told. A repeat resolves.

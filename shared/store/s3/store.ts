@@ -5,7 +5,7 @@
 import { GetObjectCommand, HeadObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
 import { DaybookError } from '../../errors.ts';
 import { noteDate } from '../../http/note-date.ts';
-import { type ObjectStore, refuseKey } from '../store.ts';
+import type { ObjectStore } from '../store.ts';
 import { openS3Client, type S3Timeouts } from './client.ts';
 import { type Bucket, createObject } from './create.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
@@ -32,7 +32,7 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
     });
     return probing;
   };
-  const refuse = (key: string) => refuseKey(key, key === probeKey);
+  const refuse = (key: string) => refuseMalformed(key, probeKey);
 
   return {
     location,
@@ -124,4 +124,11 @@ async function* readObject(
     if (isMissing) throw new DaybookError('object_missing', { detail: key, cause: s3ErrorOf(error, location) });
     throw s3ErrorOf(error, location);
   }
+}
+
+/** Throws `object_key_invalid`. */
+export function refuseMalformed(key: string, probeKey: string): void {
+  const isMalformed = key.split('/').some((part) => part === '' || part === '.' || part === '..');
+  if (!isMalformed && key !== probeKey && !key.includes('\0') && key.isWellFormed()) return;
+  throw new DaybookError('object_key_invalid', { detail: `not an object key: ${JSON.stringify(key)}` });
 }
