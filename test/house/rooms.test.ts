@@ -42,6 +42,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     'secret-files.ts': ['schemes', 'doctor', 'config.ts'],
   },
   ingest: {
+    // Runs in programs and pages of others: it takes nothing along.
+    client: [],
     'settings.ts': [],
     'help.ts': ['settings.ts'],
     receive: [],
