@@ -87,7 +87,7 @@ export const settings = {
     meaning: "Base URL of Stripe's API: https, or http on loopback only.",
     default: 'https://api.stripe.com',
     schema: z
-      .url('is no URL')
+      .url('is not a URL')
       .transform((text) => new URL(text))
       .refine(
         ({ protocol, hostname }) =>
@@ -184,7 +184,7 @@ export const settings = {
     meaning: 'Ed25519 private key that signs manifests, PKCS#8 PEM.',
     default: required,
     secret: true,
-    schema: z.string().regex(pem, 'is no PEM'),
+    schema: z.string().regex(pem, 'is not PEM'),
   }),
   COMPACTOR_VERIFYING_KEYS: setting({
     of: 'compactor',

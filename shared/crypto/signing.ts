@@ -110,7 +110,7 @@ function keyIdOf(publicKey: KeyObject): string {
 function verifierOf(publicKey: KeyObject): Verify {
   return (bytes, signature) => {
     const decoded = Buffer.from(signature, 'base64');
-    // Node's decoder skips what is no base64: one signature has one text.
+    // Node's decoder skips what is not base64: one signature has one text.
     return decoded.toString('base64') === signature && verify(null, bytes, publicKey, decoded);
   };
 }

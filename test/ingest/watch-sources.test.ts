@@ -113,7 +113,7 @@ test('a mounted volume of Kubernetes, whose link moves to another folder, is tak
   assert.deepEqual([await ingest.status('one'), await ingest.status('two')], [403, 201]);
 });
 
-test('a secret in a file of its own is taken when that changes, also where the sources are no file', async (t) => {
+test('a secret in a file of its own is taken when that changes, also where the sources are not a file', async (t) => {
   const file = join(directory, 'secret');
   fs.writeFileSync(file, 'one');
   const ingest = await start(t, sourcesOf({ file }));
