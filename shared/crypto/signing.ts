@@ -87,7 +87,7 @@ function readPems(pems: string): Map<string, VerifyingKey> {
 
 function readKey(entry: KeyEntry, label: string, create: (pem: string) => KeyObject, what: string): KeyObject {
   if (entry.label !== label) {
-    const found = entry.label === undefined ? 'no PEM' : `a PEM of ${entry.label}`;
+    const found = entry.label === undefined ? 'not PEM' : `a PEM of ${entry.label}`;
     throw invalid(`${what} must be a PEM of ${label}, this is ${found}.`);
   }
   let key: KeyObject;
