@@ -3,7 +3,6 @@
  * text of the same event, too (a customer's name in a description): there it gives way to `[removed]`.
  */
 import { createHmac } from 'node:crypto';
-import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import type { Action, PathRule, RuleFinder } from './rules.ts';
 
@@ -19,9 +18,7 @@ export function parseBody(data: Buffer): JsonObject {
   const text = data.toString();
   let body: unknown;
   try {
-    // Names with escapes: see canonical-json.ts, V8 may take one for another, and so miss the rule that it has.
-    const plain = text.includes('\\u') ? canonicalJson(text) : text;
-    body = longNumber.test(plain) ? JSON.parse(plain, keepNumber as never) : JSON.parse(plain);
+    body = longNumber.test(text) ? JSON.parse(text, keepNumber as never) : JSON.parse(text);
   } catch {
     // What the parser says quotes the text.
     throw new NotRedactable('data is not JSON');
