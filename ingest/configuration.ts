@@ -9,7 +9,14 @@ import type { SecretReference } from '../shared/schemes/source-members.ts';
 import { type Source, secretsOf } from '../shared/schemes/sources.ts';
 import { type PlacedReference, secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
-import { keysSettings, redactSettings, requestSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
+import {
+  keysSettings,
+  redactSettings,
+  requestSettings,
+  rotateSettings,
+  serveSettings,
+  spoolSettings,
+} from './settings.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 import type { SourcesRead } from './watch-sources.ts';
 
