@@ -86,7 +86,7 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
       progress,
     });
     resume?.remove();
-    // Dies here: it is done, and nothing was said: the next one begins again.
+    // Dies here: it is done, and nothing was said: the next one begins anew.
   } catch (error) {
     keep();
     throw error;

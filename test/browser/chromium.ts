@@ -69,6 +69,8 @@ export async function startChromium({ backends, page }: Hosts): Promise<TestBrow
     args: [
       // As root, as in continuous integration, there is no sandbox; /dev/shm is small in containers.
       ...['--no-sandbox', '--disable-dev-shm-usage', '--no-proxy-server'],
+      // ignoreHTTPSErrors holds for pages that are there: what one leaves behind may need a new connection.
+      '--ignore-certificate-errors',
       `--host-resolver-rules=${rules.join(', ')}`,
     ],
   });

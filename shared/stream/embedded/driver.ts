@@ -9,8 +9,6 @@ export const embeddedDriver = {
   settings,
   example: '`{"type":"embedded"}`',
   isLocal: true,
-  // A commit drops what is old.
-  keepsPositions: false,
   isAbsent: (directory) => !existsSync(join(directory, 'stream.sqlite')),
   async openWriter(_, directory) {
     const { openEmbeddedWriter } = await import('./embedded.ts');
