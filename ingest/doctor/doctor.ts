@@ -9,6 +9,7 @@ import {
   type ListenerToCheck,
   otherProgram,
 } from '../../shared/doctor/check-listener.ts';
+import { openWarningCollector } from '../../shared/doctor/collect-warnings.ts';
 import {
   type Check,
   type Finding,
@@ -25,6 +26,8 @@ import { DaybookError, type ErrorCode, errorCodes } from '../../shared/errors.ts
 import { checkStream } from '../../shared/stream/check.ts';
 import type { StreamFindings } from '../../shared/stream/driver.ts';
 import { type DoctorConfiguration, readDoctorConfiguration, readRequestConfiguration } from '../configuration.ts';
+import { openPublicKeys } from '../public-keys/public-keys.ts';
+import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { maxBytesSchema } from '../spool/open-spool.ts';
 import { type CapturedRequest, parseCapture, parseHead } from './captured-request.ts';
 import { checkSecrets } from './check-secrets.ts';
@@ -54,7 +57,11 @@ async function findingsOf(request: CapturedRequest | undefined, nowMs: number): 
     if (request === undefined) checks = installationChecks(readDoctorConfiguration(), nowMs);
     else {
       const { settings, sources } = readRequestConfiguration();
-      checks = requestChecks({ request, sources, maxBodyBytes: settings.INGEST_MAX_BODY_BYTES, nowMs });
+      const { resolved, found } = await readPublicKeys(sources);
+      checks = [
+        { name: 'secrets', run: () => found },
+        ...requestChecks({ request, sources: resolved, maxBodyBytes: settings.INGEST_MAX_BODY_BYTES, nowMs }),
+      ];
     }
   } catch (error) {
     return findingsOfConfiguration(error);
@@ -67,7 +74,13 @@ function installationChecks({ settings, sources, secretFiles }: DoctorConfigurat
   const listeners = listenersOf(settings);
   return [
     { name: 'configuration', run: () => [ok('every setting is sound')] },
-    { name: 'secrets', run: () => [...checkSecrets(sources, nowMs), ...checkSecretFiles(secretFiles)] },
+    {
+      name: 'secrets',
+      async run() {
+        const { resolved, found } = await readPublicKeys(sources);
+        return [...found, ...checkSecrets(resolved, nowMs), ...checkSecretFiles(secretFiles)];
+      },
+    },
     { name: 'data', run: () => checkFolder('the data directory', dataDirectory) },
     {
       name: 'stream',
@@ -86,6 +99,18 @@ function installationChecks({ settings, sources, secretFiles }: DoctorConfigurat
       ],
     },
   ];
+}
+
+/** As ingest reads them, once. */
+async function readPublicKeys(
+  sources: readonly ResolvedSource[],
+): Promise<{ resolved: readonly ResolvedSource[]; found: Found[] }> {
+  const { log, found } = openWarningCollector();
+  const keys = openPublicKeys({ clock: systemClock, log, onRead: () => {} });
+  const resolved = keys.follow(sources);
+  await keys.refresh();
+  keys.close();
+  return { resolved, found: found('Compare publicKeys of the source with where its issuer has the public settings.') };
 }
 
 /** Whether a record holds the largest body with its envelope. */

@@ -16,6 +16,7 @@ import { doorsOf, protocolOf } from '../schemes/doors.ts';
 import type { Protocol } from '../schemes/protocol.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import type { CapturedRequest } from './captured-request.ts';
+import { explainCookie } from './explain-cookie.ts';
 import { explainPanda } from './explain-panda.ts';
 import { explainSignature } from './explain-signature.ts';
 import { type Explanation, explainStripe } from './explain-stripe.ts';
@@ -45,11 +46,15 @@ export function requestChecks(given: RequestToExplain): Check[] {
 type Explain = (explanation: Explanation) => Found[];
 
 /** Schemes that doctor knows more of than that their signature does not hold. */
-const explanations: Partial<Record<string, Explain>> = { stripe: explainStripe, panda: explainPanda };
+const explanations: Partial<Record<string, Explain>> = {
+  stripe: explainStripe,
+  panda: explainPanda,
+  cookie: explainCookie,
+};
 
 /** Where the route has no source, the headers tell the scheme; where they do not, it is the usual one of the route. */
 function explainerOf(request: CapturedRequest, source: ResolvedSource | undefined, isEvents: boolean): Explain {
-  const name: SchemeName = isEvents ? (callersScheme(request.headers) ?? 'panda') : (source?.source.scheme ?? 'stripe');
+  const name: SchemeName = isEvents ? (callersScheme(request.headers) ?? (request.headers.origin === undefined ? 'panda' : 'cookie')) : (source?.source.scheme ?? 'stripe');
   return (
     explanations[name] ??
     ((explanation) =>

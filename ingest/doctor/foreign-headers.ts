@@ -18,7 +18,7 @@ export function explainForeignHeaders(
   const { headers, path } = request;
   const isEvents = /\/events?$/.test(path);
   return knownSchemes(sources).flatMap(({ scheme, names }) => {
-    if (scheme.sender === own.sender || !isSignedBy(scheme, headers)) return [];
+    if (scheme.sender === own.sender || scheme.isAmbient === true || !isSignedBy(scheme, headers)) return [];
     if (isEvents && scheme.routes.includes('events')) return [];
     const by = signerOf(request, scheme, sources);
     const said = `the request is signed by ${scheme.sender}${by === undefined ? '' : `, with ${by}`}, and was sent to`;
@@ -43,7 +43,7 @@ interface KnownScheme {
 function knownSchemes(sources: readonly ResolvedSource[]): KnownScheme[] {
   const namesOf = (wanted: string) => sources.filter(({ source }) => source.scheme === wanted).map(nameOf);
   return [
-    ...Object.entries(schemes).map(([name, scheme]) => ({ scheme, names: namesOf(name) })),
+    ...Object.entries(schemes).map(([name, scheme]: [string, Scheme]) => ({ scheme, names: namesOf(name) })),
     ...sources
       .filter(({ source }) => source.scheme === 'hmac')
       .map((one) => ({ scheme: schemeOfSource(one.source), names: [nameOf(one)] })),
