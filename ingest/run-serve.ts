@@ -85,7 +85,10 @@ export async function serveCommand(): Promise<void> {
   process.once('SIGTERM', stop).once('SIGINT', stop);
   let watch: SourcesWatch | undefined;
   // One that comes before the watch is there is heeded all the same: the watch begins by reading them.
-  process.on('SIGHUP', () => void watch?.lookNow());
+  process.on('SIGHUP', () => {
+    void watch?.lookNow();
+    void keys.refresh();
+  });
   const ingest = await starting;
   closing.defer(() => ingest.close());
   const take = (changed: readonly ResolvedSource[]) => {

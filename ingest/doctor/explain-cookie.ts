@@ -4,7 +4,6 @@ import { DaybookError } from '../../shared/errors.ts';
 import { schemeOfSource } from '../../shared/schemes/sources.ts';
 import { refusalOf } from '../schemes/proof.ts';
 import type { Explanation } from './explain-stripe.ts';
-import { secretName } from './signing-keys.ts';
 
 export function explainCookie({ request, sources, nowMs }: Explanation): Found[] {
   const takers = sources.filter(({ source }) => source.scheme === 'cookie');
@@ -16,8 +15,7 @@ export function explainCookie({ request, sources, nowMs }: Explanation): Found[]
     const scheme = schemeOfSource(source);
     const result = scheme.verify(request, secrets, nowMs);
     if ('secret' in result) {
-      const name = secretName(source.name, secrets.indexOf(result.secret), result.secret.keyid);
-      return ok(`the cookie holds, by ${name}`);
+      return ok(`the cookie holds, by a key of ${source.name} (keyid ${result.secret.keyid})`);
     }
     const { code, message, hint } = refusalOf(scheme, result);
     return problem(`${source.name}: ${message}`, hint, code);

@@ -54,7 +54,9 @@ const explanations: Partial<Record<string, Explain>> = {
 
 /** Where the route has no source, the headers tell the scheme; where they do not, it is the usual one of the route. */
 function explainerOf(request: CapturedRequest, source: ResolvedSource | undefined, isEvents: boolean): Explain {
-  const name: SchemeName = isEvents ? (callersScheme(request.headers) ?? (request.headers.origin === undefined ? 'panda' : 'cookie')) : (source?.source.scheme ?? 'stripe');
+  const name: SchemeName = isEvents
+    ? (callersScheme(request.headers) ?? (request.headers.origin === undefined ? 'panda' : 'cookie'))
+    : (source?.source.scheme ?? 'stripe');
   return (
     explanations[name] ??
     ((explanation) =>

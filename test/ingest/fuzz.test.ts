@@ -15,19 +15,22 @@ import {
   stripeEvent,
   stripeHeaders,
 } from './ingest-under-test.ts';
+import { cookieName, cookieOf, cookieSource, newIssuer, payloadOf } from './login-cookie.ts';
 import { senders } from './schemes/senders.ts';
 
 const writer = memoryWriter();
-const sources = [...defaultSources, ...Object.values(senders).map(({ source }) => source)];
+const issuer = newIssuer();
+const cookies = cookieSource(issuer, { accessed: true });
+const sources = [...defaultSources, ...Object.values(senders).map(({ source }) => source), cookies];
 const ingest = await startIngest({ writer, sources });
 after(() => ingest.close());
 
 const refusals = new Set([400, 401, 403, 404, 405, 413, 415, 422]);
 
 /** Sends header values that fetch would refuse, as latin-1. */
-function send(path: string, headers: Record<string, string>, body: Uint8Array): Promise<number> {
+function send(path: string, headers: Record<string, string>, body: Uint8Array, method = 'POST'): Promise<number> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(`${ingest.url}${path}`, { method: 'POST', headers }, (response) => {
+    const outgoing = request(`${ingest.url}${path}`, { method, headers }, (response) => {
       response.resume().on('end', () => resolve(response.statusCode!));
     });
     outgoing.on('error', reject).end(body);
@@ -50,6 +53,7 @@ const headerName = fc.constantFrom(
   'x-gu-tools-service-name',
   'content-type',
   'cookie',
+  'origin',
   ...Object.values(senders).flatMap(({ signature, timestamp, id }) =>
     [signature, timestamp, id].filter((name) => name !== undefined),
   ),
@@ -74,6 +78,39 @@ test('no header makes more of a request than a refusal', async () => {
     { numRuns: 300 },
   );
   assert.equal(writer.records.length, 0);
+});
+
+test('no payload that its issuer signed, and nothing done to a cookie, makes more than a refusal or an event', async () => {
+  const pieces = fc.constantFrom('', '.', '=', ';', ' ', '%', '%zz', '"', ',', `${cookieName}=`, 'sha256-', '\u00ff');
+  const changes = fc.dictionary(
+    fc.constantFrom('email', 'expires', 'multifactor', 'firstName'),
+    fc.oneof(fc.string({ maxLength: 40 }), fc.constantFrom('', '&', '=', '@', '1e400', '-1', '9'.repeat(15))),
+    { maxKeys: 2 },
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      changes,
+      fc.nat(),
+      pieces,
+      fc.constantFrom('/events', '/accessed'),
+      async (login, at, piece, path) => {
+        const whole = `${cookieName}=${cookieOf(issuer, payloadOf(login))}`;
+        const place = at % whole.length;
+        const headers = { cookie: whole.slice(0, place) + piece + whole.slice(place) };
+        const isPixel = path === '/accessed';
+        const status = isPixel
+          ? await send(`${path}?app=a&path=b`, headers, Buffer.from(''), 'GET')
+          : await send(
+              path,
+              { 'content-type': 'application/json', ...headers },
+              Buffer.from(JSON.stringify(cloudEvent())),
+            );
+        assert.ok(status === (isPixel ? 204 : 201) || refusals.has(status), `${status}`);
+        allReadable();
+      },
+    ),
+    { numRuns: 300 },
+  );
 });
 
 const oddText = fc.constantFrom(
