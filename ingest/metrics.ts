@@ -5,7 +5,7 @@ import { healthRoutes } from '../shared/http/route-requests.ts';
 import { type Declared, declareMetrics, type MetricTable } from '../shared/metrics/metrics.ts';
 import { openProcessMetrics } from '../shared/metrics/process-metrics.ts';
 import type { Logger } from '../shared/program/log.ts';
-import { within } from '../shared/program/within.ts';
+import { withTimeLimit } from '../shared/program/time-limit.ts';
 import type { AnsweredRequest, CircuitState, Observer } from './publish/observer.ts';
 import type { SpoolSize } from './spool/backing-store.ts';
 
@@ -310,7 +310,7 @@ function spoolGauges(
   show({ records: Number.NaN, bytes: Number.NaN, oldestSeconds: Number.NaN, dead: Number.NaN });
   return async () => {
     asking ??= Promise.resolve().then(ask);
-    const isUp = await within(limitMs, asking).catch(() => false);
+    const isUp = await withTimeLimit(limitMs, asking).catch(() => false);
     metrics.daybook_ingest_spool_up.set(isUp ? 1 : 0);
   };
 }

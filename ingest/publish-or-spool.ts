@@ -2,7 +2,7 @@
 import type { Clock } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/program/log.ts';
-import { within } from '../shared/program/within.ts';
+import { withTimeLimit } from '../shared/program/time-limit.ts';
 import type { AppendRecord, EventStreamWriter } from '../shared/stream/stream.ts';
 import { startDrain } from './publish/drain-spool.ts';
 import {
@@ -181,7 +181,7 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
 
   async function spoolTakes(limitMs: number): Promise<void> {
     if (refusal !== undefined && clock.now().getTime() - refusal.atMs < refusalMs) throw refusal.error;
-    await within(limitMs, store.size());
+    await withTimeLimit(limitMs, store.size());
   }
 
   return {
@@ -190,7 +190,7 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
     async ready(limitMs) {
       try {
         // A stream that hangs leaves the spool its share of the time.
-        if (target === 'stream' && (await answers(within(limitMs / 2, writer.probe())))) return;
+        if (target === 'stream' && (await answers(withTimeLimit(limitMs / 2, writer.probe())))) return;
         await spoolTakes(limitMs / 2);
         // The spool takes events, and nothing is lost; but somebody has to look at the stream.
         if (unproven !== undefined) throw unproven;
@@ -204,7 +204,7 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
     stop: () => queue.close(),
     async finish(limitMs, isPatient) {
       await drain.finish(limitMs, isPatient);
-      return within(sizeLimitMs, store.size()).then(
+      return withTimeLimit(sizeLimitMs, store.size()).then(
         ({ records }) => records,
         () => undefined,
       );

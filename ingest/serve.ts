@@ -9,7 +9,7 @@ import { listen } from '../shared/http/listen.ts';
 import { createProblemServer } from '../shared/http/problem-server.ts';
 import type { Listening } from '../shared/program/listening.ts';
 import type { Logger } from '../shared/program/log.ts';
-import { within } from '../shared/program/within.ts';
+import { withTimeLimit } from '../shared/program/time-limit.ts';
 import type { EventStreamWriter } from '../shared/stream/stream.ts';
 import { createApp } from './app.ts';
 import type { Observer } from './publish/observer.ts';
@@ -146,7 +146,7 @@ export async function serve(options: ServeOptions): Promise<Ingest> {
       setTimeout(() => void publishing.stop(), timeouts.stopWaitingMs),
       setTimeout(() => server.closeAllConnections(), timeouts.cutMs),
     ];
-    await within(timeouts.abandonMs, finish(startedMs)).catch((error: unknown) => {
+    await withTimeLimit(timeouts.abandonMs, finish(startedMs)).catch((error: unknown) => {
       log.warn({ reason: messageOf(error) }, 'stopped before all was closed');
     });
     for (const timer of timers) clearTimeout(timer);

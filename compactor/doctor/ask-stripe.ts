@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
-import { judge, malformed } from '../stripe/answer.ts';
+import { malformed, refusalOf } from '../stripe/answer.ts';
 import type { StripeAnswer } from '../stripe/connection.ts';
 import { openStripeRequests } from '../stripe/requests.ts';
 
@@ -18,7 +18,7 @@ export type Reply =
 
 export interface StripeQuestions {
   /**
-   * GET of a path with its query. Rejects with `stripe_key_refused` where the key is not known, and as `judge` tells
+   * GET of a path with its query. Rejects with `stripe_key_refused` where the key is not known, and as `refusalOf` tells
    * where nothing is answered; never with the key in the error.
    */
   ask(path: string, account?: string): Promise<Reply>;
@@ -37,7 +37,7 @@ export function openStripeQuestions({ apiKey, base }: { apiKey: string; base: UR
     }
     if (answer.status === 200) return readObject(answer);
     try {
-      return judge(answer, true);
+      return refusalOf(answer, true);
     } catch (error) {
       const isDenied =
         error instanceof DaybookError && (error.code === 'stripe_access_refused' || answer.status === 404);

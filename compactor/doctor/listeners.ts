@@ -17,7 +17,7 @@ export function listenersOf(settings: Partial<Configuration<Ports>>): ListenerTo
       port,
       path: '/jobs',
       // Without the secret: refused in words that are its own.
-      judge: (status, body) =>
+      explain: (status, body) =>
         status === 403 && body.includes('job_secret_refused')
           ? ok('serve answers on its port')
           : otherProgram('COMPACTOR_PORT', port),
@@ -29,7 +29,7 @@ export function listenersOf(settings: Partial<Configuration<Ports>>): ListenerTo
       host: adminHost,
       port: adminPort,
       path: '/metrics',
-      judge: (status, body) =>
+      explain: (status, body) =>
         status === 200 && body.includes('daybook_compactor_')
           ? ok('serve answers on its admin port')
           : otherProgram('COMPACTOR_ADMIN_PORT', adminPort),

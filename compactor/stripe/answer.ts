@@ -51,7 +51,7 @@ export function malformed(
  * What an answer other than 200 means. `scoped`: the request was about one account or one kind of events, so that a 403
  * says nothing of the key's other rights. Throws where a repeat cannot help.
  */
-export function judge(
+export function refusalOf(
   answer: StripeAnswer,
   scoped: boolean,
 ): { failure: DaybookError; askedMs: number; isTooMuch: boolean } {

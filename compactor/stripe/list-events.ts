@@ -9,7 +9,7 @@
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import type { Logger } from '../../shared/program/log.ts';
-import { isCursorGone, judge, type ListElement, malformed, readList } from './answer.ts';
+import { isCursorGone, type ListElement, malformed, readList, refusalOf } from './answer.ts';
 import type { StripeAnswer } from './connection.ts';
 import { walkThinEvents } from './list-thin-events.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
@@ -172,7 +172,7 @@ function readPage(answer: StripeAnswer, cursor: string | null, window: ListWindo
 
 /** The elements of one page of a v1 list. */
 function readElements(answer: StripeAnswer, cursor: string | null, scoped: boolean): Attempt<ElementPage> {
-  if (answer.status !== 200) return judge(answer, scoped);
+  if (answer.status !== 200) return refusalOf(answer, scoped);
   const read = readList(answer);
   if ('failure' in read) return read;
   const { elements, list } = read.value;

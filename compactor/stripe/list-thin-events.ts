@@ -6,7 +6,7 @@
 import { parseInstant } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { generationFailureOf } from '../../shared/schemes/stripe-thin-events.ts';
-import { judge, type ListElement, malformed, readList } from './answer.ts';
+import { type ListElement, malformed, readList, refusalOf } from './answer.ts';
 import type { StripeAnswer } from './connection.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
 import { openPageSize } from './pages.ts';
@@ -48,7 +48,7 @@ export async function* walkThinEvents(window: ListWindow, ask: Ask): AsyncGenera
 }
 
 function readPage(answer: StripeAnswer, window: ListWindow): Attempt<Page> {
-  if (answer.status !== 200) return judge(answer, true);
+  if (answer.status !== 200) return refusalOf(answer, true);
   const read = readList(answer);
   if ('failure' in read) return read;
   const { elements, list } = read.value;

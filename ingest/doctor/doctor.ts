@@ -130,14 +130,14 @@ function listenersOf(settings: DoctorConfiguration['settings']): ListenerToCheck
       host: settings.INGEST_HOST,
       port: settings.INGEST_PORT,
       path: '/readyz',
-      judge: (status, body) => judgeReadiness(status, body, settings.INGEST_PORT),
+      explain: (status, body) => explainReadiness(status, body, settings.INGEST_PORT),
     },
     {
       setting: 'INGEST_ADMIN_PORT',
       host: settings.INGEST_ADMIN_HOST,
       port: settings.INGEST_ADMIN_PORT,
       path: '/metrics',
-      judge: (status, body) =>
+      explain: (status, body) =>
         status === 200 && body.includes('daybook_ingest_')
           ? ok('ingest answers on its admin port')
           : otherProgram('INGEST_ADMIN_PORT', settings.INGEST_ADMIN_PORT),
@@ -145,7 +145,7 @@ function listenersOf(settings: DoctorConfiguration['settings']): ListenerToCheck
   ];
 }
 
-function judgeReadiness(status: number, body: string, port: number): Found {
+function explainReadiness(status: number, body: string, port: number): Found {
   const answer = jsonOf(body);
   if (status === 200 && answer.status === 'ready') return ok('ingest answers on its port, and takes events');
   if (status !== 503 || !isErrorCode(answer.code)) return otherProgram('INGEST_PORT', port);

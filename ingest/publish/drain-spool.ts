@@ -17,7 +17,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
-import { within } from '../../shared/program/within.ts';
+import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import type { BackingStore, SpooledRecord } from '../spool/backing-store.ts';
@@ -134,7 +134,7 @@ export function startDrain(options: DrainOptions): Drain {
       for (const { sequence } of done) uncommitted.delete(sequence);
       for (const [record, reason] of refused) await putAside(record, reason);
       spoolWorks();
-      return judge(failure, done.length + refused.size, isAll);
+      return outcomeOf(failure, done.length + refused.size, isAll);
     } catch (error) {
       if (!spoolFailed) log.warn({ reason: messageOf(error) }, 'the spool cannot be drained at the moment');
       spoolFailed = true;
@@ -142,7 +142,7 @@ export function startDrain(options: DrainOptions): Drain {
     }
   }
 
-  function judge(failure: unknown, gone: number, isAll: boolean): Outcome {
+  function outcomeOf(failure: unknown, gone: number, isAll: boolean): Outcome {
     if (failure !== undefined) batchRecords = limits.firstBatchRecords;
     if (failure !== undefined && gone === 0) {
       door.setCircuit('open', failure);
@@ -164,7 +164,7 @@ export function startDrain(options: DrainOptions): Drain {
   async function streamAnswers(): Promise<boolean> {
     door.setCircuit('half_open');
     try {
-      await within(appendLimitMs, writer.probe(), noAnswer);
+      await withTimeLimit(appendLimitMs, writer.probe(), noAnswer);
       return true;
     } catch (error) {
       door.setCircuit('open', error);
@@ -172,7 +172,8 @@ export function startDrain(options: DrainOptions): Drain {
     }
   }
 
-  const appendInTime = (records: readonly SpooledRecord[]) => within(appendLimitMs, writer.append(records), noAnswer);
+  const appendInTime = (records: readonly SpooledRecord[]) =>
+    withTimeLimit(appendLimitMs, writer.append(records), noAnswer);
 
   function noAnswer(): DaybookError {
     return new DaybookError('stream_unavailable', { detail: `No acknowledgement within ${appendLimitMs} ms.` });
@@ -244,7 +245,7 @@ export function startDrain(options: DrainOptions): Drain {
     async finish(limitMs, isPatient) {
       ending = { isPatient };
       endRest?.();
-      if (isPatient || door.circuit() === 'closed') await within(limitMs, running).catch(() => undefined);
+      if (isPatient || door.circuit() === 'closed') await withTimeLimit(limitMs, running).catch(() => undefined);
       stopped = true;
       endRest?.();
     },

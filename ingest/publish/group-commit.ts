@@ -214,7 +214,7 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       for (const call of batch) finish(call);
       return [];
     } catch (error) {
-      return sortOut(target, batch, error, isAlone);
+      return settleFailed(target, batch, error, isAlone);
     }
   }
 
@@ -229,7 +229,12 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
     });
   }
 
-  async function sortOut(target: Target, batch: readonly Call[], error: unknown, isAlone: boolean): Promise<Call[]> {
+  async function settleFailed(
+    target: Target,
+    batch: readonly Call[],
+    error: unknown,
+    isAlone: boolean,
+  ): Promise<Call[]> {
     const unacknowledged = error instanceof AppendError ? new Set(error.unacknowledged) : undefined;
     const failed: Call[] = [];
     let first = 0;
@@ -244,10 +249,10 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       else if (isWaiting(call)) failed.push(call);
     }
     if (failed.length === 0) return [];
-    const judgement = error === givenUp ? 'again' : target.judge(error, isAlone);
-    if (judgement === 'again') return failed;
-    if (judgement !== 'apart') {
-      for (const call of failed) finish(call, judgement);
+    const next = error === givenUp ? 'again' : target.judge(error, isAlone);
+    if (next === 'again') return failed;
+    if (next !== 'apart') {
+      for (const call of failed) finish(call, next);
       return [];
     }
     const again: Call[] = [];

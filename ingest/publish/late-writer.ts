@@ -6,7 +6,7 @@
 import { setTimeout as rest } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
-import { within } from '../../shared/program/within.ts';
+import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { isUnproven } from './proven-writer.ts';
@@ -68,7 +68,7 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
 
   const first = tryOnce();
   try {
-    await within(waitMs, first);
+    await withTimeLimit(waitMs, first);
   } catch (error) {
     if (isForGood(error)) throw error;
     reason = error;

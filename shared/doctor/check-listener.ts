@@ -11,12 +11,12 @@ export interface ListenerToCheck {
   readonly port: number;
   /** What is asked of whoever holds the port, and whether the answer is the program's own. */
   readonly path: string;
-  judge(status: number, body: string): Found;
+  explain(status: number, body: string): Found;
 }
 
 const answerWithinMs = 2_000;
 
-export async function checkListener({ setting, host, port, path, judge }: ListenerToCheck): Promise<Found[]> {
+export async function checkListener({ setting, host, port, path, explain }: ListenerToCheck): Promise<Found[]> {
   if (port === 0) return [ok(`${setting} is 0: any free port is taken`)];
   const server = createServer();
   try {
@@ -25,7 +25,7 @@ export async function checkListener({ setting, host, port, path, judge }: Listen
     return [ok(`${host}:${port} is free (${setting})`)];
   } catch (error) {
     const reason = ((error as Error).cause as NodeJS.ErrnoException).code;
-    if (reason === 'EADDRINUSE') return [await askHolder(setting, host, port, path, judge)];
+    if (reason === 'EADDRINUSE') return [await askHolder(setting, host, port, path, explain)];
     return [cannotOpen(`${host}:${port} cannot be opened: ${reason} (${setting})`, hintOf(reason))];
   }
 }
@@ -35,13 +35,13 @@ async function askHolder(
   host: string,
   port: number,
   path: string,
-  judge: ListenerToCheck['judge'],
+  explain: ListenerToCheck['explain'],
 ): Promise<Found> {
   const place = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
   try {
     const signal = AbortSignal.timeout(answerWithinMs);
     const answer = await fetch(`http://${place}:${port}${path}`, { signal, redirect: 'manual' });
-    return judge(answer.status, await answer.text());
+    return explain(answer.status, await answer.text());
   } catch {
     return otherProgram(setting, port);
   }

@@ -44,7 +44,7 @@ export async function checkTopic(
         if (params.create !== undefined && kafkaErrorOf(error, params).code === 'stream_missing') return undefined;
         throw error;
       });
-      if (found !== undefined) return judge(await idOf(admin, params), found, params, log, warned);
+      if (found !== undefined) return checkSettings(await idOf(admin, params), found, params, log, warned);
       await createTopic(admin, params, params.create!, log);
       // Dies here: an empty topic, found by the next start.
       // For a moment the brokers do not agree that it is there.
@@ -55,7 +55,7 @@ export async function checkTopic(
       const created = await patiently(read, mayPass, creationPatienceMs);
       // Known is not yet led: a send that some leaders take and others refuse is written twice in part.
       await patiently(() => admin.fetchTopicOffsets(params.topic), mayPass, creationPatienceMs);
-      return judge(await idOf(admin, params), created, params, log, warned);
+      return checkSettings(await idOf(admin, params), created, params, log, warned);
     });
   } catch (error) {
     throw kafkaErrorOf(error, params);
@@ -127,7 +127,7 @@ async function createTopic(
   if (made) log.info({ topic, partitions, replicationFactor }, 'topic created');
 }
 
-function judge(
+function checkSettings(
   id: string,
   { partitions, config }: Found,
   { topic }: KafkaParams,

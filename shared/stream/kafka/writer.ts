@@ -6,7 +6,7 @@
 import kafkajs, { type Kafka, type Producer } from 'kafkajs';
 import { DaybookError } from '../../errors.ts';
 import type { Logger } from '../../program/log.ts';
-import { within } from '../../program/within.ts';
+import { withTimeLimit } from '../../program/time-limit.ts';
 import { AppendError } from '../append-error.ts';
 import type { AppendRecord, EventStreamWriter } from '../stream.ts';
 import { fitsTopic, maxValueBytesOf, sendRecords } from './append.ts';
@@ -69,7 +69,7 @@ export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Prom
       const noAnswer = () =>
         new DaybookError('stream_unavailable', { detail: `no answer from the brokers in ${appendLimitMs} ms` });
       const sending = send(used, records, acknowledged);
-      const reasons = await within(appendLimitMs, sending, noAnswer).catch((error: unknown) => [error]);
+      const reasons = await withTimeLimit(appendLimitMs, sending, noAnswer).catch((error: unknown) => [error]);
       if (acknowledged.size === records.length) return;
       if (!reasons.every(isRecordRefused) && connection === used) {
         // It may be that connection which fails, or what it believes about the topic: the next append gets a new one.
@@ -89,7 +89,7 @@ export async function openKafkaWriter({ params, log }: KafkaWriterOptions): Prom
     async close() {
       if (closed) return;
       closed = true;
-      if (connection !== undefined) await within(closeLimitMs, retire(connection)).catch(() => undefined);
+      if (connection !== undefined) await withTimeLimit(closeLimitMs, retire(connection)).catch(() => undefined);
     },
   };
 

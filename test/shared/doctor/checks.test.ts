@@ -87,7 +87,7 @@ async function holding(answer: RequestListener, work: (port: number) => Promise<
 
 test('a port is free, held by the program itself, or by another', async () => {
   const look = (port: number, host = '127.0.0.1') =>
-    checkListener({ setting: 'X_PORT', host, port, path: '/', judge: ours });
+    checkListener({ setting: 'X_PORT', host, port, path: '/', explain: ours });
   let free = 0;
   await holding(
     (_, response) => response.end('ours'),
@@ -113,7 +113,7 @@ test('a port is free, held by the program itself, or by another', async () => {
 });
 
 test('two listeners of one port are a problem', () => {
-  const at = (setting: string, port: number) => ({ setting, host: 'h', port, path: '/', judge: ours });
+  const at = (setting: string, port: number) => ({ setting, host: 'h', port, path: '/', explain: ours });
   assert.equal(checkDistinct([at('A', 80), at('B', 80)])[0]!.message, 'A and B are the same port');
   assert.deepEqual(checkDistinct([at('A', 0), at('B', 0)]), []);
   assert.deepEqual(checkDistinct([at('A', 80), at('B', 81)]), []);

@@ -1,5 +1,5 @@
 /** Waits for work no longer than a limit. The work itself goes on: what it does later is nobody's concern. */
-export async function within<T>(
+export async function withTimeLimit<T>(
   limitMs: number,
   work: Promise<T>,
   tooLate: () => Error = () => new Error(`no answer in ${limitMs} ms`),
