@@ -91,7 +91,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   return reportOf(manifest, errors, warnings);
 }
 
-/** Reads the stream and stages what this run can close, by source; what is no envelope goes to the quarantine. */
+/** Reads the stream and stages what this run can close, by source; what is not an envelope goes to the quarantine. */
 async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typeof readStream>[1]) {
   const now = night.clock.now();
   const newest = newestClosedDay(now, night.lagSeconds);

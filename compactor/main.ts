@@ -62,7 +62,7 @@ program
   .option('--day <day>', 'the same for this UTC day (repeatable)', repeatable, [])
   .option('--resume <file>', 'go on where a verification with the same file was interrupted; it keeps its state there')
   .option('--expect-head <number:sha256>', 'break if the chain does not hold this manifest, which run or list told')
-  .option('--allow-empty', 'an archive without any manifest is no fault')
+  .option('--allow-empty', 'an archive without any manifest is not a fault')
   .option('--strict', 'exit 3 also for incomplete days, and with --secrets for deliveries whose secret is not there')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./commands/verify.ts')).verifyCommand(options));

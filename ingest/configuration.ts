@@ -3,12 +3,20 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import type { DaybookError } from '../shared/errors.ts';
+import { doesHash } from '../shared/redaction.ts';
 import { resolveSecret, type Secret } from '../shared/schemes/secrets.ts';
 import type { SecretReference } from '../shared/schemes/source-members.ts';
 import { type Source, secretsOf } from '../shared/schemes/sources.ts';
 import { type PlacedReference, secretFilesOf } from '../shared/secret-files.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
-import { keysSettings, requestSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
+import {
+  keysSettings,
+  redactSettings,
+  requestSettings,
+  rotateSettings,
+  serveSettings,
+  spoolSettings,
+} from './settings.ts';
 import { checkSpool, spoolTypes } from './spool/open-spool.ts';
 import type { SourcesRead } from './watch-sources.ts';
 
@@ -137,5 +145,14 @@ function readSources<N extends SettingName>(
 export function readSpoolConfiguration(): Configuration<(typeof spoolSettings)[number]> {
   return readSettings(readEnvironment(process.env, process.cwd()), spoolSettings, (sound, problems) => {
     if (sound.INGEST_SPOOL !== undefined) checkSpool(sound.INGEST_SPOOL, spoolTypes, problems);
+  });
+}
+
+/** What `redact` needs. Throws `configuration_invalid`. */
+export function readRedactConfiguration(): Configuration<(typeof redactSettings)[number]> {
+  return readSettings(readEnvironment(process.env, process.cwd()), redactSettings, (sound, problems) => {
+    const { DAYBOOK_REDACTION: redaction, DAYBOOK_REDACTION_KEY: key } = sound;
+    if (redaction === undefined || key !== undefined || !doesHash(redaction)) return;
+    problems.push('DAYBOOK_REDACTION_KEY: is required where a rule of DAYBOOK_REDACTION hashes');
   });
 }

@@ -1,6 +1,6 @@
 /** What the help of each command adds to its options. */
 import type { CommandHelp } from '../shared/program/help.ts';
-import { keysSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
+import { keysSettings, redactSettings, rotateSettings, serveSettings, spoolSettings } from './settings.ts';
 
 const ofSpool = {
   settings: spoolSettings,
@@ -18,6 +18,14 @@ export const help: Readonly<Record<string, CommandHelp>> = {
     exits: {
       0: 'ended by SIGTERM or SIGINT',
       2: 'a port or the spool cannot be opened, or the stream refuses for good',
+    },
+  },
+  redact: {
+    example: 'node ingest/main.ts redact --once',
+    settings: redactSettings,
+    exits: {
+      0: 'ended by SIGTERM or SIGINT, or with --once at the end of the stream',
+      2: 'a stream refuses for good, or with --once a step failed: what is left comes with the next run',
     },
   },
   spool: { example: 'node ingest/main.ts spool inspect', exits: ofSpool.exits },

@@ -11,6 +11,12 @@ program
   .description('Receives events until a signal comes; also without the word serve.')
   .action(async () => (await import('./run-serve.ts')).serveCommand());
 
+program
+  .command('redact')
+  .description('Passes the stream on to its readers, without what they must not see, until a signal comes.')
+  .option('--once', 'to the end of the stream as it is now, and no further')
+  .action(async (options) => (await import('./redact/redact-command.ts')).redactCommand(options));
+
 const spool = program.command('spool').description('Looks into what waits while the stream is away.');
 spool
   .command('inspect')

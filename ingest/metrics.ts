@@ -1,5 +1,5 @@
 /** The metrics of ingest: the one table that declares them, and the observer and the scrape that fill them. */
-import { type Counter, type Gauge, Registry } from 'prom-client';
+import { type Counter, Registry } from 'prom-client';
 import { errorCodes, errorKind, messageOf } from '../shared/errors.ts';
 import { healthRoutes } from '../shared/http/route-requests.ts';
 import { type Declared, declareMetrics, type MetricTable } from '../shared/metrics/metrics.ts';
@@ -168,7 +168,7 @@ export function openIngestMetrics({
 }: IngestMetricsOptions): IngestMetrics {
   const registry = new Registry();
   const metrics = declareMetrics(registry, ingestMetrics, { code: [...outcomesOfCodes.keys()] });
-  const { observer, know } = observerOf(metrics);
+  const { observer, know, showKeys } = observerOf(metrics);
   know([{ name: unknownSource, keyids: [] }, ...sources]);
   metrics.daybook_ingest_sources_sound.set(1);
   const ofProcess = openProcessMetrics(registry);
@@ -184,6 +184,7 @@ export function openIngestMetrics({
     },
     async scrape() {
       ofProcess.refresh();
+      showKeys();
       await refreshSpool();
       return registry.metrics();
     },
@@ -195,11 +196,12 @@ export function openIngestMetrics({
 interface SourceSeries {
   readonly requests: ReadonlyMap<Outcome, Counter.Internal>;
   readonly events: Counter.Internal;
-  readonly keys: Map<string, Gauge.Internal<string>>;
+  /** When each was last used, epoch milliseconds. */
+  readonly keys: Map<string, number>;
 }
 
 /** Counts on the path of events: the series of each label are looked up here, once, and not at each request. */
-function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> {
+function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> & { showKeys(): void } {
   const sourceSeries = new Map<string, SourceSeries>();
   const refusals = new Map(
     [...outcomesOfCodes.keys()].map((code) => [code, metrics.daybook_ingest_refusals_total.labels({ code })]),
@@ -209,10 +211,7 @@ function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> 
     for (const { name: source, keyids } of sources) {
       const series = sourceSeries.get(source) ?? newSeries(source);
       sourceSeries.set(source, series);
-      for (const keyid of keyids.filter((each) => !series.keys.has(each))) {
-        series.keys.set(keyid, metrics.daybook_ingest_key_last_used_timestamp_seconds.labels({ source, keyid }));
-        series.keys.get(keyid)!.set(0);
-      }
+      for (const keyid of keyids) series.keys.set(keyid, series.keys.get(keyid) ?? 0);
     }
   }
 
@@ -233,7 +232,7 @@ function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> 
       const series = sourceSeries.get(source) ?? sourceSeries.get(unknownSource)!;
       series.requests.get(outcomeOf(request))?.inc();
       if (records > 0) series.events.inc(records);
-      if (keyid !== undefined) series.keys.get(keyid)?.set(Date.now() / 1000);
+      if (keyid !== undefined && series.keys.has(keyid)) series.keys.set(keyid, Date.now());
       if (code !== undefined) refusals.get(code)?.inc();
       metrics.daybook_ingest_request_duration_seconds.observe(seconds);
     },
@@ -252,7 +251,16 @@ function observerOf(metrics: Metrics): Pick<IngestMetrics, 'observer' | 'know'> 
         metrics.daybook_ingest_circuit_state.set({ state: each }, each === state ? 1 : 0);
     },
   };
-  return { observer, know };
+
+  function showKeys(): void {
+    for (const [source, { keys }] of sourceSeries) {
+      for (const [keyid, usedAtMs] of keys) {
+        metrics.daybook_ingest_key_last_used_timestamp_seconds.set({ source, keyid }, usedAtMs / 1000);
+      }
+    }
+  }
+
+  return { observer, know, showKeys };
 }
 
 /** Every code that a sender can be answered, and what it counts as. */

@@ -1,4 +1,5 @@
 /** `daybook-ingest serve`: composes the running ingest. Only this file and its configuration know the process. */
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../shared/clock.ts';
 import { unsealedWarning } from '../shared/crypto/stream-seal.ts';
@@ -21,6 +22,7 @@ import { type SourcesWatch, watchSources } from './watch-sources.ts';
 /** Ends by a signal, or where the stream turns out to refuse for good: then it rejects with why. */
 export async function serveCommand(): Promise<void> {
   keepYoungGenerationAsItIs();
+  const hadTerminal = hasTerminal();
   const { settings, sources, sourceFiles: files, readAgain } = readServeConfiguration();
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spoolSettings } = settings;
   const log = openLog('ingest', settings.LOG_LEVEL);
@@ -86,6 +88,8 @@ export async function serveCommand(): Promise<void> {
   let watch: SourcesWatch | undefined;
   // One that comes before the watch is there is heeded all the same: the watch begins by reading them.
   process.on('SIGHUP', () => {
+    // Sent also to what was started on a terminal that is closed: nobody would be left who knows that it runs.
+    if (hadTerminal && !hasTerminal()) return void stop('SIGHUP');
     void watch?.lookNow();
     void keys.refresh();
   });
@@ -101,6 +105,15 @@ export async function serveCommand(): Promise<void> {
   closing.defer(() => watch?.close());
   tellListening(ingest);
   await refused.promise;
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function keyedSource({ source: { name }, secrets }: ResolvedSource): KeyedSource {

@@ -17,6 +17,19 @@ export const serveSettings = [
   'INGEST_SPOOL',
 ] as const satisfies readonly SettingName[];
 
+export const redactSettings = [
+  'DAYBOOK_DATA_DIR',
+  'DAYBOOK_STREAM',
+  'DAYBOOK_STREAM_KEY',
+  'DAYBOOK_READERS_STREAM',
+  'DAYBOOK_READERS_DEAD_LETTERS',
+  'DAYBOOK_REDACTION',
+  'DAYBOOK_REDACTION_KEY',
+  'LOG_LEVEL',
+  'INGEST_ADMIN_HOST',
+  'INGEST_ADMIN_PORT',
+] as const satisfies readonly SettingName[];
+
 /** To rotate the secrets of a source. */
 export const rotateSettings = ['DAYBOOK_SOURCES'] as const satisfies readonly SettingName[];
 

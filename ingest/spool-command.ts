@@ -73,7 +73,7 @@ async function withSpool(work: (store: BackingStore) => Promise<void>): Promise<
 }
 
 function parseSequence(text: string): bigint {
-  if (!/^\d{1,19}$/.test(text)) throw new DaybookError('usage', { detail: `--sequence: ${text} is no number` });
+  if (!/^\d{1,19}$/.test(text)) throw new DaybookError('usage', { detail: `--sequence: ${text} is not a number` });
   return BigInt(text);
 }
 

@@ -9,7 +9,7 @@ export const addressRange = z
 
 /**
  * Whether an address is on the list. An IPv4 address is the same written as IPv6 (`::ffff:192.0.2.7`), as sockets that take
- * both tell it. What is no address, as a header may hold it, is on no list. About 0.4 µs a call.
+ * both tell it. What is not an address, as a header may hold it, is on no list. About 0.4 µs a call.
  */
 export function addressList(ranges: readonly string[]): (address: string | undefined) => boolean {
   const list = new BlockList();

@@ -9,6 +9,7 @@ import { addressRange } from './address-list.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
+import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
@@ -87,7 +88,7 @@ export const settings = {
     meaning: "Base URL of Stripe's API: https, or http on loopback only.",
     default: 'https://api.stripe.com',
     schema: z
-      .url('is no URL')
+      .url('is not a URL')
       .transform((text) => new URL(text))
       .refine(
         ({ protocol, hostname }) =>
@@ -171,6 +172,39 @@ export const settings = {
     secret: true,
     schema: json(spoolSchema),
   }),
+  DAYBOOK_READERS_STREAM: setting({
+    of: 'ingest',
+    meaning:
+      'Where `redact` writes what readers may see: as DAYBOOK_STREAM, and another stream than that. An embedded one is in `readers` in the data directory.',
+    default: required,
+    secret: true,
+    schema: json(streamSchema),
+  }),
+  DAYBOOK_READERS_DEAD_LETTERS: setting({
+    of: 'ingest',
+    meaning:
+      'Where `redact` tells the records that it does not pass on, by position and reason: as DAYBOOK_STREAM, and a third one. Unset: `redact/dead-letters.jsonl` in the data directory.',
+    default: optional,
+    secret: true,
+    schema: json(streamSchema),
+  }),
+  DAYBOOK_REDACTION: setting({
+    of: 'ingest',
+    meaning:
+      'What `redact` removes, hashes, truncates or keeps: `{"defaults":true,"rules":[{"source":…,"type":…,"keep":[…],"hash":[…],"truncate":{…},"remove":[…]}]}`, or the path of a file with it.',
+    default: '{"defaults":true}',
+    schema: jsonOrPath(/^\s*\{/, redactionSchema),
+  }),
+  DAYBOOK_REDACTION_KEY: setting({
+    of: 'ingest',
+    meaning:
+      'Key of the hashes of `redact`, 32 characters at least: equal values stay equal under one key. Unset: no rule may hash.',
+    default: optional,
+    secret: true,
+    schema: z
+      .string()
+      .min(minKeyCharacters, `has fewer than ${minKeyCharacters} characters. Make one: openssl rand -hex 32`),
+  }),
   COMPACTOR_RECIPIENTS: setting({
     of: 'compactor',
     meaning:
@@ -184,7 +218,7 @@ export const settings = {
     meaning: 'Ed25519 private key that signs manifests, PKCS#8 PEM.',
     default: required,
     secret: true,
-    schema: z.string().regex(pem, 'is no PEM'),
+    schema: z.string().regex(pem, 'is not PEM'),
   }),
   COMPACTOR_VERIFYING_KEYS: setting({
     of: 'compactor',

@@ -108,7 +108,7 @@ export function checkSeal({ seal, headerBytes, data }: Envelope, keys: StreamKey
   return isSameMac(seal.mac, macOf(key, [headerBytes, dataMark, data, end])) ? 'holds' : 'broken';
 }
 
-/** What a stream record holds, or why it is no envelope. Checks the header's shape; of `data` only that it is UTF-8. */
+/** What a stream record holds, or why it is not an envelope. Checks the header's shape; of `data` only that it is UTF-8. */
 export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: string } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const mark = bytes.indexOf(dataMark);
@@ -125,15 +125,15 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
     if (typeof members[name] !== 'string' || members[name] === '') return { reason: `${name} is missing` };
   }
   for (const name of optionalMembers) {
-    if (members[name] !== undefined && typeof members[name] !== 'string') return { reason: `${name} is no string` };
+    if (members[name] !== undefined && typeof members[name] !== 'string') return { reason: `${name} is not a string` };
   }
   const header = members as unknown as EnvelopeHeader;
   if (!vias.has(header.via)) return { reason: 'via is unknown' };
   if (sourceOf(header) === undefined) return { reason: 'source is malformed or reserved' };
   if (!isEventId(header.id)) return { reason: 'id is too long or has control characters' };
-  if (!isReceipt(header.receivedat)) return { reason: 'receivedat is no UTC date-time with milliseconds' };
+  if (!isReceipt(header.receivedat)) return { reason: 'receivedat is not a UTC date-time with milliseconds' };
   const instantMs = parseInstant(header.time ?? header.receivedat);
-  if (instantMs === undefined) return { reason: 'time is no date-time' };
+  if (instantMs === undefined) return { reason: 'time is not a date-time' };
   const data = bytes.subarray(mark + dataMark.length, -1);
   if (members.seal === undefined) return { header, headerBytes: bytes.subarray(0, mark), instantMs, data };
   // Where it stands is part of the form: what is before it is what was sealed.

@@ -346,7 +346,7 @@ export const errorCodes = {
     hint: 'Throw away what was written to stdout; a file is not made. `daybook-compactor verify` names what is damaged.',
   },
   object_not_sealed: {
-    title: 'This is no object of an archive',
+    title: 'This is not an object of an archive',
     hint: 'Objects end in .jsonl.gz.age or .ids.gz.',
   },
   sealed_unreadable: {
@@ -440,11 +440,11 @@ export const errorCodes = {
     hint: 'What Stripe still lists is recovered; ask the other senders. Raise the retention of the stream.',
   },
   stream_recreated: {
-    title: 'A partition of the stream was made anew, or put back to an older state',
+    title: 'A partition of the stream was made again, or put back to an older state',
     hint: 'It was read from its beginning; nothing is archived twice. Find out who did it: what the stream had and no night had archived is gone. What Stripe still lists is recovered; ask the other senders.',
   },
   records_quarantined: {
-    title: 'Stream records that are no envelope were put into the quarantine',
+    title: 'Stream records that are not envelopes were put into the quarantine',
     hint: 'Open the quarantine object with a private key: each line has the reason and the record.',
   },
   day_failed: {
@@ -477,7 +477,7 @@ export const errorCodes = {
   },
   stripe_answer_malformed: {
     retry: true,
-    title: "An answer of Stripe's API is no list of events",
+    title: "An answer of Stripe's API is not a list of events",
     hint: 'See whether a proxy stands between, and STRIPE_API_BASE. The next run asks again.',
   },
   stripe_key_refused: {

@@ -6,7 +6,7 @@ const ours = /^(?:DAYBOOK|INGEST|COMPACTOR)_/;
 
 /**
  * Kubernetes sets such variables in every pod for every Service of its namespace (kubernetes.io/docs/concepts/services-networking/service,
- * Environment variables). A Service named `ingest` makes an INGEST_PORT, but its value is no port.
+ * Environment variables). A Service named `ingest` makes an INGEST_PORT, but its value is not a port.
  */
 const ofService = /_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_.+)$/;
 const ofServiceAddress = /^(?:tcp|udp|sctp):\/\//i;

@@ -9,7 +9,7 @@ export const notJson = 'is not JSON';
 export const whole = (minimum: number, maximum: number) =>
   z
     .string()
-    .regex(/^\d{1,15}$/, 'is no whole number')
+    .regex(/^\d{1,15}$/, 'is not a whole number')
     .transform(Number)
     .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 
@@ -80,10 +80,10 @@ export const tlsParams = z.union([
 
 // Amazon S3 User Guide, General purpose bucket naming rules; other servers keep them too.
 export const bucketName = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'is not a valid bucket name');
-export const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is no name of a region');
+export const awsRegion = z.string().regex(/^[a-z0-9-]{1,40}$/, 'is not a name of a region');
 /** Where a server other than AWS answers. */
 export const serviceEndpoint = z
-  .url({ protocol: /^https?$/, message: 'is no http or https URL' })
+  .url({ protocol: /^https?$/, message: 'is not an http or https URL' })
   .refine((text) => !/[@?#]/.test(text), 'may name only a host, a port and a path');
 
 /** One object of a bucket. Credentials come by the AWS SDK's own chain, and so does a region that is not given here. */

@@ -140,7 +140,7 @@ async function makeOutputFolder(path: string): Promise<void> {
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException;
     throw new DaybookError('usage', {
-      detail: `--output: ${path} is no folder and cannot be made one (${code})`,
+      detail: `--output: ${path} is not a folder and cannot be made one (${code})`,
       cause,
     });
   }

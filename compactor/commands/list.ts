@@ -163,7 +163,7 @@ function listDay(source: string, day: Day, state: DayState, pruned: Ledger['prun
 
 type Waiting = Pick<ArchiveList, 'oldestUnarchivedDay' | 'streamUnread'>;
 
-/** The archive can be listed where the stream is down or not to be reached from here: that is said, and is no failure. */
+/** The archive can be listed where the stream is down or not to be reached from here: that is said, and is not a failure. */
 async function waitingIn(
   configuration: StreamConfiguration,
   dataDirectory: string,

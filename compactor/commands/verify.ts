@@ -86,7 +86,7 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
       progress,
     });
     resume?.remove();
-    // Dies here: it is done, and nothing was said: the next one begins anew.
+    // Dies here: it is done, and nothing was said: the next one begins again.
   } catch (error) {
     keep();
     throw error;

@@ -37,7 +37,7 @@ export function entryOf(
   const isListedNow = listed !== undefined && isCovered(needed, listed);
   const lackingNow = [...(listing?.missing.get(day)?.keys() ?? [])];
   const facts = {
-    // A listing from before an account of the day was listed is no proof of what that account sent.
+    // A listing from before an account of the day was listed is not proof of what that account sent.
     listedAt: listedAt ?? (wasUnreconciled && isListedNow ? null : (before?.listedAt ?? null)),
     ...needed,
     // Once known it stays known until it is archived, also where a later list names it no more.

@@ -87,7 +87,7 @@ export function openRecoveredEvents(directory: string, receivedAt: string, strea
       }
       await append();
       if (left === 0) return;
-      const why = failure === undefined ? 'can be no records of this stream' : 'were not acknowledged';
+      const why = failure === undefined ? 'cannot be records of this stream' : 'were not acknowledged';
       throw new DaybookError('recovered_unpublished', { detail: `${left} of ${total} ${why}`, cause: failure });
     },
 

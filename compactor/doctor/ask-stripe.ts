@@ -67,7 +67,7 @@ function readObject(answer: StripeAnswer): Reply | { failure: DaybookError } {
   } catch {
     // As any other that is none of Stripe's.
   }
-  return malformed(answer, 'is no JSON object');
+  return malformed(answer, 'is not a JSON object');
 }
 
 /** Stripe's message may quote the key: the name of the permission alone is taken out of it. */

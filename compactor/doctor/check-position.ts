@@ -33,7 +33,7 @@ export async function checkPosition(stream: EventStreamReader, ledger: Ledger, n
     const position = proven.get(partition);
     if (position !== undefined && position.from === undefined) {
       const hint = 'It is read from its beginning, and nothing is archived twice. Find out who did it.';
-      const said = `partition ${partition} was made anew, or put back to an older state, since the last night`;
+      const said = `partition ${partition} was made again, or put back to an older state, since the last night`;
       found.push(warning(said, hint, 'stream_recreated'));
     }
     const seen = await lookInto(stream, snapshot, partition, position);

@@ -169,7 +169,7 @@ export function checkManifest(
   if (end < 0 || bytes.at(-1) !== 0x0a || bytes.indexOf(0x0a, end + 1) !== bytes.length - 1) {
     throw broken('is not two lines');
   }
-  if (typeof signed.key !== 'string' || typeof signed.signature !== 'string') throw broken('line 2 is no signature');
+  if (typeof signed.key !== 'string' || typeof signed.signature !== 'string') throw broken('line 2 is not a signature');
   // Nothing but these two members in this form: no byte of it is unsigned and free to say something else.
   const lineTwo = JSON.stringify({ key: signed.key, signature: signed.signature });
   if (bytes.toString('utf8', end + 1) !== `${lineTwo}\n`) throw broken('line 2 has more than a key and a signature');
@@ -204,7 +204,7 @@ export function refuseRetired(
 
 /**
  * A ledger that knows less than the stream's committed positions is not the ledger that was written. The positions are to be
- * read before the ledger is loaded. One that has moved since says nothing: another run found that its partition was made anew
+ * read before the ledger is loaded. One that has moved since says nothing: another run found that its partition was made again
  * and took it back, before the ledger did. @throws DaybookError `ledger_behind`
  */
 export async function refuseLedgerBehind(

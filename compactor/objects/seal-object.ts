@@ -33,7 +33,7 @@ export interface Sealing {
    */
   write(line: Buffer | string): void | Promise<void>;
   /**
-   * Resolves when the file is whole. It is not fsynced: staging is scratch, a run that dies begins anew.
+   * Resolves when the file is whole. It is not fsynced: staging is scratch, a run that dies begins again.
    * @throws DaybookError `staging_failed`
    */
   finish(): Promise<SealedObject>;

@@ -38,7 +38,7 @@ const maxBatchBytes = 1024 * 1024;
 const strangers = ['record_unsealed', 'record_unproven'];
 
 /**
- * A record keeps its bytes, so its receipt and its signature; the seal alone is made anew. Records that are no envelope stay:
+ * A record keeps its bytes, so its receipt and its signature; the seal alone is made again. Records that are not envelopes stay:
  * the next night would put them back. Brought back twice, a record is one, or a late delivery.
  * @throws DaybookError `object_missing` where no manifest names an object of the quarantine so
  */

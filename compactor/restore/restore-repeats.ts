@@ -97,7 +97,7 @@ function isCopy(a: Place, b: Place): boolean {
 export interface RepeatGuard {
   /** Tells of each line of a part whether it is the event's first; undefined where all are. */
   of(part: SelectedPart): ((line: Buffer) => boolean) | undefined;
-  /** Lines that were no first ones. */
+  /** Lines that were not first ones. */
   leftOut(): number;
 }
 

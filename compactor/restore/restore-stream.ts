@@ -18,7 +18,7 @@ const maxIdsNamed = 100;
 export interface StreamOutput extends RestoreOutput {
   /** Resolves when every record is acknowledged. */
   finish(): Promise<void>;
-  /** Records that the stream will never take, or that are no event: the first hundred ids, and how many there are. */
+  /** Records that the stream will never take, or that are not events: the first hundred ids, and how many there are. */
   refused(): { readonly count: number; readonly ids: readonly string[] };
 }
 
@@ -87,7 +87,7 @@ export function openStreamOutput(options: {
         const line = lines.toString('utf8', start, end);
         const record = republishedRecord(line, { source, via: 'restore', receivedAt, streamKey });
         if (record === undefined) {
-          refuse(String((JSON.parse(line) as { id?: unknown }).id), 'it is no event as ingest takes them');
+          refuse(String((JSON.parse(line) as { id?: unknown }).id), 'it is not an event as ingest takes them');
           continue;
         }
         batch.push(record);

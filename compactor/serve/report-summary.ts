@@ -5,7 +5,7 @@ export type ReportSummary = Readonly<Record<string, unknown>>;
 
 const maxEntries = 20;
 
-/** null where the text is no JSON object. */
+/** null where the text is not a JSON object. */
 export function summaryOf(text: string | undefined): ReportSummary | null {
   let report: unknown;
   try {

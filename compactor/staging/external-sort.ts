@@ -163,7 +163,7 @@ export function openSortBudget(options: { directory: string; maxBytes: number })
     if (fullest.spillableBytes() > 0) fullest.spill();
   }
 
-  /** Chunks are used again: memory that is dropped and taken anew at every spill would be held twice over. */
+  /** Chunks are used again: memory that is dropped and taken again at every spill would be held twice over. */
   function takeChunk(bytes: number): Buffer {
     const spare = bytes <= chunkBytes ? spareChunks.pop() : undefined;
     return spare ?? Buffer.allocUnsafeSlow(Math.max(chunkBytes, bytes));

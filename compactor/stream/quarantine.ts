@@ -1,4 +1,4 @@
-/** Stream records that are no envelope (FORMAT.md, Quarantine): kept as they came, with the reason. Not lost, never blocking. */
+/** Stream records that are not envelopes (FORMAT.md, Quarantine): kept as they came, with the reason. Not lost, never blocking. */
 import { join } from 'node:path';
 import type { Cursor } from '../../shared/stream/stream.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';

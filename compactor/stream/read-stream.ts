@@ -81,7 +81,7 @@ export async function readStream(
       if (hole !== undefined) {
         pushCursors(reading.seen, hole.from, hole.to);
         reading.tip = { at: String(hole.to), mark: null };
-        // What earlier runs archived before it aged out is no loss.
+        // What earlier runs archived before it aged out is not a loss.
         for (const [from, to] of without([[hole.from, hole.to]], reading.doneBefore)) {
           reading.lost.push([from, to]);
           holes.push({ partition, from: String(from), to: String(to), seenAt });
@@ -260,7 +260,7 @@ const readQuickly = quickReader({
   context: true,
 });
 
-/** What the data of a record claims, or why it is no event. */
+/** What the data of a record claims, or why it is not an event. */
 function readClaims(data: Buffer): Claims | { readonly reason: string } {
   const quick = readQuickly(data);
   if (quick !== undefined) return quick;
@@ -271,7 +271,7 @@ function readClaims(data: Buffer): Claims | { readonly reason: string } {
   } catch {
     return { reason: 'data is not JSON' };
   }
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is no object' };
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) return { reason: 'data is not an object' };
   // These alone: a member `reason` of the event would be taken for ours.
   const { id, created, livemode, account, user_id, context } = event as Claims;
   return { id, created, livemode, account, user_id, context };
@@ -314,7 +314,7 @@ export async function positionAfter(
   for (const [partition, { from, seen, waiting, doneBefore, tip }] of reading.partitions) {
     const start = from ?? seen[0]?.[0];
     if (start === undefined) {
-      // Nothing was ever read of it: also where it was created anew and is empty.
+      // Nothing was ever read of it: also where it was created again and is empty.
       delete partitions[partition];
       continue;
     }

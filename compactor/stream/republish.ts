@@ -21,7 +21,7 @@ export interface Republishing {
  * The record around a Stripe event as listed, or around a line of the archive: id, type,
  * subject, time and partition key are those that ingest gave the event when it was delivered. Without `signedheaders`,
  * `path` and `keyid`, since nobody signed it; `scheme` is `stripe` for a Stripe event, else `none`. The compactor drops
- * such a record where its id is archived. Undefined where the text is no event.
+ * such a record where its id is archived. Undefined where the text is not an event.
  */
 export function republishedRecord(line: string, republishing: Republishing): AppendRecord | undefined {
   const event: unknown = JSON.parse(line);

@@ -18,7 +18,7 @@ export interface ListAnswer {
   readonly list: Readonly<Record<string, unknown>>;
 }
 
-/** The elements of an answer of status 200. One that is no list may come right next time. */
+/** The elements of an answer of status 200. One that is not a list may come right next time. */
 export function readList(answer: StripeAnswer): Attempt<ListAnswer> {
   const { text } = answer;
   if (text === undefined) return malformed(answer, 'is not UTF-8, or larger than 64 MiB');
@@ -28,7 +28,7 @@ export function readList(answer: StripeAnswer): Attempt<ListAnswer> {
   } catch {
     return malformed(answer, 'is not JSON');
   }
-  if (!Array.isArray(list?.data)) return malformed(answer, 'is no list');
+  if (!Array.isArray(list?.data)) return malformed(answer, 'is not a list');
   const texts = elementTexts(memberText(text, 'data') ?? '[]');
   const elements: ListElement[] = [];
   for (const [index, value] of list.data.entries()) {

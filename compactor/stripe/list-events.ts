@@ -58,7 +58,7 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
   const ask: Ask = async (pathOf, size, account, read) => {
     const value = await retried(
       async () => {
-        // Closing breaks what is under way; without this the next try would open a connection anew.
+        // Closing breaks what is under way; without this the next try would open a connection again.
         if (closed) throw new DaybookError('stripe_unreachable', { detail: 'The connection to Stripe was closed' });
         try {
           return read(await get(pathOf(size.limit()), account));
@@ -159,7 +159,7 @@ function queryOf(window: ListWindow, throughSeconds?: number): URLSearchParams {
   return query;
 }
 
-/** The events of an answer. An answer that is no page of events may come right next time. */
+/** The events of an answer. An answer that is not a page of events may come right next time. */
 function readPage(answer: StripeAnswer, cursor: string | null, window: ListWindow): Attempt<Page | 'cursor gone'> {
   if (cursor !== null && isCursorGone(answer)) return { value: 'cursor gone' };
   const read = readElements(answer, cursor, window.account !== undefined);
@@ -176,7 +176,7 @@ function readElements(answer: StripeAnswer, cursor: string | null, scoped: boole
   const read = readList(answer);
   if ('failure' in read) return read;
   const { elements, list } = read.value;
-  if (typeof list.has_more !== 'boolean') return malformed(answer, 'is no list');
+  if (typeof list.has_more !== 'boolean') return malformed(answer, 'is not a list');
   // A server, or a proxy, that does not heed the cursor would have us walk in a circle.
   if (elements.some(({ id }) => id === cursor)) return malformed(answer, 'has the item after which it was to begin');
   if (list.has_more && elements.length === 0) return malformed(answer, 'is empty, yet says that more follow');
@@ -190,7 +190,7 @@ function eventOf(
   window: ListWindow,
 ): ListedEvent {
   if (!Number.isSafeInteger(created)) {
-    return { id, createdMs: Number.NaN, text, problem: 'created is no whole number of seconds' };
+    return { id, createdMs: Number.NaN, text, problem: 'created is not a whole number of seconds' };
   }
   const createdSeconds = created as number;
   const createdMs = createdSeconds * 1000;

@@ -75,7 +75,7 @@ function nextPath(url: unknown): string | undefined {
 
 function eventOf({ id, value, text }: ListElement, window: ListWindow): ListedEvent {
   const createdMs = typeof value.created === 'string' ? parseInstant(value.created) : undefined;
-  if (createdMs === undefined) return { id, createdMs: Number.NaN, text, problem: 'created is no date-time' };
+  if (createdMs === undefined) return { id, createdMs: Number.NaN, text, problem: 'created is not a date-time' };
   const inside = createdMs >= window.fromSeconds * 1000 && createdMs < window.toSeconds * 1000;
   if (!inside) return { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
   const generationFailure = generationFailureOf(value);

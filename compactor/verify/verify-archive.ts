@@ -94,7 +94,7 @@ const sortBytes = 32 * 1024 * 1024;
 const daysAtOnce = 4;
 const maxNamed = 100;
 
-/** Rejects where the store fails, which is no fault of the archive; with `usage` where `only` leaves nothing to look into. */
+/** Rejects where the store fails, which is not a fault of the archive; with `usage` where `only` leaves nothing to look into. */
 export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveReport> {
   const { store, prefix, verifyingKeys, identities, secrets, temporaryDirectory, resume, progress } = archive;
   const breaks = openBreaks();
@@ -310,7 +310,7 @@ const limitation: Information = {
 
 function resumption(resumed: ReturnType<VerifyResume['begin']> | undefined): Information[] {
   const say = (message: string): Information[] => [{ code: 'resumed', key: null, message }];
-  if (resumed?.refused !== undefined) return say(`begun anew, for what was to be resumed ${resumed.refused}`);
+  if (resumed?.refused !== undefined) return say(`begun again, for what was to be resumed ${resumed.refused}`);
   if (resumed === undefined || resumed.days === 0) return [];
   return say(
     `${counted(resumed.days, 'day')} ${resumed.days === 1 ? 'was' : 'were'} proven before the interruption; their ids alone were read again`,

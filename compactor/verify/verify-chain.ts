@@ -140,7 +140,7 @@ function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string
     if (day !== undefined && day < youngest) continue;
     const why =
       day === undefined
-        ? 'is no part, deliveries or exceptions of a manifest before it'
+        ? 'is not a part, deliveries or exceptions of a manifest before it'
         : `is of ${day}, not yet ${minPruneDays} days old`;
     const message = `prunes ${pruned.key}, which ${why}`;
     breaks.add({ code: 'prune_wrong', manifest: manifest.number, key, message });

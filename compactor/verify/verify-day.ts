@@ -305,7 +305,7 @@ function refuseStrangers(checking: CheckingDay): void {
     const object = evidenceObjects[index]!;
     if (!object.isSound) continue;
     const others = more === 0 ? '' : ` (and ${more} more)`;
-    const message = `has deliveries of ${first}${others}, which is no event of the day`;
+    const message = `has deliveries of ${first}${others}, which is not an event of the day`;
     note(checking, object, [{ code: 'content_wrong', message }]);
   }
 }

@@ -53,7 +53,7 @@ export function exceptionsChecker(
       const exception = readObject(line);
       const { kind, id } = exception ?? {};
       if (exception === undefined || !isCanonical(line) || typeof kind !== 'string' || typeof id !== 'string') {
-        findings.add('content_wrong', 'is no exception', number);
+        findings.add('content_wrong', 'is not an exception', number);
         return;
       }
       const place = sortKey(`${kind}\0${id}`);
@@ -142,7 +142,7 @@ export function openNotedIds(noted: Sorter): NotedIds {
       events.return();
       return [...wrong.values()].map(({ object, kind, first, more }) => {
         const others = more === 0 ? '' : ` (and ${more} more)`;
-        const why = kinds[kind] === 'missing' ? 'is archived' : 'is no event of the day';
+        const why = kinds[kind] === 'missing' ? 'is archived' : 'is not an event of the day';
         return { object, message: `says ${kinds[kind]} of ${first}${others}, which ${why}` };
       });
     },

@@ -25,12 +25,12 @@ export function partChecker(
     each(line, number, findings) {
       const event = readObject(line);
       if (event === undefined || !isCanonical(line)) {
-        findings.add('content_wrong', 'is no canonical JSON object', number);
+        findings.add('content_wrong', 'is not a canonical JSON object', number);
         if (event === undefined) return;
       }
       const facts = eventFacts(event, source);
       if (facts === undefined) {
-        findings.add('content_wrong', 'is no event of this source', number);
+        findings.add('content_wrong', 'is not an event of this source', number);
         return;
       }
       if (before !== undefined && compareEvents(before, facts) >= 0) {
@@ -72,7 +72,7 @@ export function deliveriesChecker(
   return (line, number, findings) => {
     const delivery = readDelivery(line);
     if (delivery === undefined) {
-      findings.add('content_wrong', 'is no delivery', number);
+      findings.add('content_wrong', 'is not a delivery', number);
       return;
     }
     const order = before === undefined ? -1 : compareDeliveries(before, delivery);
@@ -90,7 +90,7 @@ export const quarantineChecker: LineChecker = (line, number, findings) => {
   const record = readObject(line);
   const members = ['partition', 'position', 'reason', 'raw'];
   if (record === undefined || members.some((name) => typeof record[name] !== 'string')) {
-    findings.add('content_wrong', 'is no quarantined record', number);
+    findings.add('content_wrong', 'is not a quarantined record', number);
   }
 };
 

@@ -25,7 +25,7 @@ export type ReadContent = (chunks: Chunks, findings: Findings) => Promise<void>;
 /**
  * What is wrong with an object. Its content is looked at while it is hashed, and counts only if the bytes are right: of
  * bytes that are not the right ones nothing more is to be said. `otherKeyOf` names the object that given bytes belong to.
- * Rejects where the store fails, which is no fault of the archive.
+ * Rejects where the store fails, which is not a fault of the archive.
  */
 export async function checkObject(
   store: ObjectStore,

@@ -77,15 +77,15 @@ export function openResume(path: string, archive: string, depth: string): Verify
 
   return {
     begin(head, manifests) {
-      const anew: State = {
+      const again: State = {
         format,
         archive,
         depth,
         head: { number: head?.number ?? 0, sha256: head?.sha256 ?? '' },
         days: {},
       };
-      const refused = before === undefined ? undefined : refusalOf(before, anew, manifests);
-      state = before === undefined || refused !== undefined ? anew : { ...anew, days: before.days };
+      const refused = before === undefined ? undefined : refusalOf(before, again, manifests);
+      state = before === undefined || refused !== undefined ? again : { ...again, days: before.days };
       const days = Object.keys(state.days).length;
       return refused === undefined ? { days } : { days, refused };
     },

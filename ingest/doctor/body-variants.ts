@@ -55,11 +55,11 @@ function decodings(body: Buffer): BodyVariant[] {
   return variants;
 }
 
-/** JSON that was parsed and written anew has lost how it was written: these are the ways in which senders write. */
+/** JSON that was parsed and written again has lost how it was written: these are the ways in which senders write. */
 function writings(body: Buffer): BodyVariant[] {
   const value = parse(body);
   if (typeof value !== 'object' || value === null) return [];
-  const change = 'parsed and written anew as JSON';
+  const change = 'parsed and written again as JSON';
   const texts = [JSON.stringify(value, null, 2), JSON.stringify(value), spaced(JSON.stringify(value))];
   return texts
     .flatMap((text) => [text, ascii(text), htmlSafe(text), text.replaceAll('/', '\\/')])

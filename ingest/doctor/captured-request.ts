@@ -15,7 +15,7 @@ export interface CapturedRequest {
   readonly body: Buffer;
 }
 
-/** Throws `usage` where this is no request. */
+/** Throws `usage` where this is not a request. */
 export function parseCapture(bytes: Buffer): CapturedRequest {
   const head = endOfHead(bytes);
   return parseHead(bytes.subarray(0, head.end), bytes.subarray(head.bodyAt));
@@ -25,12 +25,13 @@ export function parseCapture(bytes: Buffer): CapturedRequest {
 export function parseHead(head: Buffer, body: Buffer): CapturedRequest {
   const [first = '', ...lines] = withoutMark(head).toString('latin1').trimEnd().split(/\r?\n/);
   const request = /^([A-Za-z]{1,20}) (\S+)(?: HTTP\/\d(?:\.\d)?)?\s*$/.exec(first);
-  if (request === null) throw notCaptured('its first line is no request line such as POST /webhooks/platform HTTP/1.1');
+  if (request === null)
+    throw notCaptured('its first line is not a request line such as POST /webhooks/platform HTTP/1.1');
   const [, method, target] = request;
   const headers: Record<string, string> = {};
   for (const line of lines) {
     const header = /^([!#$%&'*+.^_`|~\w-]+):[ \t]*(.*?)[ \t]*$/.exec(line);
-    if (header === null) throw notCaptured('a line before the empty one is no header');
+    if (header === null) throw notCaptured('a line before the empty one is not a header');
     const name = header[1]!.toLowerCase();
     // Node joins repeated headers so.
     headers[name] = headers[name] === undefined ? header[2]! : `${headers[name]}, ${header[2]}`;
@@ -60,7 +61,7 @@ function pathOf(target: string): string {
 
 function notCaptured(why: string): DaybookError {
   return new DaybookError('usage', {
-    detail: `this is no captured request: ${why}`,
+    detail: `this is not a captured request: ${why}`,
     hint: 'Give the request line, the headers, an empty line, and the exact bytes of the body; or --headers and --body.',
   });
 }

@@ -190,6 +190,6 @@ function momentOf({ at }: DoctorOptions, isOfRequest: boolean): number {
   if (at === undefined) return systemClock.now().getTime();
   if (!isOfRequest) throw new DaybookError('usage', { detail: '--at is when a request was received: give --request' });
   const instant = parseInstant(at);
-  if (instant === undefined) throw new DaybookError('usage', { detail: '--at is no RFC 3339 date-time' });
+  if (instant === undefined) throw new DaybookError('usage', { detail: '--at is not an RFC 3339 date-time' });
   return instant;
 }

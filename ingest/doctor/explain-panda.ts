@@ -94,7 +94,7 @@ function explainSkew(code: 'date_stale' | 'date_in_future', signedAtMs: number, 
   const limit = `${pandaToleranceSeconds} s are allowed`;
   const other = 'If the request came at another time, give that as --at.';
   if (code === 'date_stale') {
-    const hint = `Compare the sender's clock, which may be behind, and this machine's, which may be ahead. Each try must be dated anew. ${other}`;
+    const hint = `Compare the sender's clock, which may be behind, and this machine's, which may be ahead. Each try must be dated again. ${other}`;
     return problem(`the token holds, but its date is ${seconds} s before the receipt; ${limit}`, hint, code);
   }
   const hint = `Compare the sender's clock, which may be ahead, and this machine's, which may be behind. ${other}`;
@@ -125,7 +125,7 @@ function explainDate({ token, date, path }: Credentials, callers: readonly Resol
   const instant = Date.parse(date);
   const like = Number.isNaN(instant) ? '' : ` Here: ${new Date(instant).toUTCString()}.`;
   const form = /^\d{4}-\d\d-\d\dT/.test(date) ? 'an ISO 8601 date' : /^\d+$/.test(date) ? 'a number' : 'another form';
-  const said = `X-Gu-Tools-HMAC-Date is no RFC 7231 date but ${form}`;
+  const said = `X-Gu-Tools-HMAC-Date is not an RFC 7231 date but ${form}`;
   return problem(key === undefined ? said : `${said}; the token is right for it`, `${hint}${like}`, code);
 }
 

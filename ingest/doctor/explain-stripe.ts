@@ -25,7 +25,7 @@ export interface Explanation {
   readonly nowMs: number;
 }
 
-const seenBy = 'Stripe signs each try anew, by a clock that is right.';
+const seenBy = 'Stripe signs each try again, by a clock that is right.';
 
 export function explainStripe(explanation: Explanation): Found[] {
   const { request, source, nowMs } = explanation;

@@ -5,7 +5,7 @@
  * the order in which their senders were answered. Since
  * - there is one queue at the door, and while a record that came through it may wait in the spool, every later one goes
  *   to the spool behind it. Senders do not notice: the spool answers at once, and the drain is faster than the door;
- * - the spool is emptied from its old end, and a batch is read anew until all of it is acknowledged and committed;
+ * - the spool is emptied from its old end, and a batch is read again until all of it is acknowledged and committed;
  * - the door changes over while it is held: nothing is under way to the spool, and a last look has found it empty.
  * An append that was given up, and a batch whose commit was lost, come a second time: copies, which the compactor drops.
  * No order is promised between two ingests (their senders could not tell either), nor of dead letters that are requeued,

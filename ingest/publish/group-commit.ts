@@ -55,7 +55,7 @@ export interface GroupCommit {
   append(records: readonly AppendRecord[], deadlineMs: number): Promise<void>;
   /**
    * For a target that has just changed. Gives up the append in flight (its effect may come late: those are copies), puts
-   * what it did not acknowledge back to the front, and gives every call its time anew, once in its life.
+   * what it did not acknowledge back to the front, and gives every call its time again, once in its life.
    */
   startOver(): void;
   /**

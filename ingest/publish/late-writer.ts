@@ -1,5 +1,5 @@
 /**
- * A stream that does not answer at the start is no reason to refuse events: the spool takes them while the stream is tried
+ * A stream that does not answer at the start is not a reason to refuse events: the spool takes them while the stream is tried
  * again and again. A configuration that is wrong is one: what the driver says will not pass by itself (`retry` false: no
  * such topic, credentials refused, a compacted topic, no TLS) ends the program with its message.
  */

@@ -56,7 +56,7 @@ export interface BackingStore {
   /**
    * All or nothing, durable when it resolves. Rejects with `spool_full` where the records do not fit into what is left
    * of `maxBytes` (or of the disk), with `spool_unavailable` where the store fails otherwise. Neither latches: the next
-   * call tries anew.
+   * call tries again.
    */
   append(records: readonly AppendRecord[]): Promise<void>;
   /** A record that cannot be read back as it was written goes to the dead letters here, once, and never blocks. */

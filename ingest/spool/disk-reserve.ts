@@ -1,7 +1,7 @@
 /**
  * Room on the disk for taking records out. SQLite writes its log before it removes anything, and brings a log into the file
  * before it uses it again: on a disk that is full nothing could be removed any more, and the same records would be drained
- * for ever. So a file of this size is kept, given up when a removal finds the disk full, and made anew before anything more
+ * for ever. So a file of this size is kept, given up when a removal finds the disk full, and made again before anything more
  * is appended.
  */
 import { rmSync, statSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * Holds the spool file for the process that drains it: the lock, which dies with the process, and the open file, which is
- * replaced where a call finds it damaged. A call either works or says why it does not, now: the next one tries anew.
+ * replaced where a call finds it damaged. A call either works or says why it does not, now: the next one tries again.
  */
 import { DaybookError } from '../../shared/errors.ts';
 import { openDiskReserve } from './disk-reserve.ts';
@@ -11,14 +11,14 @@ import { isDamage, type SpoolFile, spoolErrorOf } from './spool-file.ts';
 const reopenPauseMs = 1_000;
 
 export interface Holder {
-  /** One call at a time: each is synchronous, but for opening anew, which the others wait for. */
+  /** One call at a time: each is synchronous, but for opening again, which the others wait for. */
   inTurn<T>(work: (spool: OpenedSpool) => T): Promise<T>;
   /** The same for work that needs more of the disk, and must leave what the other work needs. */
   inTurnAdding<T>(work: (spool: OpenedSpool) => T): Promise<T>;
   close(): Promise<void>;
 }
 
-/** Rejects with `spool_in_use`, or `spool_unavailable`. A disk that is full is no reason: the calls say so. */
+/** Rejects with `spool_in_use`, or `spool_unavailable`. A disk that is full is not a reason: the calls say so. */
 export async function openHolder(context: SpoolContext): Promise<Holder> {
   const lock = await holdSpool(context.folder).catch((error) => {
     throw spoolErrorOf(error);

@@ -53,7 +53,7 @@ export function checkSpool(settings: SpoolSettings, types: SpoolTypes, problems:
 }
 
 function unknownParameter(name: string, type: SpoolType): string {
-  return `is no parameter of ${name}, which has ${Object.keys(type.params.shape).join(', ')}`;
+  return `is not a parameter of ${name}, which has ${Object.keys(type.params.shape).join(', ')}`;
 }
 
 function typeOf(settings: SpoolSettings, types: SpoolTypes): SpoolType | undefined {

@@ -130,7 +130,7 @@ function bestOfEach(pieces: readonly Piece[]): Buffer[] {
 /**
  * What a sound file lacks: what stands in its log and is not seen by SQLite, which stops reading a log at the first byte
  * that is wrong, and what was committed, as the noted `next` says, and is nowhere. Undefined where it lacks nothing; throws
- * where it is so much that this is no work for memory.
+ * where it is so much that this is not work for memory.
  *
  * Whoever was told that a record is stored was told after `next` was noted. So what is above a note that is not behind the
  * state is of an append that failed or was cut off, and is left. A note that is behind (a power cut) tells nothing.

@@ -16,7 +16,7 @@
  *   SQLite: it drops the rest of a log after one bad byte, serves flipped bytes of a blob as they are, and refuses a
  *   file that was cut off;
  * - rows and frames agree: row = the frame's sequence + its piece; whatever SQLite says else is damage;
- * - each transaction writes the state anew, so the counts are those of the rows;
+ * - each transaction writes the state again, so the counts are those of the rows;
  * - a committed transaction survives a power cut (synchronous=FULL: the WAL is fsynced before COMMIT returns);
  * - the file appears under its name only when it is whole.
  * Pages of removed rows are used again, and given back when hardly anything is left: the file stays below about twice

@@ -11,7 +11,7 @@ export const sqlParams = z
     url: z.string().optional(),
     /** A name, an address, or the folder of a Unix socket. */
     host: z.string().min(1, 'is empty').optional(),
-    port: z.int('is no port').min(1, 'is no port').max(65_535, 'is no port').optional(),
+    port: z.int('is not a port').min(1, 'is not a port').max(65_535, 'is not a port').optional(),
     database: z.string().min(1, 'is empty').optional(),
     user: z.string().min(1, 'is empty').optional(),
     password: z.string().min(1, 'is empty').optional(),
@@ -73,6 +73,6 @@ function problemOfUrl(text: string): string | undefined {
     if (search !== '' || hash !== '') return 'may have nothing after the database: TLS is the parameter ssl beside url';
     return undefined;
   } catch {
-    return 'is no URL; special characters in its parts are percent-encoded';
+    return 'is not a URL; special characters in its parts are percent-encoded';
   }
 }

@@ -38,7 +38,7 @@ export function readIdentity(entry: KeyEntry, passphrase?: string): Identity {
   try {
     const identity = text.trim();
     if (label === undefined && identity.startsWith('AGE-SECRET-KEY-1')) new Decrypter().addIdentity(identity);
-    else throw invalid(line, 'is no identity: AGE-SECRET-KEY-1…, or an RSA private key PEM');
+    else throw invalid(line, 'is not an identity: AGE-SECRET-KEY-1…, or an RSA private key PEM');
     return identity;
   } catch (error) {
     throw error instanceof DaybookError ? error : invalid(line, 'is damaged: its checksum does not fit');
@@ -59,7 +59,7 @@ function readPem(pem: string, line: number, passphrase: string | undefined): Key
   try {
     return createPrivateKey({ key: pem, ...(passphrase === undefined ? {} : { passphrase }) });
   } catch {
-    if (passphrase === undefined) throw invalid(line, 'is no readable private key');
+    if (passphrase === undefined) throw invalid(line, 'is not a readable private key');
     throw new DaybookError('passphrase_wrong', { detail: `The passphrase does not open the key on line ${line}.` });
   }
 }

@@ -112,7 +112,7 @@ async function* boundHeader(ciphertext: Chunks, header: { readonly isRead: boole
     bytes += chunk.byteLength;
     if (first.length < firstLine.length) {
       first = Buffer.concat([first, chunk]).subarray(0, firstLine.length);
-      if (!firstLine.subarray(0, first.length).equals(first)) throw new Error('this is no age file');
+      if (!firstLine.subarray(0, first.length).equals(first)) throw new Error('this is not an age file');
     }
     yield chunk;
     if (!header.isRead && bytes > maxHeaderBytes) throw new Error('the header is too long');

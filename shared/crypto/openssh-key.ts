@@ -37,13 +37,13 @@ export function opensshKey(pem: string, line: number, passphrase?: string): KeyO
       .join('');
     return readKey(Buffer.from(base64, 'base64'), line, passphrase);
   } catch (error) {
-    throw error instanceof DaybookError ? error : invalid(line, 'is no readable private key');
+    throw error instanceof DaybookError ? error : invalid(line, 'is not a readable private key');
   }
 }
 
 function readKey(bytes: Buffer, line: number, passphrase: string | undefined): KeyObject {
   const outer = wireReader(bytes);
-  if (!outer.take(magic.length).equals(magic)) throw invalid(line, 'is no readable private key');
+  if (!outer.take(magic.length).equals(magic)) throw invalid(line, 'is not a readable private key');
   const cipher = outer.string().toString('latin1');
   const kdf = outer.string().toString('latin1');
   const options = outer.string();

@@ -41,7 +41,7 @@ function readRecipient({ label, text }: KeyEntry): Read {
   const [kind, encoded = ''] = text.trim().split(/\s+/);
   if (kind === 'ssh-rsa') return rsaRecipient(publicKeyOfWire(Buffer.from(encoded, 'base64')));
   if (label === undefined && kind!.startsWith('age1')) return nativeRecipient(text.trim());
-  return { problem: `is no recipient: ${accepted}` };
+  return { problem: `is not a recipient: ${accepted}` };
 }
 
 function isPrivate(label: string | undefined, text: string): boolean {
@@ -52,7 +52,7 @@ function nativeRecipient(text: string): Read {
   if (!x25519Recipient.test(text)) {
     return {
       problem:
-        'is no X25519 recipient: those of plugins and post-quantum ones are not taken, stock age 1.1 opens neither',
+        'is not an X25519 recipient: those of plugins and post-quantum ones are not taken, stock age 1.1 opens neither',
     };
   }
   try {
@@ -73,7 +73,7 @@ function publicKeyOfPem(pem: string): KeyObject | undefined {
 }
 
 function rsaRecipient(key: KeyObject | undefined): Read {
-  if (key === undefined) return { problem: 'is no readable RSA public key' };
+  if (key === undefined) return { problem: 'is not a readable RSA public key' };
   const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
   if (modulusLength < minModulusBits) {
     return { problem: `is an RSA key of ${modulusLength} bits: at least ${minModulusBits} are needed` };

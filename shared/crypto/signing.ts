@@ -87,7 +87,7 @@ function readPems(pems: string): Map<string, VerifyingKey> {
 
 function readKey(entry: KeyEntry, label: string, create: (pem: string) => KeyObject, what: string): KeyObject {
   if (entry.label !== label) {
-    const found = entry.label === undefined ? 'no PEM' : `a PEM of ${entry.label}`;
+    const found = entry.label === undefined ? 'not PEM' : `a PEM of ${entry.label}`;
     throw invalid(`${what} must be a PEM of ${label}, this is ${found}.`);
   }
   let key: KeyObject;
@@ -110,7 +110,7 @@ function keyIdOf(publicKey: KeyObject): string {
 function verifierOf(publicKey: KeyObject): Verify {
   return (bytes, signature) => {
     const decoded = Buffer.from(signature, 'base64');
-    // Node's decoder skips what is no base64: one signature has one text.
+    // Node's decoder skips what is not base64: one signature has one text.
     return decoded.toString('base64') === signature && verify(null, bytes, publicKey, decoded);
   };
 }

@@ -37,7 +37,7 @@ export function checkFolder(what: string, path: string): Found[] {
     const said = `${what} is not there, and cannot be made: ${above} cannot be written to`;
     return [problem(said, 'Make it yourself, owned by the user that daybook runs as, with mode 700.')];
   }
-  if (!found.isDirectory()) return [problem(`${what} is no folder`, `Move the file ${path} away.`)];
+  if (!found.isDirectory()) return [problem(`${what} is not a folder`, `Move the file ${path} away.`)];
   if (!isWritable(path)) {
     return [problem(`${what} cannot be written to`, 'Give it to the user that daybook runs as, with mode 700.')];
   }

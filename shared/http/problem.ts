@@ -29,7 +29,7 @@ export function jsonAnswer(status: number, value: unknown): Answer {
 }
 
 /**
- * The problem document of anything thrown. What is no DaybookError with an HTTP status is `internal_error`, and says no
+ * The problem document of anything thrown. What is not a DaybookError with an HTTP status is `internal_error`, and says no
  * more than that.
  */
 export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, string>> = {}): Answer {

@@ -110,7 +110,7 @@ function scalarEnd(text: string, start: number): number {
     if (code === comma || code === closeBrace || code === closeBracket || isSpace(code)) break;
     at++;
   }
-  // A text that is no JSON could begin a scalar with a bracket: always move on.
+  // A text that is not JSON could begin a scalar with a bracket: always move on.
   return at === start ? start + 1 : at;
 }
 

@@ -87,6 +87,8 @@ export interface MetricsListenerOptions {
   readonly setting: string;
   /** The text of a scrape, brought up to date. Must end by itself in a second or so. */
   readonly scrape: () => Promise<string>;
+  /** What GET /readyz answers, where that is asked here: 200, or 503. */
+  readonly isReady?: () => boolean;
   readonly log: Logger;
 }
 
@@ -97,7 +99,7 @@ export interface MetricsListener {
   close(): Promise<void>;
 }
 
-/** The admin listener: GET /metrics and nothing else. Resolves when it is open; rejects with `listener_unavailable`. */
+/** The admin listener: GET /metrics, and /readyz where `isReady` is given. Resolves when it is open; rejects with `listener_unavailable`. */
 export async function openMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
   const server: Server = createServer((request, response) => void answer(request, response, options));
   const { address: host, port } = await listen(server, options.host, options.port, options.setting);
@@ -115,10 +117,14 @@ export async function openMetricsListener(options: MetricsListenerOptions): Prom
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  { scrape, log }: MetricsListenerOptions,
+  { scrape, isReady, log }: MetricsListenerOptions,
 ): Promise<void> {
   const { method, url } = request;
-  if (url?.split('?')[0] !== '/metrics') return end(response, 404, 'The metrics are at /metrics.\n');
+  const path = url?.split('?')[0];
+  if (path === '/readyz' && isReady !== undefined) {
+    return isReady() ? end(response, 200, 'ready\n') : end(response, 503, 'The log has the reason.\n');
+  }
+  if (path !== '/metrics') return end(response, 404, 'The metrics are at /metrics.\n');
   if (method !== 'GET' && method !== 'HEAD') return end(response, 405, 'GET alone.\n', { allow: 'GET, HEAD' });
   try {
     end(response, 200, await scrape(), { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE });

@@ -9,7 +9,7 @@ export function exitCodeOf(error: unknown): 1 | 2 | 3 {
   return error instanceof DaybookError ? (errorKind(error.code).exit ?? 2) : 2;
 }
 
-/** What a shell says of a program that SIGPIPE ended: `list | head` is no failure, and nobody is left to be told. */
+/** What a shell says of a program that SIGPIPE ended: `list | head` is not a failure, and nobody is left to be told. */
 const readerGone = 141;
 
 export async function runProgram(program: Command): Promise<void> {

@@ -29,7 +29,7 @@ export function openProgress(log: Logger): Progress {
       if (process.connected && (step !== toldStep || nowMs - toldAtMs >= parentEveryMs)) {
         toldAtMs = nowMs;
         toldStep = step;
-        // With a callback, so that a parent that has just gone is no error here.
+        // With a callback, so that a parent that has just gone is not an error here.
         process.send?.({ step, count, total: total ?? null }, undefined, undefined, () => {});
       }
       if (nowMs - saidAtMs < (isTerminal ? terminalEveryMs : logEveryMs)) return;

@@ -25,16 +25,14 @@ export interface BodySigning {
   readonly algorithm: 'sha256' | 'sha512';
   /** What is signed: `{body}`, `{timestamp}`, `{id}`, `{path}`, and the texts between them. */
   readonly template: string;
-  /** How far a signed time, in whole seconds, may be from now, past and future. */
-  readonly toleranceSeconds: number;
+  /** How far a signed time, in whole seconds, may be from now, past and future. Default: 300. */
+  readonly toleranceSeconds?: number | undefined;
 }
 
 /** What the rest of a scheme says: whose it is, what an event of it is. */
 type Rest = Omit<Scheme, 'kind' | 'headers' | 'verify' | 'holds' | 'describe'> & {
   describe(headers: Headers, event: Readonly<Record<string, unknown>>): EventFacts;
 };
-
-export const usualToleranceSeconds = 300;
 
 /**
  * A scheme that signs the body. `signings`: the first whose headers are all there is that of the request. `keyOf`: the
@@ -103,7 +101,7 @@ const digestShapes = {
 
 /** Of headers that are all there. */
 function read(signing: BodySigning, headers: Headers): Told | Refusal {
-  const { signature, prefix, toleranceSeconds } = signing;
+  const { signature, prefix, toleranceSeconds = 300 } = signing;
   const shape = digestShapes[signing.encoding][signing.algorithm];
   const given = headers[signature] as string;
   const digests = (signing.several ? given.split(' ') : [given])

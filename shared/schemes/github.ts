@@ -4,7 +4,7 @@
  * not signed: the one is not an id here, the other is believed for the type alone.
  */
 import { z } from 'zod';
-import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
+import { bodySignatureScheme } from './body-signature.ts';
 import { keyFaults, makeKey } from './key-faults.ts';
 import type { Headers } from './scheme.ts';
 import { name, secrets } from './source-members.ts';
@@ -15,7 +15,6 @@ const signing = {
   encoding: 'hex',
   algorithm: 'sha256',
   template: '{body}',
-  toleranceSeconds: usualToleranceSeconds,
 } as const;
 
 export const githubScheme = bodySignatureScheme([signing], {

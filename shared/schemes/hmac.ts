@@ -9,7 +9,7 @@
  * them gives the source another name.
  */
 import { z } from 'zod';
-import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
+import { bodySignatureScheme } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
 import { keyFaults, makeKey } from './key-faults.ts';
 import type { Scheme } from './scheme.ts';
@@ -98,18 +98,18 @@ export const hmacScheme = {
 
 /** How the source signs. */
 export function hmacSchemeOf(given: HmacSource): Scheme {
-  const { header, prefix, encoding, algorithm, template, timestampHeader: timestamp, idHeader } = given;
-  const { toleranceSeconds = usualToleranceSeconds } = given;
-  const signing = {
-    ...{ signature: header, timestamp, id: idHeader, prefix, encoding, algorithm, template, toleranceSeconds },
-  };
+  const { header: signature, timestampHeader: timestamp, idHeader: id, prefix, encoding, algorithm, template } = given;
+  const { toleranceSeconds } = given;
+  const places = [
+    ...(timestamp === undefined ? [] : [`{timestamp} is ${timestamp}, in whole seconds`]),
+    ...(id === undefined ? [] : [`{id} is ${id}`]),
+  ];
+  const where = places.length === 0 ? '' : `, where ${places.join(', and ')}`;
+  const signing = { signature, timestamp, id, prefix, encoding, algorithm, template, toleranceSeconds };
   return bodySignatureScheme([signing], {
     ...common,
     sender: given.name,
-    howToSign: `${header} is ${prefix}<the HMAC-${algorithm.toUpperCase()} of ${template} in ${encoding}>${timestamp === undefined ? '' : `, where {timestamp} is ${timestamp}, in whole seconds`}${idHeader === undefined ? '' : `, and {id} is ${idHeader}`}.`,
-    describe: (headers, { type }) => ({
-      ...(idHeader === undefined ? {} : { id: headers[idHeader] }),
-      type: typeOr(type, 'hmac'),
-    }),
+    howToSign: `${signature} is ${prefix}<the HMAC-${algorithm.toUpperCase()} of ${template} in ${encoding}>${where}.`,
+    describe: (headers, { type }) => ({ id: id === undefined ? undefined : headers[id], type: typeOr(type, 'hmac') }),
   });
 }

@@ -4,7 +4,7 @@
  * `X-Shopify-Event-Id`, `X-Shopify-Webhook-Id` and `X-Shopify-Topic` is signed: the topic is believed for the type alone.
  */
 import { z } from 'zod';
-import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
+import { bodySignatureScheme } from './body-signature.ts';
 import { keyFaults } from './key-faults.ts';
 import { name, secrets } from './source-members.ts';
 
@@ -14,7 +14,6 @@ const signing = {
   encoding: 'base64',
   algorithm: 'sha256',
   template: '{body}',
-  toleranceSeconds: usualToleranceSeconds,
 } as const;
 
 export const shopifyScheme = bodySignatureScheme([signing], {

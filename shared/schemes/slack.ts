@@ -3,7 +3,7 @@
  * `X-Slack-Request-Timestamp` and the key is the app's signing secret (docs.slack.dev, "Verifying requests from Slack").
  */
 import { z } from 'zod';
-import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
+import { bodySignatureScheme } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
 import { keyFaults } from './key-faults.ts';
 import { name, secrets } from './source-members.ts';
@@ -15,7 +15,6 @@ const signing = {
   encoding: 'hex',
   algorithm: 'sha256',
   template: 'v0:{timestamp}:{body}',
-  toleranceSeconds: usualToleranceSeconds,
 } as const;
 
 export const slackScheme = bodySignatureScheme([signing], {

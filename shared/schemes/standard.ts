@@ -4,7 +4,7 @@
  * the base64 behind `whsec_`, decoded. The asymmetric signatures `v1a` count for nothing here.
  */
 import { z } from 'zod';
-import { bodySignatureScheme, usualToleranceSeconds } from './body-signature.ts';
+import { bodySignatureScheme } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
 import { makeKey } from './key-faults.ts';
 import type { Headers, SecretFault } from './scheme.ts';
@@ -20,7 +20,6 @@ const signings = ['webhook', 'svix'].map((prefix) => ({
   encoding: 'base64' as const,
   algorithm: 'sha256' as const,
   template: '{id}.{timestamp}.{body}',
-  toleranceSeconds: usualToleranceSeconds,
 }));
 
 export const standardScheme = bodySignatureScheme(

@@ -75,11 +75,11 @@ function parseStripeSignature(header: string): { timestamp: string; signatures: 
   const signatures: string[] = [];
   for (const text of header.split(',')) {
     const match = item.exec(text);
-    if (match === null) return malformed('An item is no key=value.');
+    if (match === null) return malformed('An item is not key=value.');
     const [, key, value = ''] = match;
     if (key === 't') {
       if (timestamp !== undefined) return malformed('There is more than one t.');
-      if (!seconds.test(value)) return malformed('t is no time in whole seconds.');
+      if (!seconds.test(value)) return malformed('t is not a time in whole seconds.');
       timestamp = value;
     } else if (key === 'v1') {
       if (!hexDigest.test(value)) return malformed('A v1 is not 64 lower-case hex digits.');

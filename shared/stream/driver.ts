@@ -27,6 +27,8 @@ export interface StreamDriver<P> {
   readonly example: string;
   /** On this machine, written by nobody but its owner: no seal is needed, and a drill may read it by a time of its own. */
   readonly isLocal: boolean;
+  /** Whether committed positions are kept, and no record is dropped by them. */
+  readonly keepsPositions: boolean;
   /** Whether there is none yet, and opening makes it. */
   isAbsent?(dataDirectory: string): boolean;
   /** The same settings without leave to make anything; undefined where they give none. */

@@ -32,6 +32,10 @@ export function isLocalStream(stream: StreamConfiguration): boolean {
   return driverOf(stream).isLocal;
 }
 
+export function keepsPositions(stream: StreamConfiguration): boolean {
+  return driverOf(stream).keepsPositions;
+}
+
 /** Whether there is none yet, and opening would make it. */
 export function isStreamAbsent(stream: StreamConfiguration, dataDirectory: string): boolean {
   return driverOf(stream).isAbsent?.(dataDirectory) ?? false;

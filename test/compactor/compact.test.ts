@@ -270,7 +270,7 @@ describe('events of other servers', () => {
     assert.equal(part.firstCreated, '2026-11-18T12:00:00.500Z');
   });
 
-  test('without a claimed time it is that of the earliest receipt, which is no difference between copies', async () => {
+  test('without a claimed time it is that of the earliest receipt, which is not a difference between copies', async () => {
     const copies = ['2026-11-19T00:00:05.000Z', '2026-11-18T23:59:59.000Z'];
     await books.deliver(...copies.map((at) => eventRecord(element(1), { id: 'one', receivedAt: at })));
     const report = await books.night(sources);

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { bodyOf, type ObjectBody, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 
 export interface StoreUnderTest {
-  /** The store; each call opens it anew. */
+  /** The store; each call opens it again. */
   open(): Promise<ObjectStore>;
   remove(): Promise<void>;
 }

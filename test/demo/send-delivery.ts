@@ -13,7 +13,7 @@ export function sendDelivery(
   url: URL,
   secrets: Secrets,
 ): Promise<{ status: number; body: string }> {
-  // A sender signs each attempt anew: here half a minute lies between them.
+  // A sender signs each attempt again: here half a minute lies between them.
   const signedAt = new Date(Date.now() - (delivery.kind === 'again' ? 0 : 30_000));
   if (delivery.to === 'billing') {
     return sendPanda({ url: new URL('/events', url), body: delivery.body, secret: secrets.billing, date: signedAt });

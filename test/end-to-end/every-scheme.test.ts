@@ -110,7 +110,7 @@ async function sendAll(origin: string): Promise<{ events: [string, string][]; de
       await take(`/webhooks/${name}`, sign(body, { id: `msg_${number}` }), body);
       events.push([`/events/${name}`, id === undefined ? contentIdOf(number) : `msg_${number}`]);
     }
-    // Sent again it is signed anew where a time is signed; else it is the same request once more.
+    // Sent again it is signed again where a time is signed; else it is the same request once more.
     const body = '{ "type": "paid", "n": 1.10 }';
     await take(`/webhooks/${name}`, sign(body, { id: 'msg_0', atSeconds: seconds - 7 }), body);
   }

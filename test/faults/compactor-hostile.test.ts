@@ -72,7 +72,7 @@ const hostile: readonly (readonly [what: string, value: Uint8Array, reason: RegE
   ['data that goes on', withData('{},"data":{}'), /JSON/],
   [`data nested ${maxNesting + 1} deep`, withData(deep(maxNesting + 1)), /deep/],
   ['data nested 100,000 deep', withData(deep(100_000)), /deep/],
-  ['a header that is no JSON', Buffer.from('{"specversion":"1.0",,"data":{}}'), /header/],
+  ['a header that is not JSON', Buffer.from('{"specversion":"1.0",,"data":{}}'), /header/],
   ['the reserved source manifests', withData('{}', { source: '/events/manifests' }), /source/],
   ['the reserved source quarantine', withData('{}', { source: '/stripe/quarantine' }), /source/],
   ['a source that leaves its folder', withData('{}', { source: '/events/../manifests' }), /source/],
@@ -85,7 +85,7 @@ const hostile: readonly (readonly [what: string, value: Uint8Array, reason: RegE
   ['another id in the data', stripe('evt_a', { id: 'evt_b' }), /id/],
   ['no id in the data', stripe('evt_a', { id: null }), /id/],
   ['another time in the data', stripe('evt_a', { created: createdSeconds + 1 }), /time/],
-  ['a time in the data that is no number of seconds', stripe('evt_a', { created: 1.5 }), /time/],
+  ['a time in the data that is not a number of seconds', stripe('evt_a', { created: 1.5 }), /time/],
   ['a claimed time that is none', withData('{}', { time: 'yesterday' }), /time/],
   ['a day more than one ahead', withData('{}', { time: '2026-11-23T00:00:00Z' }), /future/],
   ['the year 9999', withData('{}', { time: '9999-12-31T23:59:59Z' }), /future/],
@@ -100,7 +100,7 @@ const hostile: readonly (readonly [what: string, value: Uint8Array, reason: RegE
   ['an unknown via', withData('{}', { via: 'pigeon' as 'list' }), /via/],
 ];
 
-test('what is no envelope goes to the quarantine with its place, its reason and its exact bytes; nothing waits for it', async () => {
+test('what is not an envelope goes to the quarantine with its place, its reason and its exact bytes; nothing waits for it', async () => {
   const events = eventsOfDay(day, 5, 'sound');
   const records = [...hostile.map(([what, value]) => ({ key: what, value })), ...events.flatMap((e) => copiesOf(e, 1))];
   for (const record of records) await books.deliver(record);

@@ -96,7 +96,7 @@ function nightTests(brokers: string[]): void {
     await assertBooks(books, { platform: { ids: [...idsOf(day, 1, 'first'), ...idsOf(day, 8, 'new')] } });
   });
 
-  test('Kafka: a quiet topic whose archived records age out is no fault on any night', async (t) => {
+  test('Kafka: a quiet topic whose archived records age out is not a fault on any night', async (t) => {
     const { books, deliver, night, ageOut } = await open(t);
     await deliver(...once(day, 4, 'first'));
     await night();

@@ -29,7 +29,7 @@ const deaths = fc.array(
   { minLength: 1, maxLength: 3 },
 );
 
-/** What a whole run of the scenario's second night takes, measured; the start of the program is no part of its time. */
+/** What a whole run of the scenario's second night takes, measured; the start of the program is not a part of its time. */
 async function measureRun() {
   const scenario = await openScenario();
   try {

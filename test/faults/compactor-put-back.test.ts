@@ -183,7 +183,7 @@ test('a snapshot put back, and all of it aged out before a night came: the ledge
   await assertBooks(books, { platform: { ids } });
 });
 
-test('a partition that is quiet until all of it has aged out is no fault on any night', async () => {
+test('a partition that is quiet until all of it has aged out is not a fault on any night', async () => {
   await books.deliver(...once(day, 3, 'first'));
   await night();
   dropBelow(3);

@@ -1,4 +1,4 @@
-/** Streams that are not the one that was read: made anew under the old name, or with records that have aged out. */
+/** Streams that are not the one that was read: made again under the old name, or with records that have aged out. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { NightReport } from '../../compactor/night.ts';
@@ -30,12 +30,12 @@ const once = (d: string, count: number, seed: string) =>
 const idsOf = (d: string, count: number, seed: string) => eventsOfDay(d, count, seed).map(({ id }) => id);
 const codesOf = ({ errors }: NightReport) => errors.map(({ code }) => code);
 
-/** Deletes a partition's records and its numbers, as for a topic that is deleted and made anew; offsets stay. */
+/** Deletes a partition's records and its numbers, as for a topic that is deleted and made again; offsets stay. */
 function makeAnew(partition: number): void {
   stream.partitions[partition] = { values: [], start: 0 };
 }
 
-describe('a stream made anew under its old name', () => {
+describe('a stream made again under its old name', () => {
   beforeEach(async () => {
     put(0, once(day, 6, 'a'));
     put(1, once(day, 4, 'b'));
@@ -103,7 +103,7 @@ describe('a stream made anew under its old name', () => {
     assert.deepEqual((await books.ledger()).stream?.partitions['0']?.done, []);
   });
 
-  test('is no ledger that is behind, though its run died before it committed its offsets', async () => {
+  test('is not a ledger that is behind, though its run died before it committed its offsets', async () => {
     makeAnew(0);
     put(0, once(day, 2, 'new'));
     let isWritten = false;
@@ -125,7 +125,7 @@ describe('a stream made anew under its old name', () => {
     await assertBooks(books, { platform: { ids } });
   });
 
-  test('with nothing to archive in it yet is no ledger that is behind, on any later night', async () => {
+  test('with nothing to archive in it yet is not a ledger that is behind, on any later night', async () => {
     makeAnew(0);
     assert.deepEqual(codesOf(await night()), ['stream_recreated']);
     put(1, once(day, 1, 'b2'));
@@ -183,7 +183,7 @@ describe('records that aged out', () => {
     assert.deepEqual(await night(), nothing);
   });
 
-  test('that were archived before are no hole', async () => {
+  test('that were archived before are not holes', async () => {
     books.at('2026-11-22T03:00:00Z');
     await night();
     stream.partitions[0]!.start = 6;

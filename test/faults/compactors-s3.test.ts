@@ -66,7 +66,7 @@ function contentionTests(endpoint: string): void {
     assert.deepEqual(await books.night(sources), nothing);
   });
 
-  test('two compactor processes at once on one bucket, started anew three times: every event once, both end well', async (t) => {
+  test('two compactor processes at once on one bucket, started again three times: every event once, both end well', async (t) => {
     const { books, configuration } = await openBucket(t);
     const programs = openPrograms(books.directory, {
       DAYBOOK_DATA_DIR: books.directory,

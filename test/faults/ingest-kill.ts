@@ -1,10 +1,11 @@
 /**
- * Preloaded into ingest, or its spool command, on a file spool (`node --import`): ends it with SIGKILL at the n-th time that
- * it does KILL_STEP; KILL_AT is n, KILL_WAY whether `before` the step's effect or `after` it, nobody being told.
- * `append`: the commit that puts records into the spool. `remove`: the one that takes out what the stream acknowledged.
+ * Preloaded into ingest on a file spool, its spool command, or `redact` on embedded streams (`node --import`): ends it with
+ * SIGKILL at the n-th time that it does KILL_STEP; KILL_AT is n, KILL_WAY whether `before` the step's effect or `after` it,
+ * nobody being told. `append`: the commit that puts records into the spool, or into the readers' stream. `remove`: the one that takes out what the stream acknowledged.
  * `requeue`: the one that brings dead letters back. `deliver`: a batch is written to the broker at KILL_PORT; `after` is
- * before any answer.
+ * before any answer. `place`: a file takes its name, as that of the positions of `redact` does.
  */
+import fs from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -63,5 +64,11 @@ function watchBatches(): void {
   } as typeof write;
 }
 
+function watchRenames(): void {
+  const { rename } = fs;
+  fs.rename = (from, to) => around(() => rename(from, to));
+}
+
 if (step === 'deliver') watchBatches();
+else if (step === 'place') watchRenames();
 else watchCommits(statements[step!]!);

@@ -240,7 +240,7 @@ if (service !== undefined) {
     await writer.append([{ key: 'x'.repeat(256), value: large.value.subarray(1) }]);
   });
 
-  test('an entry without an answer is no acknowledgement', async (t) => {
+  test('an entry without an answer is not an acknowledgement', async (t) => {
     const stream = await newStream(t);
     const writer = await stream.writer();
     let lied = false;
@@ -411,7 +411,7 @@ if (service !== undefined) {
     assert.equal(stream.said.length, 2);
   });
 
-  test('the id of a stream is another one when the stream was made anew under its name', async (t) => {
+  test('the id of a stream is another one when the stream was made again under its name', async (t) => {
     const stream = await newStream(t, 1);
     const { id } = await (await stream.reader()).snapshot();
     proxy.decide(async (request, forward) => {

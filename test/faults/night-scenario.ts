@@ -19,7 +19,7 @@ export interface Scenario {
 
 /**
  * The first night archives `oldDay` and the empty day after it. Then come, for the second: late events and late copies
- * of `oldDay`, events of `newDay`, one of them in copies of two days and one in copies that differ, an event of today, and a record that is no envelope.
+ * of `oldDay`, events of `newDay`, one of them in copies of two days and one in copies that differ, an event of today, and a record that is not an envelope.
  */
 export async function openScenario(): Promise<Scenario> {
   const books = await openBooks();

@@ -131,7 +131,7 @@ if (service !== undefined) {
     ['complete', long],
   ] as const) {
     for (const code of ['ConditionalRequestConflict', 'OperationAborted']) {
-      test(`a ${step} that the server asks to come again (409 ${code}) is made anew`, async () => {
+      test(`a ${step} that the server asks to come again (409 ${code}) is made again`, async () => {
         const { store } = await newStore();
         failAt(step, async () => xmlError(409, code), 2);
         assert.equal(await store.create(key, body), 'created');
@@ -183,7 +183,7 @@ if (service !== undefined) {
     ['complete', long],
   ] as const) {
     for (const fault of ['before', 'after'] as const) {
-      test(`a ${step} answered 200 with words that name no object, ${fault} its effect, is no success by itself`, async () => {
+      test(`a ${step} answered 200 with words that name no object, ${fault} its effect, is not a success by itself`, async () => {
         const { store } = await newStore();
         const answer = { status: 200, body: '<Error><Code>InternalError</Code></Error>\n' };
         failAt(step, fault === 'before' ? async () => answer : afterwards(answer), 1);
@@ -252,7 +252,7 @@ if (service !== undefined) {
     }
   });
 
-  test('the probe writes one small object, once, which is no key and is not listed', async () => {
+  test('the probe writes one small object, once, which is not a key and is not listed', async () => {
     const { bucket, store } = await newStore();
     await store.probe();
     await store.create(key, short);

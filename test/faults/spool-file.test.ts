@@ -129,7 +129,7 @@ for (const step of steps) {
         const { store, lines } = await open();
         await store.append(numbered(0, 5));
         await store.deadLetter((await store.peek(plenty)).records[4]!, 'refused');
-        // On a full disk what is no append is tried once more, with the room that the reserve gave up.
+        // On a full disk what is not an append is tried once more, with the room that the reserve gave up.
         failCommits(t, way, errcode, errcode === diskFull && step.name !== 'an append' ? 2 : 1);
         await rejectsWith(step.run(store), code);
         const [live, dead] = way === 'before' ? step.undone : step.done;

@@ -49,7 +49,7 @@ test('product code imports no package that is there for development alone', () =
 });
 
 test('only programs and configuration.ts know the environment and the working directory', () => {
-  // verify resolves the references in the file of --secrets, which are no settings.
+  // verify resolves the references in the file of --secrets, which are not settings.
   // The variables of a forward proxy are the machine's.
   const others = ['compactor/commands/verify.ts', 'shared/http/agents.ts'];
   const wrong = productFiles()
@@ -106,7 +106,7 @@ test('every error code that is thrown or named is declared, and every declared o
     thrown.filter((code) => !Object.hasOwn(errorCodes, code)),
     [],
   );
-  // program.ts sorts codes into exit codes: that is no use.
+  // program.ts sorts codes into exit codes: that is not use.
   const used = productFiles()
     .filter((path) => path !== 'shared/errors.ts' && path !== 'shared/program/program.ts')
     .map(readText)

@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { compactorMetrics } from '../../compactor/serve/metrics.ts';
 import { ingestMetrics } from '../../ingest/metrics.ts';
+import { defaultRules } from '../../ingest/redact/default-rules.ts';
+import { redactMetrics } from '../../ingest/redact/metrics.ts';
 import { defaultOf, type SettingName, settings } from '../../shared/config.ts';
 import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
 import type { MetricTable } from '../../shared/metrics/metrics.ts';
@@ -25,9 +27,8 @@ function blockOf(document: string, name: string): string {
   return found[1]!;
 }
 
-/** Holds a block of shared/README.md equal to what the code says. */
-function holdBlock(name: string, expected: string): void {
-  const document = 'shared/README.md';
+/** Holds a block of a document equal to what the code says. */
+function holdBlock(name: string, expected: string, document = 'shared/README.md'): void {
   const found = blockOf(document, name);
   if (isUpdate) {
     const text = readText(document).replace(`<!-- ${name} -->\n${found}`, () => `<!-- ${name} -->\n${expected}`);
@@ -73,9 +74,21 @@ test('the table of errors is that of the code', () => {
   holdBlock('errors', tableOf(['code', 'HTTP', 'exit', 'meaning', 'what to do'], rows));
 });
 
+test('the table of what readers do not get is that of the code', () => {
+  const quoted = (paths: readonly string[]) => paths.map((path) => `\`${path}\``).join(' ');
+  const rows = defaultRules.map(({ type, keep, remove, why }) => [
+    why,
+    type === undefined ? 'all' : `\`${type}\``,
+    keep === undefined ? 'removed' : 'kept',
+    quoted(keep ?? remove ?? []),
+  ]);
+  holdBlock('default-rules', tableOf(['what', 'in events', 'is', 'members'], rows), 'ingest/README.md');
+});
+
 test('the tables of metrics are those of the code, and a unit of seconds or bytes ends the name', () => {
   for (const [block, table] of Object.entries<MetricTable>({
     'ingest-metrics': ingestMetrics,
+    'redact-metrics': redactMetrics,
     'compactor-metrics': compactorMetrics,
     'process-metrics': processMetrics,
   })) {

@@ -19,6 +19,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     files: ['errors.ts'],
     program: ['errors.ts'],
     'setting-shapes.ts': ['json', 'files'],
+    'redaction.ts': ['setting-shapes.ts'],
     http: ['errors.ts', 'program'],
     metrics: ['errors.ts', 'program', 'http'],
     crypto: ['errors.ts', 'files'],
@@ -34,6 +35,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
       'setting-names.ts',
       'files',
       'setting-shapes.ts',
+      'redaction.ts',
       'crypto',
       'schemes',
       'store',
@@ -59,6 +61,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     'watch-sources.ts': ['schemes'],
     'configuration.ts': ['settings.ts', 'spool', 'schemes', 'watch-sources.ts'],
     'spool-command.ts': ['spool', 'configuration.ts'],
+    redact: ['configuration.ts'],
     doctor: ['receive', 'spool', 'schemes', 'public-keys', 'configuration.ts'],
     'run-serve.ts': [
       ...[
@@ -73,7 +76,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
       ],
     ],
     keys: ['configuration.ts'],
-    'main.ts': ['help.ts', 'spool-command.ts', 'doctor', 'keys', 'run-serve.ts'],
+    'main.ts': ['help.ts', 'spool-command.ts', 'redact', 'doctor', 'keys', 'run-serve.ts'],
   },
   compactor: {
     'settings.ts': [],

@@ -22,7 +22,7 @@ const ingest = await startIngest({ writer, maxBodyBytes });
 after(() => ingest.close());
 const agent = supertest(ingest.url);
 
-test('a path that is no route is 404, whatever the method, the case or the slash at its end', async () => {
+test('a path that is not a route is 404, whatever the method, the case or the slash at its end', async () => {
   for (const path of [
     '/',
     '/webhooks',

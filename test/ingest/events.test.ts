@@ -117,7 +117,7 @@ test('the content type of a CloudEvent announces one, that of a batch an array',
 });
 
 for (const [what, body, pointers] of [
-  ['an element that is no object', [serverEvent(), 7, null, []], ['#/1', '#/2', '#/3']],
+  ['an element that is not an object', [serverEvent(), 7, null, []], ['#/1', '#/2', '#/3']],
   ['no fields', {}, ['#/app', '#/stage', '#/type', '#/value', '#/eventTime']],
   ['a field of the wrong type in the second element', [serverEvent(), serverEvent({ app: 1 })], ['#/1/app']],
   ['an empty type', serverEvent({ type: '' }), ['#/type']],

@@ -61,7 +61,7 @@ test('without sources it does not start', async () => {
   assert.match(stderr, /DAYBOOK_SOURCES: is required/);
 });
 
-test('an apiKey that cannot be resolved is no concern of ingest', async () => {
+test('an apiKey that cannot be resolved is not a concern of ingest', async () => {
   const withKey = JSON.stringify([
     { name: 'platform', scheme: 'stripe', secrets: ['whsec_x'], apiKey: { env: 'NOT_SET' } },
   ]);

@@ -172,7 +172,7 @@ test('a source that is not configured makes no series, nor does a code that is n
   assert.equal(after.get('daybook_ingest_requests_total{source="platform",outcome="failed"}'), 1);
 });
 
-test('health checks are no requests', async (t) => {
+test('health checks are not requests', async (t) => {
   const metrics = openMetrics();
   t.after(() => metrics.close());
   const before = await seriesOf(metrics);

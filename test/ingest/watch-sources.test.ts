@@ -1,15 +1,17 @@
 /** The files of the sources, changed in all the ways in which files change, under an ingest that runs. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { type SourcesRead, watchSources } from '../../ingest/watch-sources.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
+import { requireCommand } from '../require-service.ts';
 import { type IngestProcess, startIngestProcess } from './ingest-process.ts';
 import { type LogLine, pandaHeaders, post, serverEvent, until } from './ingest-under-test.ts';
 
@@ -113,7 +115,7 @@ test('a mounted volume of Kubernetes, whose link moves to another folder, is tak
   assert.deepEqual([await ingest.status('one'), await ingest.status('two')], [403, 201]);
 });
 
-test('a secret in a file of its own is taken when that changes, also where the sources are no file', async (t) => {
+test('a secret in a file of its own is taken when that changes, also where the sources are not a file', async (t) => {
   const file = join(directory, 'secret');
   fs.writeFileSync(file, 'one');
   const ingest = await start(t, sourcesOf({ file }));
@@ -246,3 +248,46 @@ test('a pipe is not read again: it would be empty, or keep ingest waiting', asyn
   assert.equal(seen.reads, 0);
   assert.match(seen.log.join(), /^the sources are not in files that can be read again/);
 });
+
+test('started on a terminal it ends when that is closed, and not by a SIGHUP before', {
+  timeout: 60_000,
+}, async (t) => {
+  if (!requireCommand(t, 'script')) return;
+  const path = join(directory, 'terminal.json');
+  fs.writeFileSync(path, sourcesOf('one'));
+  const pidFile = join(directory, 'pid');
+  const main = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
+  const command = `echo $$ > ${pidFile}; exec ${process.execPath} ${main} serve`;
+  const env = { PATH: process.env.PATH, SHELL: '/bin/sh', TERM: 'dumb', DAYBOOK_SOURCES: path };
+  const terminal = spawn('script', ['-qefc', command, '/dev/null'], {
+    cwd: directory,
+    env: {
+      ...{ ...env, INGEST_PORT: '0', INGEST_ADMIN_PORT: '0', LOG_LEVEL: 'info' },
+      ...{ INGEST_SPOOL: '{"type":"memory"}', DAYBOOK_DATA_DIR: join(directory, 'terminal') },
+    },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let shown = '';
+  terminal.stdout.setEncoding('utf8').on('data', (text) => {
+    shown += text;
+  });
+  const shows = async (text: string) => {
+    while (!shown.includes(text)) await once(terminal.stdout, 'data');
+  };
+  await shows('"listening"');
+  const pid = Number(fs.readFileSync(pidFile, 'utf8'));
+  t.after(() => isAlive(pid) && process.kill(pid, 'SIGKILL'));
+  process.kill(pid, 'SIGHUP');
+  await shows('the sources are unchanged');
+  terminal.kill('SIGKILL');
+  await until(() => !isAlive(pid));
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

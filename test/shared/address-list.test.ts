@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressList, addressRange } from '../../shared/address-list.ts';
 
-test('an address is on a list by itself or by its range, IPv4 also written as IPv6; what is no address never', () => {
+test('an address is on a list by itself or by its range, IPv4 also written as IPv6; what is not an address never', () => {
   const has = addressList(['192.0.2.7', '10.0.0.0/8', '2001:db8::/32', 'fe80::/10', '::ffff:198.51.100.0/120']);
   const on = [
     ...['192.0.2.7', '10.255.0.1', '2001:db8:1::1', '2001:DB8::', '::ffff:192.0.2.7', '::ffff:a00:1'],

@@ -29,7 +29,7 @@ function problemsOf(environment: Record<string, string>, names: readonly Setting
   }
 }
 
-test("what Kubernetes sets for a Service is no setting, whatever the Service's name: the default holds, or .env", () => {
+test("what Kubernetes sets for a Service is not a setting, whatever the Service's name: the default holds, or .env", () => {
   const ports = (Object.keys(settings) as SettingName[]).filter((name) => name.endsWith('_PORT'));
   assert.equal(ports.length, 4);
   const services = [...ports.map((name) => name.slice(0, -'_PORT'.length)), 'DAYBOOK', 'INGEST_PUBLISH'];

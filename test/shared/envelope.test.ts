@@ -67,7 +67,7 @@ test('no header or data can be moved under the seal of another', () => {
   );
 });
 
-test('a seal in another place or of another form is no envelope', () => {
+test('a seal in another place or of another form is not an envelope', () => {
   const sealed = writeEnvelope(header, data, key).toString();
   const seal = /,"seal":"([^"]*)"/.exec(sealed)![0];
   const bare = sealed.replace(seal, '');

@@ -124,7 +124,7 @@ async function nightsOf(
   let records = 0;
   let runCount = 0;
   let ended = false;
-  /** Made anew, put back or cut since the last run. */
+  /** Made again, put back or cut since the last run. */
   let isStreamNew = false;
   let remembered: RememberedStream | undefined;
 
@@ -412,7 +412,7 @@ async function nightsOf(
     if (night.chance(0.03 * circumstances.misfortune)) makeStreamAnew(night);
     if (night.chance(0.06 * circumstances.misfortune)) rewind(night);
     arrive(nowMs);
-    // Who makes a stream anew may fill it with what the archive has.
+    // Who makes a stream again may fill it with what the archive has.
     if (isStreamNew && night.chance(0.7)) restore(night, night.between(1, 80));
     model.agedOut(stream.drop(nowMs - circumstances.retainMs, circumstances.keepsUncommitted));
     if (night.chance(0.01)) stream.addPartition();
@@ -420,7 +420,7 @@ async function nightsOf(
   }
 
   function makeStreamAnew(night: Random): void {
-    noteFault('stream made anew');
+    noteFault('stream made again');
     const keepsId = numbering === 'offsets' && night.chance(0.5);
     const fork = stream.recreate(keepsId, night.chance(0.8) ? stream.bounds().size : night.between(1, 6));
     if (keepsId) follow(fork);

@@ -218,7 +218,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     const expected = strange.map(({ partition, position: at, sent }) => {
       return `${partition} ${at} ${Buffer.from(sent.value).toString('base64')}`;
     });
-    assert.deepEqual(found.sort(), expected.sort(), 'what is no envelope is in the quarantine, and nothing else');
+    assert.deepEqual(found.sort(), expected.sort(), 'what is not an envelope is in the quarantine, and nothing else');
     figures.quarantined += found.length;
   }
 
@@ -626,7 +626,7 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
         const { sent, fate } = record;
         const isStrange = sent.isGarbage || sent.day > addDays(today, 1);
         if (!isStrange && sent.day > run.newestClosed) continue;
-        // Positions alone are no news: what nobody delivered and is archived may be read again and again.
+        // Positions alone are not news: what nobody delivered and is archived may be read again and again.
         if (!isStrange && !sent.isDelivered && sources.get(sent.source)?.daysOf.has(sent.id)) continue;
         assert.notEqual(fate, 'open', `${sent.source} ${sent.id} of ${sent.day} is archived`);
       }

@@ -32,7 +32,7 @@ export interface Sent {
   readonly account: string | undefined;
 }
 
-/** A record that is no envelope, or none that could be archived. */
+/** A record that is not an envelope, or none that could be archived. */
 export function sentGarbage(key: string, value: Uint8Array): Sent {
   return {
     key,

@@ -5,7 +5,7 @@ import type { Random } from './random.ts';
 /** Each request draws for itself whether it meets a fault, and which. */
 export function injectStripeFaults(fake: FakeStripe, random: Random, rate: number, met: (kind: string) => void): void {
   fake.faults.length = 0;
-  // A cursor may age out in any night, which is no failure.
+  // A cursor may age out in any night, which is not a failure.
   fake.faults.push({
     action: 'cursor aged out',
     times: Number.POSITIVE_INFINITY,

@@ -199,7 +199,7 @@ export function openTraffic(random: Random, busiest: number): Traffic {
     for (const second of seconds(day, countOf() % 40)) {
       const claimedMs = second * 1000 + random.between(0, 1000);
       made += 1;
-      // Some senders count anew: an id comes back once the old one is out of the window of the look-up.
+      // Some senders count again: an id comes back once the old one is out of the window of the look-up.
       const old = random.chance(0.05) ? billingIds.find((one) => one.day < addDays(day, -45)) : undefined;
       const id = old?.id ?? `billing-${made}`;
       if (old !== undefined) billingIds.splice(billingIds.indexOf(old), 1);

@@ -1,7 +1,7 @@
 /**
  * An object store in a directory: the key is the path below the root. An object is written to `.creating/<random>`,
  * fsynced and then linked to its name: link(2) is atomic and refuses a name that is there, so an object is whole as
- * soon as it is seen, and exactly one of any number of creates wins. Names in `.creating` are no keys and never listed;
+ * soon as it is seen, and exactly one of any number of creates wins. Names in `.creating` are not keys and never listed;
  * what dead runs left there is removed when it is a day old. Needs a file system with hard links, all on one volume.
  * Files are 0600 and folders 0700: their owner alone can write.
  */

@@ -9,6 +9,8 @@ export const embeddedDriver = {
   settings,
   example: '`{"type":"embedded"}`',
   isLocal: true,
+  // A commit drops what is old.
+  keepsPositions: false,
   isAbsent: (directory) => !existsSync(join(directory, 'stream.sqlite')),
   async openWriter(_, directory) {
     const { openEmbeddedWriter } = await import('./embedded.ts');

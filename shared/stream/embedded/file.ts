@@ -127,7 +127,7 @@ function readIdentity(database: DatabaseSync): { id: string; partitions: number 
   const version = database.prepare('PRAGMA user_version').get()?.user_version;
   if (application !== applicationId || version !== formatVersion) {
     throw new DaybookError('stream_damaged', {
-      detail: 'stream.sqlite is no stream of this version of daybook',
+      detail: 'stream.sqlite is not a stream of this version of daybook',
       hint: 'Move the file away, or use the version of daybook that made it.',
     });
   }

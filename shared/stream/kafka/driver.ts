@@ -8,6 +8,7 @@ export const kafkaDriver = {
   settings,
   example: '`{"type":"kafka","params":{"brokers":["host:9092"],"topic":…,"ssl":…,"sasl":…}}`',
   isLocal: false,
+  keepsPositions: true,
   withoutCreate({ create, ...params }) {
     return create === undefined ? undefined : params;
   },

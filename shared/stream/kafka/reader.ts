@@ -2,7 +2,7 @@
  * The reading end of a Kafka topic. Cursors are offsets. It takes every partition itself and joins no group, so that
  * readers know nothing of each other; the group of its consumer holds committed offsets alone.
  *
- * Offsets without a record are no loss by themselves (marks of transactions stand there); those below the oldest that
+ * Offsets without a record are not a loss by themselves (marks of transactions stand there); those below the oldest that
  * the broker keeps are a hole. Nothing here writes in a transaction: what others write in one is read whatever became
  * of it, and a snapshot ends before the first that is still open.
  */

@@ -8,7 +8,7 @@ import { kafkaErrorOf } from './error.ts';
 import type { KafkaParams } from './settings.ts';
 
 export interface KafkaTopic {
-  /** Cluster id and topic. A topic that is made anew under its old name keeps it. */
+  /** Cluster id and topic. A topic that is made again under its old name keeps it. */
   readonly id: string;
   readonly partitions: number;
   /** Largest batch of records that a partition takes in one go, in bytes. */

@@ -8,6 +8,7 @@ export const kinesisDriver = {
   settings,
   example: '`{"type":"kinesis","params":{"streamName":…,"region":…,"endpoint":…}}`',
   isLocal: false,
+  keepsPositions: false,
   async openWriter(params, _, log) {
     const { openKinesisWriter } = await import('./writer.ts');
     return openKinesisWriter({ params, log });

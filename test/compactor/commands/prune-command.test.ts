@@ -121,7 +121,7 @@ describe('on a directory', () => {
     assert.equal((await run(['verify', '--identity', 'identity.txt'])).code, 0);
   });
 
-  test('an object that is missing already is no matter of age: exit 3, and all others are pruned', async () => {
+  test('an object that is missing already is not a matter of age: exit 3, and all others are pruned', async () => {
     const [part] = (await books.manifest(1)).sources.platform!['2024-03-01']!.parts;
     fs.rmSync(join(books.archive, part!.key));
     const { code, stdout } = await run(['prune', '--event-days', '31', '--apply']);
@@ -133,7 +133,7 @@ describe('on a directory', () => {
 
   for (const [what, args, change, stderr] of [
     ['an age under 31 days', ['--event-days', '30'], {}, /an age is 31 to 36500 days, not 30/],
-    ['an age that is no number', ['--evidence-days', '1e3'], {}, /not 1e3/],
+    ['an age that is not a number', ['--evidence-days', '1e3'], {}, /not 1e3/],
     ['an age of 0 among the settings', [], { COMPACTOR_EVIDENCE_DAYS: '0' }, /COMPACTOR_EVIDENCE_DAYS/],
     [
       '--apply without a signing key',

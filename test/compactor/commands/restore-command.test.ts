@@ -81,7 +81,7 @@ async function damaged<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-test('that nothing fits is said, and is no failure', async () => {
+test('that nothing fits is said, and is not a failure', async () => {
   for (const args of [['--dry-run'], identity()]) {
     const { code, stdout, stderr } = await run([...args, '--type', 'nothing.of.this']);
     assert.equal(code, 0);

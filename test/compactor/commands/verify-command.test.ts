@@ -88,7 +88,7 @@ test('verify --resume goes on from its file, keeps it where it is interrupted, a
     deliveries: { checked: 0, failed: 0, unknownSecret: 0 },
     hasCloudEvents: false,
   });
-  // A file that cannot be read, and is no missing one: the store fails.
+  // A file that cannot be read, and is not a missing one: the store fails.
   const [part] = (await books.manifest(1)).sources.platform!['2026-11-18']!.parts;
   const path = pathOf(books, part!.key);
   fs.renameSync(path, `${path}.kept`);
@@ -162,7 +162,7 @@ for (const [what, args, change, stderr] of [
   ['--secrets without --identity', ['--secrets', 'x'], {}, /--secrets needs --identity/],
   ['an identity file that is not there', ['--identity', 'none'], {}, /--identity: .*ENOENT/],
   ['an identity file without a key', ['--identity', 'secrets.json'], {}, /identity_invalid/],
-  ['a secrets file that is no JSON', ['--identity', 'identity.txt', '--secrets', 'identity.txt'], {}, /is not JSON/],
+  ['a secrets file that is not JSON', ['--identity', 'identity.txt', '--secrets', 'identity.txt'], {}, /is not JSON/],
   ['no verifying key', [], { COMPACTOR_VERIFYING_KEYS: 'none' }, /COMPACTOR_VERIFYING_KEYS/],
 ] as const) {
   test(`${what} exits 1, and nothing of a file is quoted`, async () => {

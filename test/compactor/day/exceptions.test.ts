@@ -151,7 +151,7 @@ describe('a night that lists the day', () => {
     assert.equal((await exceptionsOf(nights, report)).lines.length, 12);
   });
 
-  test('data of another api_version is no difference; another type, time or mode always is one', async (t) => {
+  test('data of another api_version is not a difference; another type, time or mode always is one', async (t) => {
     const nights = await openStripeNights(t);
     const [other, typed] = eventsOf(yesterday, 2, 'f') as [MadeEvent, MadeEvent];
     const version = (text: string) => text.replace(/"api_version": "[^"]*"/, '"api_version": "2020-01-01"');

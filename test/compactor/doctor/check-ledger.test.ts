@@ -41,7 +41,7 @@ function days(given: Given, isListed = true): string[] {
   return said(checkDays(ledgerOf(given), { nowMs, lagSeconds: 3600, sources }));
 }
 
-test('days are counted by their verdict, and settled ones are no complaint', () => {
+test('days are counted by their verdict, and settled ones are not a complaint', () => {
   assert.deepEqual(
     days({ days: { '2026-11-17': 'complete', '2026-11-18': 'complete', '2026-11-19': 'provisional' } }),
     ['ok: platform: 3 days, 2026-11-17 to 2026-11-19: 2 complete, 1 provisional'],

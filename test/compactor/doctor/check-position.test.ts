@@ -120,7 +120,7 @@ test('a key that nobody knows is told by its id; one that follows another is sai
   assert.ok(findings.some(({ message }) => /by [0-9a-f]{16}; the next will be signed by [0-9a-f]{16}$/.test(message)));
 });
 
-test('an archive that is not there yet is no complaint, and is not made; a folder that is a file is a problem', async () => {
+test('an archive that is not there yet is not a complaint, and is not made; a folder that is a file is a problem', async () => {
   const none = join(patient.books.directory, 'none');
   const store = (path: string) => ({ DAYBOOK_STORE: JSON.stringify({ type: 'directory', params: { path } }) });
   const data = { DAYBOOK_DATA_DIR: join(patient.books.directory, 'data') };
@@ -129,5 +129,5 @@ test('an archive that is not there yet is no complaint, and is not made; a folde
   assert.ok(findings.some(({ message }) => message === 'there is no manifest: nothing is archived yet'));
   assert.throws(() => readFileSync(none), { code: 'ENOENT' });
   appendFileSync(none, 'x');
-  assert.match((await complaintsOf(store(none))).join('\n'), /^problem store: the archive is no folder$/m);
+  assert.match((await complaintsOf(store(none))).join('\n'), /^problem store: the archive is not a folder$/m);
 });

@@ -227,7 +227,7 @@ for (const [name, endpoints, expected] of [
   });
 }
 
-test('a disabled endpoint beside an enabled one is no complaint', async () => {
+test('a disabled endpoint beside an enabled one is not a complaint', async () => {
   stripe.endpoints.push(webhookEndpoint({ id: 'we_2', status: 'disabled' }));
   assert.deepEqual(complaints(await look()), []);
 });
@@ -241,7 +241,7 @@ test('an endpoint for some types alone is told with those of the newest events t
   ]);
 });
 
-test("an endpoint's version beside another of the account is said, and is no complaint", async () => {
+test("an endpoint's version beside another of the account is said, and is not a complaint", async () => {
   addEvent('evt_1', 'charge.succeeded', { api_version: '2024-06-20' });
   const found = await look();
   assert.deepEqual(complaints(found), []);

@@ -57,7 +57,7 @@ test('what is wrong in the configuration is named, exit 1, and all else is looke
   assert.equal(code, 1);
   assert.deepEqual(complaints(findings), [
     'problem configuration: DAYBOOK_TYPO: is not a setting of daybook',
-    'problem configuration: COMPACTOR_PORT: is no whole number',
+    'problem configuration: COMPACTOR_PORT: is not a whole number',
     'problem configuration: COMPACTOR_RECIPIENTS: line 1: is a private key: take it off this machine and give its public half',
   ]);
   const checks = new Set(findings.map(({ check }) => check));

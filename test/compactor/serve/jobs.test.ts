@@ -68,7 +68,7 @@ test('a job tells when it began and ended, its outcome by the exit code, and its
   ]);
 });
 
-test('of a report lists are kept short, what is no report is none, and one without an end does not fill the memory', async () => {
+test('of a report lists are kept short, what is not a report is none, and one without an end does not fill the memory', async () => {
   open();
   const long = { days: Array.from({ length: 50 }, (_, day) => day), errors: ['a'] };
   const { report } = await run('--report', JSON.stringify(long));

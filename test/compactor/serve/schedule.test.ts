@@ -178,7 +178,7 @@ test('a night that failed is tried again though it wrote a manifest, five times,
   await one.schedule.check();
   assert.equal(one.started, 7);
   await one.night({ mayRetry: true });
-  assert.equal(one.timers.at(-1)!.atMs - one.now, 10 * minuteMs, 'counted anew');
+  assert.equal(one.timers.at(-1)!.atMs - one.now, 10 * minuteMs, 'counted again');
 });
 
 test('a retry that comes while another job runs waits for it; a night that succeeds takes it away', async () => {

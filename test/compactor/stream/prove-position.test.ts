@@ -75,12 +75,12 @@ test('where nothing was kept when the position was written, and something is kep
   assert.deepEqual(await prove(older, { start: 0, records: ten }), nothing);
 });
 
-test('a tip where now is no record, though older ones are kept, is of another log', async () => {
+test('a tip where now is not a record, though older ones are kept, is of another log', async () => {
   const gap = ten.map((record, at) => (at === 7 ? (undefined as unknown as StoredRecord) : record));
   assert.deepEqual(await prove(position, { start: 0, records: gap }), nothing);
 });
 
-test('a tip that ages out between the snapshot and the look at it is no fault', async () => {
+test('a tip that ages out between the snapshot and the look at it is not a fault', async () => {
   let start = 0n;
   const stream: Pick<EventStreamReader, 'snapshot' | 'recordBefore'> = {
     snapshot: async () => ({ id: 'x', partitions: new Map([['0', { start, end: 10n }]]) }),

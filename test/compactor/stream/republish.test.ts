@@ -1,4 +1,4 @@
-/** Records made of events: what they have in common with those of ingest, and what is no event. */
+/** Records made of events: what they have in common with those of ingest, and what is not an event. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { republishedRecord } from '../../../compactor/stream/republish.ts';
@@ -60,14 +60,14 @@ test('of an archive line that is a CloudEvent the data goes out, verbatim', () =
   });
 });
 
-test('long ids are no subject and no key', () => {
+test('long ids are not subjects and no key', () => {
   const id = 'x'.repeat(1025);
   const text = JSON.stringify({ id: 'evt_1', created: 1, type: 't', data: { object: { id } } });
   const { key, header } = recordOf(text);
   assert.deepEqual([key, header.subject], ['evt_1', undefined]);
 });
 
-test('what is no event as ingest takes them gives no record', () => {
+test('what is not an event as ingest takes them gives no record', () => {
   for (const value of [
     null,
     [],

@@ -284,6 +284,6 @@ describe('connected accounts', () => {
     assert.deepEqual((await books.manifest(1)).sources.platform![yesterday]!.accounts, ['acct_three']);
     stripe.add(three.text, { account: 'acct_three' });
     const next = await nightOf('2026-11-22', yesterday, [source([...accounts, 'acct_three'])]);
-    assert.equal(next.entry?.verdict, 'provisional', 'accounts are compared anew at each run');
+    assert.equal(next.entry?.verdict, 'provisional', 'accounts are compared again at each run');
   });
 });

@@ -80,7 +80,7 @@ describe('a lie is told by what it contradicts:', () => {
       (m) => void (m.createdAt = '2026-11-19T00:00:00.000Z'),
       /is before that of the manifest before/,
     ],
-    'createdAt that is no time': [(m) => void (m.createdAt = 'yesterday'), /createdAt is not a date-time/],
+    'createdAt that is not a time': [(m) => void (m.createdAt = 'yesterday'), /createdAt is not a date-time/],
     'first days changed': [
       (m) => void ((m.firstDays as Record<string, string>).platform = '2026-11-20'),
       /the first day of platform/,

@@ -152,7 +152,7 @@ describe('with the private key', () => {
   test('lines that are not canonical, out of order, or of another number', async () => {
     await forgeLines(lines.map((line) => line.replace('{', '{ ')));
     const { breaks } = await verify(books);
-    assert.match(breaks[0]!.message, /line 1: is no exception \(and 3 more\)/);
+    assert.match(breaks[0]!.message, /line 1: is not an exception \(and 3 more\)/);
     await forgeLines(lines.toReversed());
     await theBreak('content_wrong', /line 2: is out of order \(and 2 more\)/);
   });
@@ -179,9 +179,9 @@ describe('with the private key', () => {
     assert.match(breaks.at(-1)!.message, /0 lines of lost_after_2xx instead of 1/);
   });
 
-  test('an id that is not listed, and is no event of the day', async () => {
+  test('an id that is not listed, and is not an event of the day', async () => {
     await forgeLines(lines.map((line) => (line === ofKind('not_listed') ? instead(line, stranger) : line)));
-    await theBreak('content_wrong', /says not_listed of evt_10+, which is no event of the day/);
+    await theBreak('content_wrong', /says not_listed of evt_10+, which is not an event of the day/);
   });
 
   test('an id that is missing, and archived already', async () => {

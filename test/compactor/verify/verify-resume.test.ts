@@ -174,7 +174,7 @@ describe('resumed', () => {
     assert.ok(!read.some((key) => key.startsWith('billing') && key.endsWith('.age')), 'of billing nothing is new');
   });
 
-  test('another ledger, another place and another depth begin anew, and say so', async () => {
+  test('another ledger, another place and another depth begin again, and say so', async () => {
     await interruptedAt(await lastPart());
     const kept = fs.readFileSync(file);
     for (const [state, why] of [
@@ -195,7 +195,7 @@ describe('resumed', () => {
     const { store, read } = watched(books.store);
     const report = await verify(books, { store, resume: resume() });
     assert.equal(new Set(read).size, 14);
-    assert.match(information(report, 'resumed') ?? '', /begun anew.*another ledger: manifest 3 is another here/);
+    assert.match(information(report, 'resumed') ?? '', /begun again.*another ledger: manifest 3 is another here/);
   });
 
   test('the depth tells bytes, content and the secrets apart', () => {

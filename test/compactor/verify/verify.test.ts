@@ -34,7 +34,7 @@ let part: Part;
 let otherPart: Part;
 let laterPart: Part;
 
-/** The archive as it was written, for every test anew. */
+/** The archive as it was written, for every test again. */
 let kept: string;
 
 before(async () => {
@@ -163,7 +163,7 @@ describe('the chain', () => {
   });
 
   test('a manifest that was edited is named, also where the chain after it was made to fit', async () => {
-    // The forger has no key: the old signatures stay, the hashes are computed anew.
+    // The forger has no key: the old signatures stay, the hashes are computed again.
     const signature = (number: number) => fs.readFileSync(pathOf(books, key(number)), 'utf8').split('\n')[1]!;
     const signatures = [1, 2, 3].map(signature);
     await forgeManifests(books, (manifest) => {
@@ -327,7 +327,7 @@ describe('the bytes of the objects, without any private key', () => {
     );
   });
 
-  test('a store that fails is no fault of the archive', async () => {
+  test('a store that fails is not a fault of the archive', async () => {
     for (const operation of ['read', 'list'] as const) {
       for (const call of [1, 2, 5]) {
         if (operation === 'list' && call === 5) continue;
@@ -435,7 +435,7 @@ describe('what a holder of the signing key could have written', () => {
 
   test('a line that is not canonical', async () => {
     const key = await forgePart(([line, ...others]) => [` ${line}`, ...others]);
-    await theOnlyBreak({ code: 'content_wrong', manifest: 1, key }, /^line 1: is no canonical JSON object$/);
+    await theOnlyBreak({ code: 'content_wrong', manifest: 1, key }, /^line 1: is not a canonical JSON object$/);
   });
 
   test('a line of another day, and a first event that is another', async () => {
@@ -454,7 +454,7 @@ describe('what a holder of the signing key could have written', () => {
     assert.match(report.breaks[1]!.message, /its events are from 2026-11-17.*, not 2026-11-18/);
   });
 
-  test('lines that are no events of the source', async () => {
+  test('lines that are not events of the source', async () => {
     const key = await forgePart(([line, ...others]) => [
       edit(line!, (event) => {
         delete event.created;
@@ -462,7 +462,7 @@ describe('what a holder of the signing key could have written', () => {
       ...others,
     ]);
     const report = await verify(books);
-    assert.match(report.breaks[0]!.message, /^line 1: is no event of this source$/);
+    assert.match(report.breaks[0]!.message, /^line 1: is not an event of this source$/);
     assert.equal(report.breaks[0]!.key, key);
   });
 
@@ -563,7 +563,7 @@ describe('what a holder of the signing key could have written', () => {
       code: 'content_wrong',
       manifest: 1,
       key,
-      message: 'has deliveries of evt_zzz, which is no event of the day',
+      message: 'has deliveries of evt_zzz, which is not an event of the day',
     });
   });
 

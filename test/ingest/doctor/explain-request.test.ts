@@ -158,7 +158,7 @@ for (const [name, sent, code, message, hint] of [
     /\/webhooks\/connect/,
   ],
   [
-    "a secret of a source that is no Stripe's",
+    "a secret of a source that is not a Stripe's",
     { headers: signed(body, 'the secret of the editor') },
     'signature_mismatch',
     /a source of scheme panda/,
@@ -262,16 +262,16 @@ test('white space, quotes, a missing prefix and the wrong kind of key in the con
 
 const escaped = body.replaceAll(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 for (const [name, received, sentBody, change] of [
-  ['parsed and written compact', compactBody, body, /parsed and written anew/],
+  ['parsed and written compact', compactBody, body, /parsed and written again/],
   [
     'parsed and written by Python',
     compactBody.replaceAll(/([:,])(?=["{[\d])/g, '$1 '),
     body,
-    /parsed and written anew/,
+    /parsed and written again/,
   ],
-  ['parsed and written with four spaces', JSON.stringify(JSON.parse(body), null, 4), body, /parsed and written anew/],
-  ['parsed and indented, where it was sent compact', body, compactBody, /parsed and written anew/],
-  ['freed of its escapes', compactBody, escaped, /parsed and written anew/],
+  ['parsed and written with four spaces', JSON.stringify(JSON.parse(body), null, 4), body, /parsed and written again/],
+  ['parsed and indented, where it was sent compact', body, compactBody, /parsed and written again/],
+  ['freed of its escapes', compactBody, escaped, /parsed and written again/],
   ['given a line feed', `${body}\n`, body, /given a line feed/],
   ['robbed of its line feed', body, `${body}\n`, /robbed of the line feed/],
   ['given CRLF', body.replaceAll('\n', '\r\n'), body, /from LF to CRLF/],
@@ -296,7 +296,7 @@ for (const [name, received, sentBody, change] of [
 test('both are said where the body was changed and the secret is of another source', async () => {
   const found = ofSignature(await explain({ headers: signed(body, otherSecret), body: compactBody }));
   assert.equal(found.length, 2);
-  assert.match(found[0]!.message, /parsed and written anew/);
+  assert.match(found[0]!.message, /parsed and written again/);
   assert.match(found[1]!.message, /of connect/);
 });
 
@@ -307,7 +307,7 @@ test('any real event that was parsed and written compact is told, whatever its n
     const event = JSON.stringify(JSON.parse(readFileSync(new URL(name, folder), 'utf8')), null, 2);
     const changed = JSON.stringify(JSON.parse(event));
     const [first] = ofSignature(await explain({ headers: signed(event), body: changed }));
-    assert.match(first!.message, /parsed and written anew/, name);
+    assert.match(first!.message, /parsed and written again/, name);
   }
 });
 
@@ -545,7 +545,7 @@ test('a prefix before /events is told together with the path that was signed', a
   assert.match(ofSignature(findings)[0]!.message, /another path: the path \/events$/);
 });
 
-test('whatever is captured, the explanation ends and is no fault of its own', async () => {
+test('whatever is captured, the explanation ends and is not a fault of its own', async () => {
   const texts = fc.oneof(fc.string({ unit: 'binary' }), fc.json(), fc.constant(body));
   const headers = fc.oneof(fc.stringMatching(/^[ -~]*$/), fc.constant(signed()['stripe-signature']));
   const target = fc.oneof(fc.constantFrom('/webhooks/platform', '/event', '*'), fc.stringMatching(/^\/[!-~]*$/));
@@ -566,7 +566,7 @@ test('a byte order mark before a captured request is left out, one in its body i
   assert.equal(capture.body.toString(), '\ufeff{}');
 });
 
-test('a file that is no captured request is refused as such', () => {
+test('a file that is not a captured request is refused as such', () => {
   for (const text of [
     '',
     'hello',

@@ -76,7 +76,7 @@ for (const [name, { source, sign, signature, timestamp, id }] of Object.entries(
       assert.equal(added!.code, 'token_mismatch');
       assert.match(added!.message, /given a line feed at its end on the way: .* by secrets\[0\]/);
       const compact = JSON.stringify(JSON.parse(body));
-      assert.match((await explain(target, signed, compact, received))[0]!.message, /parsed and written anew/);
+      assert.match((await explain(target, signed, compact, received))[0]!.message, /parsed and written again/);
     }
   });
 

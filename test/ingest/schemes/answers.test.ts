@@ -183,7 +183,7 @@ test('at /events Standard Webhooks brings one event: its keys are tried in order
   const noEvent = '{"type":"t"}';
   for (const [what, given, body, answer] of [
     ['an array', sign(batch), batch, [400, 'body_malformed']],
-    ['what is no event', sign(noEvent), noEvent, [400, 'event_invalid']],
+    ['what is not an event', sign(noEvent), noEvent, [400, 'event_invalid']],
     ['another secret', sign(event, { secret: other.standard }), event, [403, 'token_mismatch']],
     ['an old time', sign(event, { atSeconds: now() - 302 }), event, [403, 'date_stale']],
     ['no id', { ...sign(event), 'webhook-id': '' }, event, [401, 'credentials_incomplete']],

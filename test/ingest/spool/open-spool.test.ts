@@ -26,8 +26,8 @@ test('a type that is not there is a problem that names those that are', () => {
 
 test('each unknown parameter is a problem that names the known ones', () => {
   assert.deepEqual(problemsOf({ type: 'file', params: { maxBites: 1, path: '/' } }), [
-    'INGEST_SPOOL.params.maxBites: is no parameter of file, which has maxBytes',
-    'INGEST_SPOOL.params.path: is no parameter of file, which has maxBytes',
+    'INGEST_SPOOL.params.maxBites: is not a parameter of file, which has maxBytes',
+    'INGEST_SPOOL.params.path: is not a parameter of file, which has maxBytes',
   ]);
 });
 
@@ -71,6 +71,6 @@ test('a type given by code is known like the others, and gets its params as its 
   assert.deepEqual(seen, [{ reels: 2 }]);
   assert.deepEqual(problemsOf({ type: 'paper' }, types), ['INGEST_SPOOL.type: "paper" is none of file, memory, tape']);
   assert.deepEqual(problemsOf({ type: 'tape', params: { reel: 1 } }, types), [
-    'INGEST_SPOOL.params.reel: is no parameter of tape, which has reels',
+    'INGEST_SPOOL.params.reel: is not a parameter of tape, which has reels',
   ]);
 });

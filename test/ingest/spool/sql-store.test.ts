@@ -49,14 +49,14 @@ test('sql spool: every problem of its params is named, with the known ones where
     'postgres://u:%zz@h/d',
   ]) {
     const [problem, ...more] = problemsOf({ url });
-    assert.match(problem!, /^INGEST_SPOOL\.params\.url: (?:is no URL|must )/, url);
+    assert.match(problem!, /^INGEST_SPOOL\.params\.url: (?:is not a URL|must )/, url);
     assert.deepEqual(more, []);
     assert.doesNotMatch(problem!, /s3cret/);
   }
   const [unknown] = problemsOf({ url: 'postgres://u@h/d', sslmode: 'require' });
   assert.match(
     unknown!,
-    /^INGEST_SPOOL\.params\.sslmode: is no parameter of sql, which has url, host, port, database, user, password, ssl, schema, migrate, maxBytes$/,
+    /^INGEST_SPOOL\.params\.sslmode: is not a parameter of sql, which has url, host, port, database, user, password, ssl, schema, migrate, maxBytes$/,
   );
 });
 
@@ -294,7 +294,7 @@ function tableTests(facts: PostgresFacts): void {
     });
   });
 
-  test('sql spool: tables that are dropped while it is open fail a call, and the next makes them anew', async (t) => {
+  test('sql spool: tables that are dropped while it is open fail a call, and the next makes them again', async (t) => {
     const spool = newSpool(t, facts);
     const store = await spool.open();
     await store.append(numbered(0, 2));

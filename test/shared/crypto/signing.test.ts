@@ -89,7 +89,7 @@ test('keys of another kind are refused with what they are, and never quoted', ()
     [privatePem + privatePem, /one PEM block/],
     [publicPem, /must be a PEM of PRIVATE KEY, this is a PEM of PUBLIC KEY/],
     [locked, /this is a PEM of ENCRYPTED PRIVATE KEY/],
-    ['secret', /this is no PEM/],
+    ['secret', /this is not PEM/],
     [pem('PRIVATE KEY', 'AAAA'), /cannot be read/],
     [rsa.privateKey.export(pkcs8).toString(), /must be Ed25519, this is rsa/],
     [generateKeyPairSync('x25519').privateKey.export(pkcs8).toString(), /must be Ed25519, this is x25519/],
@@ -99,7 +99,7 @@ test('keys of another kind are refused with what they are, and never quoted', ()
     ['# none', /hold no PEM block/],
     [`${publicPem}${privatePem}`, /on line 4 must be a PEM of PUBLIC KEY, this is a PEM of PRIVATE KEY/],
     [rsa.publicKey.export(spki).toString(), /must be Ed25519, this is rsa/],
-    [`${publicPem}junk`, /on line 4 .* this is no PEM/],
+    [`${publicPem}junk`, /on line 4 .* this is not PEM/],
   ];
   for (const [text, message] of verifying)
     assert.throws(() => readVerifyingKeys(text), { code: 'key_invalid', message });

@@ -88,7 +88,7 @@ test('nesting counts brackets outside strings alone', () => {
   assert.equal(nesting(''), 0);
 });
 
-test('text that is no JSON ends too', () => {
+test('text that is not JSON ends too', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string({ unit: fc.constantFrom(...'[]{}",:\\ 1a') }), fc.string()), (text) => {
       for (const call of [() => elementTexts(text), () => memberText(text, 'a')]) {

@@ -23,7 +23,7 @@ const told = [
 
 for (const [name, alone] of [
   ['who started the program over IPC is told how far it is, now and then, and of each step as it begins', []],
-  ['one that is gone by then is no error', ['alone']],
+  ['one that is gone by then is not an error', ['alone']],
 ] as const) {
   test(name, async () => {
     const child = spawn(process.execPath, ['--input-type=module', '--eval', script, ...alone], {

@@ -258,7 +258,7 @@ test('a secret of Standard Webhooks that is not base64 stands for no key', () =>
   assert.match(scheme.checkSecret('whpk_c2hvcnQ=')[0]!.said, /asymmetric/);
 });
 
-test('what GitHub, Shopify and Slack call an event is its type; a type that is no word is not believed', () => {
+test('what GitHub, Shopify and Slack call an event is its type; a type that is not a word is not believed', () => {
   const typeOf = (name: SchemeName, headers: Headers, event: object) =>
     schemeOf(name).describe!(headers, event as Record<string, unknown>).type;
   assert.equal(typeOf('github', { 'x-github-event': 'push' }, {}), 'push');

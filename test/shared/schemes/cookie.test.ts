@@ -124,7 +124,7 @@ for (const [what, value, code] of [
     'invalid_cookie',
   ],
   ['a payload without an end', cookieOf(issuer, payloadOf({ expires: undefined })), 'invalid_cookie'],
-  ['an end that is no number', cookieOf(issuer, payloadOf({ expires: '1e99' })), 'invalid_cookie'],
+  ['an end that is not a number', cookieOf(issuer, payloadOf({ expires: '1e99' })), 'invalid_cookie'],
   ['an end in the past', cookieOf(issuer, payloadOf({ expires: Date.now() - graceMs - 1000 })), 'expired_cookie'],
   ['a second factor that is neither', cookieOf(issuer, payloadOf({ multifactor: 'TRUE' })), 'invalid_cookie'],
   [

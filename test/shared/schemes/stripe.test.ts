@@ -157,7 +157,7 @@ for (const [what, header, code] of [
   ['spaces after the commas', signed().replace(',', ', '), 'signature_malformed'],
   ['a header sent twice', `${signed()}, ${signed()}`, 'signature_malformed'],
   ['a value that would break `signedheaders`', `${signed()},x=a; b`, 'signature_malformed'],
-  ['bytes that are no ASCII', `${signed()},x=ä`, 'signature_malformed'],
+  ['bytes that are not ASCII', `${signed()},x=ä`, 'signature_malformed'],
 ] as const) {
   test(`${what} is ${code}`, () => assert.equal(verdict(header), code));
 }

@@ -255,7 +255,7 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
     assert.equal(whole.flatMap(({ entries }) => entries).length, 0);
   });
 
-  test('Kafka: marks of transactions are no records, and reading ends behind them', async (t) => {
+  test('Kafka: marks of transactions are not records, and reading ends behind them', async (t) => {
     const one = await stream(t);
     const writer = await one.writer();
     await writer.append([record('a', 'first')]);
@@ -290,7 +290,7 @@ function driverTests(brokers: string[], warnings: readonly Error[]): void {
     assert.deepEqual(valuesOf(await readAll(await one.reader())).map(String), ['']);
   });
 
-  test('Kafka: a topic made anew has the old id, and other records before its cursors', async (t) => {
+  test('Kafka: a topic made again has the old id, and other records before its cursors', async (t) => {
     const one = await stream(t, { numPartitions: 4 });
     const writer = await one.writer();
     await writer.append(numbered('old', 0, 40));

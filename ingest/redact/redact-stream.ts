@@ -1,0 +1,196 @@
+/**
+ * From the stream to the readers' stream, at least once. One pass reads every partition from where it was left to where the
+ * stream ended as the pass began, a batch of each in turn: reading `passOver` is reading the redaction. A failure ends the
+ * pass; the next one begins where the last batch was acknowledged.
+ *
+ * Memory: a batch of the stream, and what becomes of it.
+ */
+import { setTimeout as rest } from 'node:timers/promises';
+import type { Clock } from '../../shared/clock.ts';
+import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/program/log.ts';
+import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
+import type {
+  AppendRecord,
+  Cursor,
+  EventStreamReader,
+  EventStreamWriter,
+  StreamBatch,
+  StreamSnapshot,
+} from '../../shared/stream/stream.ts';
+import type { DeadLetter, DeadLetters } from './dead-letters.ts';
+import type { RedactObserver, Step } from './metrics.ts';
+import type { Positions } from './positions.ts';
+
+export interface RedactionOptions {
+  readonly stream: EventStreamReader;
+  readonly readers: EventStreamWriter;
+  readonly deadLetters: DeadLetters;
+  readonly positions: Positions;
+  /** What readers get of a record's value, or why nothing. */
+  readonly redact: (value: Uint8Array) => AppendRecord | { readonly reason: string };
+  readonly observer: RedactObserver;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface StreamRedaction {
+  /**
+   * Resolves when all that the stream held at the call is acknowledged and committed, or, between two batches, once
+   * `stopped` is. Rejects with the first failure: what was not committed comes again.
+   */
+  passOver(stopped: AbortSignal): Promise<void>;
+  lag(): { readonly seconds: number; readonly records: number };
+}
+
+/** Rejects where the positions cannot be read. */
+export async function openRedaction(options: RedactionOptions): Promise<StreamRedaction> {
+  const { stream, readers, deadLetters, redact, observer, clock, log } = options;
+  const positions = await step('read', () => options.positions.read());
+  let committed = new Map(positions);
+  /** All that the stream held then is done with. */
+  let doneAt = clock.now();
+  let ends: ReadonlyMap<string, Cursor> = new Map();
+
+  async function passOver(stopped: AbortSignal): Promise<void> {
+    const startedAt = clock.now();
+    const snapshot = await step('read', () => stream.snapshot());
+    startAgainWhereShorter(snapshot);
+    const open = new Map(
+      [...snapshot.partitions.keys()].map((partition) => [
+        partition,
+        stream.read(partition, positions.get(partition), snapshot)[Symbol.asyncIterator](),
+      ]),
+    );
+    try {
+      while (open.size > 0 && !stopped.aborted) {
+        for (const [partition, batches] of open) {
+          const { done, value: batch } = await step('read', () => batches.next());
+          if (done) open.delete(partition);
+          else await deliver(snapshot.id, partition, batch);
+        }
+        await commit();
+      }
+    } finally {
+      for (const batches of open.values()) await batches.return?.();
+    }
+    if (!stopped.aborted) doneAt = startedAt;
+  }
+
+  async function deliver(streamId: string, partition: string, { entries, hole }: StreamBatch): Promise<void> {
+    if (hole !== undefined) {
+      observer.missed(Number(hole.to - hole.from));
+      log.error(
+        { partition, from: `${hole.from}`, to: `${hole.to}` },
+        'records had aged out before they were redacted',
+      );
+    }
+    const letters: DeadLetter[] = [];
+    const bury = (position: bigint, reason: string) =>
+      letters.push({ stream: streamId, partition, position: `${position}`, reason, at: clock.now().toISOString() });
+    const records: AppendRecord[] = [];
+    const positionOf = new Map<AppendRecord, bigint>();
+    for (const { value, position } of entries) {
+      const redacted = redact(value);
+      if ('reason' in redacted) bury(position, redacted.reason);
+      else {
+        records.push(redacted);
+        positionOf.set(redacted, position);
+      }
+    }
+    const { acknowledged, refused, failure } = await deliverBatch(records, (part) => readers.append(part));
+    observer.done('redacted', acknowledged.length);
+    if (failure !== undefined) {
+      observer.failed('append');
+      throw failure;
+    }
+    // Dies here: readers have them, and get them again; the key is the event's id.
+    for (const [record, reason] of refused) bury(positionOf.get(record)!, `the readers' stream refuses it: ${reason}`);
+    if (letters.length > 0) {
+      await step('dead_letter', () => deadLetters.write(letters));
+      // Dies here: the letters are written again.
+      observer.done('dead_lettered', letters.length);
+      const [{ position, reason }] = letters as [DeadLetter];
+      log.error({ partition, position, reason, records: letters.length }, 'records went to the dead letters');
+    }
+    const reached = entries.at(-1)?.after ?? hole?.to;
+    if (reached !== undefined) positions.set(partition, reached);
+  }
+
+  /** All positions, those that did not move too: Kafka forgets what nobody commits for a week. */
+  async function commit(): Promise<void> {
+    if ([...positions].every(([partition, cursor]) => committed.get(partition) === cursor)) return;
+    await step('commit', () => options.positions.write(positions));
+    // Dies here: what comes next begins behind all that is acknowledged. Before: the same records come again.
+    committed = new Map(positions);
+  }
+
+  /** A partition that ends below where it was left was made again, or put back: all of it is read. */
+  function startAgainWhereShorter({ partitions }: StreamSnapshot): void {
+    ends = new Map([...partitions].flatMap(([name, { end }]) => (end === undefined ? [] : [[name, end] as const])));
+    for (const [partition, end] of ends) {
+      const position = positions.get(partition);
+      if (position === undefined || position <= end) continue;
+      log.warn(
+        { partition, position: `${position}`, end: `${end}` },
+        'the partition was made again: all of it is read',
+      );
+      positions.delete(partition);
+    }
+  }
+
+  async function step<T>(name: Step, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      observer.failed(name);
+      throw error;
+    }
+  }
+
+  return {
+    passOver,
+    lag() {
+      let records = 0;
+      for (const [partition, end] of ends) records += Math.max(0, Number(end - (positions.get(partition) ?? 0n)));
+      return { seconds: Math.max(0, (clock.now().getTime() - doneAt.getTime()) / 1000), records };
+    },
+  };
+}
+
+export interface Pace {
+  /** Between the beginnings of two passes. */
+  readonly everyMs: number;
+  /** After a failure, doubled with each further one up to the longest. */
+  readonly minPauseMs: number;
+  readonly maxPauseMs: number;
+}
+
+const usualPace: Pace = { everyMs: 1_000, minPauseMs: 1_000, maxPauseMs: 30_000 };
+
+/** Passes over the stream until `stopped`. Rejects with a failure that does not pass by itself; `told` hears of each pass. */
+export async function keepRedacting(
+  { passOver }: StreamRedaction,
+  stopped: AbortSignal,
+  told: (isWell: boolean) => void,
+  log: Logger,
+  pace: Pace = usualPace,
+): Promise<void> {
+  for (let failures = 0; !stopped.aborted; ) {
+    const startedMs = performance.now();
+    let pauseMs: number;
+    try {
+      await passOver(stopped);
+      failures = 0;
+      told(true);
+      pauseMs = pace.everyMs - (performance.now() - startedMs);
+    } catch (error) {
+      told(false);
+      if (!(error instanceof DaybookError && error.retry)) throw error;
+      pauseMs = Math.min(pace.minPauseMs * 2 ** failures, pace.maxPauseMs);
+      failures += 1;
+      log.warn({ reason: messageOf(error), failures, pauseMs }, 'redacting is tried again');
+    }
+    if (pauseMs > 0) await rest(pauseMs, undefined, { signal: stopped }).catch(() => undefined);
+  }
+}

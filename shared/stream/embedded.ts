@@ -1,0 +1,2 @@
+/** The embedded stream's two ends, at the address by which programs outside this project know them. */
+export { openEmbeddedReader, openEmbeddedWriter } from './embedded/embedded.ts';
