@@ -73,6 +73,14 @@ test('a file that is gone, or a folder that takes none, is said, and nothing is 
   assert.deepEqual(names(), ['sources.json']);
 });
 
+test('a mount that cannot be written is named as such', async (t) => {
+  t.mock.method(fs.promises, 'open', async () => {
+    throw Object.assign(new Error('read-only'), { code: 'EROFS' });
+  });
+  await assert.rejects(replaceFile(path, old, 'new'), { code: 'output_failed', hint: /Secret of Kubernetes/ });
+  assert.equal(content(), 'old\n');
+});
+
 async function handlePrototype(): Promise<fs.promises.FileHandle> {
   const file = await fs.promises.open(tmpdir());
   await file.close();
