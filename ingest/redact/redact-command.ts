@@ -6,7 +6,7 @@ import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
-import { within } from '../../shared/program/within.ts';
+import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import { isLocalStream, keepsPositions, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { StreamConfiguration } from '../../shared/stream/streams.ts';
 import { readRedactConfiguration } from '../configuration.ts';
@@ -98,7 +98,7 @@ export async function redactCommand({ once = false }: RedactOptions): Promise<vo
   const running = keepRedacting(redaction, stopped.signal, told, log);
   await Promise.race([running, stopping.promise]);
   // What is under way ends by itself. Whatever still hangs on must not keep the process: it comes again.
-  await within(stopMs, running).catch((error: unknown) => {
+  await withTimeLimit(stopMs, running).catch((error: unknown) => {
     if (!stopped.signal.aborted) throw error;
   });
   log.info('stopped');
