@@ -95,7 +95,7 @@ export interface PlacedSecret {
   readonly secret: Secret | undefined;
 }
 
-/** Throws `configuration_invalid`; a secret that cannot be had is no fault. */
+/** Throws `configuration_invalid`; a secret that cannot be had is not a fault. */
 export function readKeysConfiguration(): KeysConfiguration {
   return readKeys(keysSettings);
 }

@@ -4,7 +4,7 @@
  * What `send` took stays in memory until the server answered 201, refused that very event, or `close` handed it back. It is
  * sent again after everything else: no answer, a reset after the server had stored it, 5xx, refused credentials. It gets its
  * id and its time once, and goes out in the same bytes each time, so the archive has it once. A process that dies, or a page
- * that closes with more than browsers let go, loses what is in memory: `send` is no promise that an event is stored.
+ * that closes with more than browsers let go, loses what is in memory: `send` is not a promise that an event is stored.
  */
 import { type Answer, faultsOf, isAccepted, isForGood, readAnswer } from './answer.ts';
 import type { Auth } from './auth.ts';

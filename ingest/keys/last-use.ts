@@ -21,7 +21,7 @@ export async function askLastUse(url: string): Promise<LastUse> {
     const response = await fetch(new URL('/metrics', url), { signal: AbortSignal.timeout(waitMs), redirect: 'error' });
     const lines = (await response.text()).split('\n');
     const since = Number(/^process_start_time_seconds (\S+)$/m.exec(lines.join('\n'))?.[1]);
-    if (!response.ok || Number.isNaN(since)) return { url, problem: 'this is no ingest', usedAtMs: new Map() };
+    if (!response.ok || Number.isNaN(since)) return { url, problem: 'this is not an ingest', usedAtMs: new Map() };
     const usedAtMs = lines.flatMap((line) => {
       const [, source, keyid, seconds] = series.exec(line) ?? [];
       return seconds === undefined ? [] : [[keyOf(source!, keyid!), Number(seconds) * 1000] as const];

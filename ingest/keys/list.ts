@@ -111,7 +111,7 @@ function ownListener({ settings: { INGEST_ADMIN_HOST: host, INGEST_ADMIN_PORT: p
 function checkUrl(text: string): string {
   if (/^https?:\/\//.test(text) && URL.canParse(text)) return text;
   throw new DaybookError('usage', {
-    detail: '--ingest is no URL of an admin listener',
+    detail: '--ingest is not a URL of an admin listener',
     hint: 'Give it as http://host:9464, where INGEST_ADMIN_HOST and INGEST_ADMIN_PORT have that ingest listen.',
   });
 }

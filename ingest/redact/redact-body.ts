@@ -23,7 +23,8 @@ export function parseBody(data: Buffer): JsonObject {
     // What the parser says quotes the text.
     throw new NotRedactable('data is not JSON');
   }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new NotRedactable('data is no object');
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new NotRedactable('data is not an object');
   return body as JsonObject;
 }
 
@@ -71,7 +72,7 @@ export function redactBody(body: JsonObject, ruleOf: RuleFinder, hashKey: string
     if (typeof value === 'object') throw new NotRedactable(`${action.does} ${rule.path}: the value is an object`);
     if (typeof value === 'string') taken.add(value);
     if (action.does !== 'truncate') return hashOf(String(value), hashKey);
-    if (typeof value !== 'string') throw new NotRedactable(`truncate ${rule.path}: the value is no text`);
+    if (typeof value !== 'string') throw new NotRedactable(`truncate ${rule.path}: the value is not a text`);
     const characters = [...value];
     if (characters.length <= action.characters) {
       taken.delete(value);

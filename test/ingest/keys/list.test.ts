@@ -96,11 +96,11 @@ test('where no ingest answers, or what answers is none, the last use is unknown'
   t.after(() => other.close());
   const { port } = other.address() as AddressInfo;
   const { stdout, stderr } = await list([], { INGEST_ADMIN_PORT: `${port}` });
-  assert.match(stderr, /does not tell when keys were used: this is no ingest/);
+  assert.match(stderr, /does not tell when keys were used: this is not an ingest/);
   assert.match(stdout, /^billing .* for good +unknown +unknown$/m);
 });
 
-test('what is no URL of a listener is a usage error', async () => {
+test('what is not a URL of a listener is a usage error', async () => {
   for (const url of ['10.0.0.5:9464', 'file:///etc/passwd', 'http://']) {
     const { code } = await runKeys(['list', '--ingest', url], {
       cwd: directory,

@@ -180,7 +180,7 @@ test('hashes are of the value, truncated texts keep whole characters, null stays
   assert.deepEqual(redacted({ a: ['abcd', 'abc', null] }, cut), { a: ['abc…', 'abc', null] });
 });
 
-test('what a rule cannot do, and what is no object, is refused without a word of it', () => {
+test('what a rule cannot do, and what is not an object, is refused without a word of it', () => {
   const reason = (event: object | string, redaction?: object) => {
     try {
       redacted(event, redaction);
@@ -192,9 +192,9 @@ test('what a rule cannot do, and what is no object, is refused without a word of
   };
   assert.equal(reason({ a: { secret: 1 } }, own({ hash: ['a'] })), 'hash a: the value is an object');
   assert.equal(reason({ a: [{ secret: 1 }] }, own({ truncate: { a: 1 } })), 'truncate a: the value is an object');
-  assert.equal(reason({ a: 4242 }, own({ truncate: { a: 1 } })), 'truncate a: the value is no text');
+  assert.equal(reason({ a: 4242 }, own({ truncate: { a: 1 } })), 'truncate a: the value is not a text');
   assert.equal(reason('{"a":"secret'), 'data is not JSON');
-  assert.equal(reason('["secret"]'), 'data is no object');
+  assert.equal(reason('["secret"]'), 'data is not an object');
   assert.equal(reason(`${'{"a":'.repeat(201)}1${'}'.repeat(201)}`), 'data is nested too deeply');
 });
 
