@@ -3,7 +3,7 @@
  * text of the same event, too (a customer's name in a description): there it gives way to `[removed]`.
  */
 import { createHmac } from 'node:crypto';
-import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
+import { maxNesting } from '../../shared/json/json-text.ts';
 import type { Action, PathRule, RuleFinder } from './rules.ts';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json | undefined };
@@ -14,11 +14,10 @@ export class NotRedactable extends Error {}
 
 /** The object that the bytes hold. Throws NotRedactable. */
 export function parseBody(data: Buffer): JsonObject {
-  if (nestingOf(data) > maxNesting) throw new NotRedactable('data is nested too deeply');
   const text = data.toString();
   let body: unknown;
   try {
-    body = longNumber.test(text) ? JSON.parse(text, keepNumber as never) : JSON.parse(text);
+    body = hasLongNumber(data) ? JSON.parse(text, keepNumber as never) : JSON.parse(text);
   } catch {
     // What the parser says quotes the text.
     throw new NotRedactable('data is not JSON');
@@ -28,12 +27,30 @@ export function parseBody(data: Buffer): JsonObject {
   return body as JsonObject;
 }
 
-/** More digits than a number of JavaScript's is sure to keep. */
-const longNumber = /[\d.]{16}/;
+const quote = 0x22;
+const backslash = 0x5c;
+const zero = 0x30;
+const nine = 0x39;
+const dot = 0x2e;
+
+/** Whether a number has more digits than JavaScript is sure to keep. About 1 ns a byte. */
+function hasLongNumber(json: Uint8Array): boolean {
+  let length = 0;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]!;
+    if (byte === quote) for (at++; at < json.length && json[at] !== quote; at++) if (json[at] === backslash) at++;
+    length = (byte >= zero && byte <= nine) || byte === dot ? length + 1 : 0;
+    if (length > maxDigits) return true;
+  }
+  return false;
+}
+
+/** Of any number so long, the point included, JavaScript keeps each digit. */
+const maxDigits = 15;
 
 /** A number that would change becomes the text that it was written as: search clusters keep no more digits either. */
 function keepNumber(_: string, value: unknown, { source }: { readonly source?: string }): unknown {
-  return typeof value === 'number' && source !== undefined && source.length > 15 && String(value) !== source
+  return typeof value === 'number' && source !== undefined && source.length > maxDigits && String(value) !== source
     ? source
     : value;
 }
@@ -43,10 +60,11 @@ export function redactBody(body: JsonObject, ruleOf: RuleFinder, hashKey: string
   const taken = new Set<string>();
   const above: string[] = [];
 
-  function visit(value: Json | undefined): void {
+  function visit(value: Json | undefined, depth: number): void {
     if (typeof value !== 'object' || value === null) return;
+    refuseDeep(depth);
     if (Array.isArray(value)) {
-      for (const element of value) visit(element);
+      for (const element of value) visit(element, depth + 1);
       return;
     }
     for (const name of Object.keys(value)) {
@@ -54,21 +72,27 @@ export function redactBody(body: JsonObject, ruleOf: RuleFinder, hashKey: string
       const rule = ruleOf(name, above);
       if (rule === undefined || rule.action.does === 'keep') {
         above.push(name);
-        visit(member);
+        visit(member, depth + 1);
         above.pop();
-      } else value[name] = rule.action.does === 'remove' ? removed(member) : changed(member, rule, rule.action);
+      } else
+        value[name] =
+          rule.action.does === 'remove' ? removed(member, depth + 1) : changed(member, rule, rule.action, depth + 1);
     }
   }
 
-  function removed(value: Json | undefined): undefined {
+  function removed(value: Json | undefined, depth: number): undefined {
     if (typeof value === 'string') taken.add(value);
-    else if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) removed(each);
-    return undefined;
+    if (typeof value !== 'object' || value === null) return;
+    refuseDeep(depth);
+    for (const each of Object.values(value)) removed(each, depth + 1);
   }
 
-  function changed(value: Json | undefined, rule: PathRule, action: Action): Json | undefined {
+  function changed(value: Json | undefined, rule: PathRule, action: Action, depth: number): Json | undefined {
     if (value === null || value === undefined) return value;
-    if (Array.isArray(value)) return value.map((element) => changed(element, rule, action) as Json);
+    if (Array.isArray(value)) {
+      refuseDeep(depth);
+      return value.map((element) => changed(element, rule, action, depth + 1) as Json);
+    }
     if (typeof value === 'object') throw new NotRedactable(`${action.does} ${rule.path}: the value is an object`);
     if (typeof value === 'string') taken.add(value);
     if (action.does !== 'truncate') return hashOf(String(value), hashKey);
@@ -81,7 +105,7 @@ export function redactBody(body: JsonObject, ruleOf: RuleFinder, hashKey: string
     return `${characters.slice(0, action.characters).join('')}…`;
   }
 
-  visit(body);
+  visit(body, 1);
   const text = JSON.stringify(body);
   const found = standingIn(text, taken);
   if (found.length === 0) return text;
@@ -89,6 +113,11 @@ export function redactBody(body: JsonObject, ruleOf: RuleFinder, hashKey: string
   return JSON.stringify(body, (_, value) =>
     typeof value === 'string' && isProse.test(value) ? value.replaceAll(anyOfThem, '[removed]') : value,
   );
+}
+
+/** Before the stack is used up. */
+function refuseDeep(depth: number): void {
+  if (depth > maxNesting) throw new NotRedactable('data is nested too deeply');
 }
 
 function hashOf(text: string, key: string | undefined): string {

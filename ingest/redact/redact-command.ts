@@ -6,6 +6,7 @@ import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
+import { keepHeapSmall } from '../../shared/program/memory.ts';
 import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import { isLocalStream, keepsPositions, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { StreamConfiguration } from '../../shared/stream/streams.ts';
@@ -26,6 +27,7 @@ const stopMs = 9_000;
 
 /** Ends by a signal, with `once` at the end of the stream, or by a failure that does not pass by itself: rejects with it. */
 export async function redactCommand({ once = false }: RedactOptions): Promise<void> {
+  keepHeapSmall();
   const settings = readRedactConfiguration();
   const { DAYBOOK_DATA_DIR: directory, DAYBOOK_STREAM: from, DAYBOOK_READERS_STREAM: to } = settings;
   const log = openLog('ingest', settings.LOG_LEVEL);

@@ -68,25 +68,27 @@ function plainName(name: string): string {
 }
 
 function finderOf(rules: readonly Compiled[]): RuleFinder {
-  const byName = new Map<string, readonly Compiled[]>();
-  return (name, above) => {
-    const candidates = remembered(byName, name, () => {
+  const byName = new Map<string, { readonly plain: string; readonly candidates: readonly Compiled[] }>();
+  const known = (name: string) =>
+    remembered(byName, name, () => {
       const plain = plainName(name);
-      return rules.filter(({ names }) => names.at(-1) === plain || names.at(-1) === '*');
+      return { plain, candidates: rules.filter(({ names }) => names.at(-1) === plain || names.at(-1) === '*') };
     });
-    for (const rule of candidates) if (leadsTo(rule, above)) return rule;
+
+  function leadsTo({ names, isAnchored }: Compiled, above: readonly string[]): boolean {
+    const steps = names.length - 1;
+    if (isAnchored ? above.length !== steps : above.length < steps) return false;
+    for (let back = 1; back <= steps; back++) {
+      const wanted = names[steps - back]!;
+      if (wanted !== '*' && wanted !== known(above[above.length - back]!).plain) return false;
+    }
+    return true;
+  }
+
+  return (name, above) => {
+    for (const rule of known(name).candidates) if (leadsTo(rule, above)) return rule;
     return undefined;
   };
-}
-
-function leadsTo({ names, isAnchored }: Compiled, above: readonly string[]): boolean {
-  const steps = names.length - 1;
-  if (isAnchored ? above.length !== steps : above.length < steps) return false;
-  for (let back = 1; back <= steps; back++) {
-    const wanted = names[steps - back]!;
-    if (wanted !== '*' && wanted !== plainName(above[above.length - back]!)) return false;
-  }
-  return true;
 }
 
 function remembered<T>(known: Map<string, T>, key: string, make: () => T): T {

@@ -1,5 +1,5 @@
 /**
- * `npm run bench [ingest|kafka|spool|compact|verify|ledger|kafka-s3] [events…]`: what the table of figures in test/README.md is made of,
+ * `npm run bench [ingest|kafka|spool|compact|verify|ledger|redact|kafka-s3] [events…]`: what the table of figures in test/README.md is made of,
  * each with the limit that it is held to. All of it takes about a quarter of an hour. Servers that are not installed are
  * said by name, and what needs them is skipped.
  */
@@ -11,6 +11,7 @@ import { newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { benchCompact, benchRoute, type CompactRow } from './compact.ts';
 import { benchIngest, type IngestBenchRow } from './ingest.ts';
 import { benchLedger } from './ledger.ts';
+import { benchRedact } from './redact.ts';
 import { benchSpool, benchSpoolMemory, type DrainRow } from './spool.ts';
 import { benchVerify } from './verify.ts';
 
@@ -136,6 +137,13 @@ if (what === undefined || what === 'verify') {
 if (what === undefined || what === 'ledger') {
   const rows = await benchLedger(firstCount ?? 3_650);
   sayCompact(rows, ({ name }) => (name.startsWith('run') ? '5 s, 150 MB' : null), 'ledger', 'manifests');
+}
+if (what === undefined || what === 'redact') {
+  const limitOf = ({ peakMegabytes }: CompactRow) => (peakMegabytes === 0 ? null : '300 MB');
+  sayCompact(await benchRedact({ type: 'embedded' }, { type: 'embedded' }, firstCount), limitOf, 'redact', 'records');
+  await withKafka(async ({ broker }) => {
+    sayCompact(await benchRedact(topicOn(broker), topicOn(broker), firstCount), limitOf, 'redact', 'records');
+  });
 }
 if (what === undefined || what === 'kafka-s3') {
   await withKafka(({ broker }) =>

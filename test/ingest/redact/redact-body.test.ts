@@ -195,7 +195,11 @@ test('what a rule cannot do, and what is not an object, is refused without a wor
   assert.equal(reason({ a: 4242 }, own({ truncate: { a: 1 } })), 'truncate a: the value is not a text');
   assert.equal(reason('{"a":"secret'), 'data is not JSON');
   assert.equal(reason('["secret"]'), 'data is not an object');
-  assert.equal(reason(`${'{"a":'.repeat(201)}1${'}'.repeat(201)}`), 'data is nested too deeply');
+  for (const rules of [{}, own({ remove: ['a'] }), own({ hash: ['a'] })]) {
+    const deep = (levels: number) => `{"a":${'['.repeat(levels)}1${']'.repeat(levels)}}`;
+    assert.equal(reason(deep(199), rules), undefined);
+    for (const levels of [200, 100_000]) assert.equal(reason(deep(levels), rules), 'data is nested too deeply');
+  }
 });
 
 test('a number that JavaScript cannot hold is left as the text that it was', () => {
