@@ -50,7 +50,7 @@ export type SpoolSettings = z.infer<typeof spoolSchema>;
 export const settings = {
   DAYBOOK_DATA_DIR: setting({
     of: 'both',
-    meaning: 'Folder of the embedded stream and of staging.',
+    meaning: 'Folder of the embedded stream, of staging, and of the public keys that ingest took.',
     default: './data',
     schema: z.string().min(1, 'is empty'),
   }),

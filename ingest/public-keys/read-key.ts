@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { textOfBytes } from '../../shared/files/read-text.ts';
 import { getText } from '../../shared/http/get-text.ts';
+import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import type { PublicKeyReference } from '../../shared/schemes/public-keys.ts';
 
 export type PlacedKey = Exclude<PublicKeyReference, string | { env: string } | { value: string }>;
@@ -22,7 +23,12 @@ export function placeOf(reference: PlacedKey): string {
 }
 
 /** Rejects with why it cannot be had, within a few seconds. */
-export async function readKey(reference: PlacedKey): Promise<string> {
+export function readKey(reference: PlacedKey): Promise<string> {
+  // A disk, or whoever gives the SDK its credentials, may not answer either.
+  return withTimeLimit(limits.limitMs, read(reference));
+}
+
+async function read(reference: PlacedKey): Promise<string> {
   if ('file' in reference) return textOfBytes(await readFile(reference.file));
   return 'url' in reference ? getText(reference.url, limits) : readS3(reference.s3);
 }
