@@ -13,12 +13,14 @@ import { root } from '../house/source-files.ts';
 import { createStream, openKinesis } from '../services/kinesis-streams.ts';
 import { openService } from '../services/service.ts';
 import { createTopic, newTopicName, testClient } from '../shared/stream/kafka/kafka-under-test.ts';
-import { type ReadersRecord, readersRecords } from './readers-records.ts';
+import { passedOn, type ReadersRecord, streamedEvents } from './readers-records.ts';
 import { shownBlock } from './search-cluster.ts';
 
 const toSeconds = Date.parse('2026-11-20T12:00:00Z') / 1_000;
-const records = readersRecords(200, 'read', toSeconds - 86_400, toSeconds);
-const [last] = readersRecords(1, 'last', toSeconds, toSeconds + 1);
+const recordsOf = (count: number, seed: string, fromSeconds: number) =>
+  streamedEvents({ count, seed, fromSeconds, toSeconds: fromSeconds + 3_600 }).map(passedOn);
+const records = recordsOf(200, 'read', toSeconds - 86_400);
+const [last] = recordsOf(1, 'last', toSeconds);
 const sent = [...records, ...records, last!];
 
 const folder = await mkdtemp(join(tmpdir(), 'daybook-readers-'));

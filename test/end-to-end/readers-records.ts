@@ -1,32 +1,51 @@
-/** Records of the readers' stream as `daybook-ingest redact` writes them, made of the real events of the fixtures. */
+/** Events of Stripe's, as the stream has them and as its readers get them under the default rules. */
+import { readersRecord } from '../../ingest/redact/readers-record.ts';
+import { compileRules } from '../../ingest/redact/rules.ts';
+import { redactionSchema } from '../../shared/redaction.ts';
+import { stripeRecord } from '../compactor/books.ts';
 import { eachStripeEvent } from '../stripe/events.ts';
+
+export interface StreamedEvent {
+  readonly id: string;
+  readonly type: string;
+  /** The value of its record of the stream. */
+  readonly envelope: Buffer;
+}
 
 export interface ReadersRecord {
   readonly key: string;
   readonly value: string;
 }
 
-/** Received 1.5 s after their own time. The same seed makes the same records. */
-export function readersRecords(count: number, seed: string, fromSeconds: number, toSeconds: number): ReadersRecord[] {
-  return [...eachStripeEvent({ count, seed, fromSeconds, toSeconds })].map(({ id, createdSeconds, text, type }) => {
-    const created = new Date(createdSeconds * 1000).toISOString();
-    const ingested = new Date(createdSeconds * 1000 + 1_500).toISOString();
-    return recordOf({
-      '@timestamp': created,
-      ecs: { version: '8.17.0' },
-      event: {
-        ...{ id, kind: 'event', category: ['api'], type: ['info'], action: type },
-        ...{ created, ingested, provider: 'stripe' },
-      },
-      daybook: { source: 'platform', via: 'webhook', scheme: 'stripe', keyid: '0123456789abcdef', mode: 'test' },
-      stripe: JSON.parse(text),
-    });
+export interface StreamedEventsOptions {
+  readonly count: number;
+  /** The same seed makes the same events. */
+  readonly seed: string;
+  readonly fromSeconds: number;
+  readonly toSeconds: number;
+  /** Changes the body of each. */
+  readonly change?: (body: StripeBody) => void;
+}
+
+export interface StripeBody {
+  readonly data: { readonly object: Record<string, unknown> };
+}
+
+/** Received 1.5 s after their own time. */
+export function streamedEvents({ change, ...options }: StreamedEventsOptions): StreamedEvent[] {
+  return [...eachStripeEvent(options)].map(({ id, type, createdSeconds, text }) => {
+    const body = JSON.parse(text);
+    change?.(body);
+    const receivedAt = new Date(createdSeconds * 1000 + 1_500).toISOString();
+    const { value } = stripeRecord(change === undefined ? text : JSON.stringify(body), { receivedAt });
+    return { id, type, envelope: Buffer.from(value) };
   });
 }
 
-export function recordOf(document: {
-  readonly event: { readonly id: string };
-  readonly [member: string]: unknown;
-}): ReadersRecord {
-  return { key: document.event.id, value: JSON.stringify(document) };
+const redaction = { ruleOf: compileRules(redactionSchema.parse({})), hashKey: undefined, streamKeys: undefined };
+
+export function passedOn({ id, envelope }: StreamedEvent): ReadersRecord {
+  const record = readersRecord(envelope, redaction);
+  if ('reason' in record) throw new Error(`${id}: ${record.reason}`);
+  return { key: record.key, value: Buffer.from(record.value).toString() };
 }

@@ -63,8 +63,8 @@ export async function ask<T>(url: string, path: string, body?: object, method = 
   return JSON.parse(text) as T;
 }
 
+/** Up to a second old. */
 export async function countOf(url: string): Promise<number> {
-  await ask(url, 'daybook-events*/_refresh', {});
   return (await ask<{ count: number }>(url, 'daybook-events*/_count')).count;
 }
 
@@ -72,6 +72,12 @@ export interface Found {
   readonly _index: string;
   readonly _id: string;
   readonly _source: unknown;
+}
+
+/** How many documents have the text in any of their fields, as a user searches. */
+export async function hitsOf(url: string, text: string): Promise<number> {
+  const query = { query_string: { query: text, fields: ['*'], lenient: true } };
+  return (await ask<{ count: number }>(url, 'daybook-events*/_count', { query })).count;
 }
 
 /** All documents, page by page. */
