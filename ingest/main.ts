@@ -9,7 +9,13 @@ const program = new Command('daybook-ingest').description('Receives signed event
 program
   .command('serve', { isDefault: true })
   .description('Receives events until a signal comes; also without the word serve.')
-  .action(async () => (await import('./run-serve.ts')).serveCommand());
+  // A mistyped command comes here as a word behind serve.
+  .allowExcessArguments()
+  .action(async (_, serve: Command) => {
+    const [word] = serve.args;
+    if (word !== undefined) serve.error(`error: unknown command '${word}'`);
+    await (await import('./run-serve.ts')).serveCommand();
+  });
 
 program
   .command('redact')

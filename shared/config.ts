@@ -13,7 +13,7 @@ import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
-import { json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
+import { inPlainWords, json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
 import { storeSchema, stores } from './store/stores.ts';
 import { streamSchema, streams } from './stream/streams.ts';
 
@@ -59,7 +59,7 @@ export const settings = {
     meaning: `Who sends: JSON array of sources, each of one scheme (${schemeNames.map((name) => `\`${name}\``).join(', ')}), or the path of a file with it.`,
     default: required,
     secret: true,
-    schema: jsonOrPath(/^\s*\[/, sourcesSchema),
+    schema: jsonOrPath(/^\s*[[{]/, sourcesSchema),
   }),
   DAYBOOK_STREAM: setting({
     of: 'both',
@@ -346,7 +346,7 @@ export function readSettings<N extends SettingName>(
     const declared: Setting<unknown> = settings[name];
     const read = readText(environment, name, declared, problems);
     if (read === undefined) continue;
-    const parsed = declared.schema.safeParse(read.text);
+    const parsed = declared.schema.safeParse(read.text, { error: inPlainWords });
     if (parsed.success) values[name] = parsed.data;
     else for (const issue of parsed.error.issues) problems.push(problemOf(name, issue, read.file));
   }

@@ -2,9 +2,50 @@
 import { z } from 'zod';
 import { readTextFile } from './files/read-text.ts';
 import { parseWritten } from './json/locate-json.ts';
+import { nearestName } from './setting-names.ts';
 
 /** How a problem with JSON begins: where the text is a file's, its name goes before it. */
 export const notJson = 'is not JSON';
+
+const kinds: Readonly<Record<string, string>> = {
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+  string: 'a text',
+  number: 'a number',
+  boolean: 'true or false',
+};
+
+/**
+ * What zod would say of a wrong shape, in plain words that go behind the member's name. To be given to `safeParse` as
+ * `error`. Undefined: zod's own words. What a schema says itself goes before it.
+ */
+export function inPlainWords(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'is required';
+      return kinds[issue.expected] === undefined ? undefined : `must be ${kinds[issue.expected]}`;
+    case 'invalid_value':
+      return `must be ${oneOf(issue.values)}`;
+    case 'invalid_union':
+      return Array.isArray(issue.options) ? `must be ${oneOf(issue.options)}` : undefined;
+    case 'unrecognized_keys': {
+      const known = Object.keys(issue.inst instanceof z.ZodObject ? issue.inst.shape : {});
+      return issue.keys.map((key) => unknownMember(key, known)).join('; ');
+    }
+  }
+  return undefined;
+}
+
+function unknownMember(key: string, known: readonly string[]): string {
+  const nearest = nearestName(key, known);
+  return `has no member ${JSON.stringify(key)}${nearest === undefined ? '' : `. Did you mean ${nearest}?`}`;
+}
+
+function oneOf(values: readonly unknown[]): string {
+  const texts = values.map((value) => String(value));
+  return texts.length < 2 ? texts.join('') : `${texts.slice(0, -1).join(', ')} or ${texts.at(-1)}`;
+}
 
 export const whole = (minimum: number, maximum: number) =>
   z
@@ -34,7 +75,7 @@ export const jsonOrPath = <T>(looksLikeText: RegExp, schema: z.ZodType<T>) => {
   return z.string().transform((given, context): T => {
     const isPath = !looksLikeText.test(given);
     const read = isPath ? textOrPath(looksLikeText).safeParse(given) : undefined;
-    const parsed = read?.success === false ? read : text.safeParse(read?.data ?? given);
+    const parsed = read?.success === false ? read : text.safeParse(read?.data ?? given, { error: inPlainWords });
     if (parsed.success) return parsed.data as T;
     for (const { path, message } of parsed.error.issues) {
       const isOfFile = isPath && message.startsWith(notJson);
@@ -47,6 +88,10 @@ export const jsonOrPath = <T>(looksLikeText: RegExp, schema: z.ZodType<T>) => {
 export const textOrPath = (looksLikeText: RegExp) =>
   z.string().transform((text, context): string => {
     if (looksLikeText.test(text)) return text;
+    if (text.trim() === '') {
+      context.addIssue({ code: 'custom', message: 'is empty' });
+      return z.NEVER;
+    }
     try {
       return readTextFile(text);
     } catch (error) {

@@ -3,6 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import type { Clock } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { inPlainWords } from '../../shared/setting-shapes.ts';
 import { closedDays } from '../commands/run.ts';
 import type { JobName } from './jobs.ts';
 
@@ -49,7 +50,7 @@ function digestOf(text: string): Buffer {
 }
 
 function parse<T>(options: z.ZodType<T>, body: unknown): T {
-  const parsed = options.safeParse(body);
+  const parsed = options.safeParse(body, { error: inPlainWords });
   if (parsed.success) return parsed.data;
   const [{ path, message }] = parsed.error.issues as [z.core.$ZodIssue];
   const where = path.length === 0 ? 'the body' : path.join('.');

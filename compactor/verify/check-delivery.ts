@@ -1,4 +1,5 @@
 /** Checks the signature of a delivery once more, years later if need be: without the clock, with the secrets of then. */
+
 import { refuseProblems } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { readTextFile } from '../../shared/files/read-text.ts';
@@ -7,6 +8,7 @@ import type { Scheme } from '../../shared/schemes/scheme.ts';
 import { schemeOf } from '../../shared/schemes/schemes.ts';
 import type { Secret } from '../../shared/schemes/secrets.ts';
 import { type Source, schemeOfSource, secretsOf, sourcesSchema } from '../../shared/schemes/sources.ts';
+import { inPlainWords } from '../../shared/setting-shapes.ts';
 import type { Delivery } from './verify-lines.ts';
 
 /** A source as the file has it, by its name. */
@@ -43,7 +45,7 @@ function parseSources(path: string) {
   const written = parseWritten(text);
   if ('problem' in written)
     throw new DaybookError('usage', { detail: `--secrets: the file ${path} ${written.problem}` });
-  const parsed = sourcesSchema.safeParse(written.value);
+  const parsed = sourcesSchema.safeParse(written.value, { error: inPlainWords });
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `--secrets ${path.join('.')}: ${message}`);
   throw new DaybookError('usage', { detail: problems.join('\n') });

@@ -1,6 +1,6 @@
 /** What `npm start` prints when both programs are ready: requests to paste into a shell, and how to see what came of them. */
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { shellWord } from '../../shared/program/shell-word.ts';
 
 export interface SampleOptions {
@@ -14,6 +14,8 @@ export interface SampleOptions {
   readonly sources: string | undefined;
   /** Undefined where a signing key is configured. */
   readonly verifyingKey: string | undefined;
+  /** What was made because it was not set: the commands need it, too. Values are absolute paths or texts. */
+  readonly made: Readonly<Record<string, string>>;
 }
 
 /**
@@ -27,7 +29,7 @@ export function sampleRequests(options: SampleOptions): string {
     'In another terminal:',
     pasted([`cd ${shellWord(root)}`]),
     ...(sources === undefined ? [] : requests(ingest, pathFrom(root, sources))),
-    'See what waits for the night. A day is closed an hour after its end, in UTC:',
+    'Give the commands the same values, and see what waits for the night.\nA day is closed an hour after its end, in UTC:',
     pasted(look(options)),
   ].join('\n\n');
 }
@@ -59,14 +61,15 @@ function requests(ingest: string, sources: string): string[] {
   ];
 }
 
-/** A source of the development sources has one secret: the text that is alone on its line. */
+/** The secret is the text that is alone on its line: the only one, or after `keys rotate` the newest. */
 function secretOf(source: string, sources: string): string {
-  return `secret=$(sed -n '/"${source}"/,/]/s/^ *"\\(.*\\)"$/\\1/p' ${shellWord(sources)})`;
+  return `secret=$(sed -n '/"${source}"/,/]/s/^ *"\\([^"]*\\)",*$/\\1/p' ${shellWord(sources)})`;
 }
 
-function look({ root, dataDirectory, verifyingKey }: SampleOptions): string[] {
+function look({ root, dataDirectory, verifyingKey, made }: SampleOptions): string[] {
   const settings = [
     ...(dataDirectory === join(root, 'data') ? [] : [`DAYBOOK_DATA_DIR=${shellWord(pathFrom(root, dataDirectory))}`]),
+    ...Object.entries(made).map(([name, value]) => `${name}=${shellWord(pathFrom(root, value))}`),
     ...(verifyingKey === undefined ? [] : [`COMPACTOR_VERIFYING_KEYS=${shellWord(pathFrom(root, verifyingKey))}`]),
   ];
   return [
@@ -77,8 +80,9 @@ function look({ root, dataDirectory, verifyingKey }: SampleOptions): string[] {
   ];
 }
 
-/** Below the root relative, as one writes it; elsewhere absolute. */
+/** Below the root relative, as one writes it; elsewhere absolute. A text that is not a path stays. */
 function pathFrom(root: string, path: string): string {
+  if (!isAbsolute(path)) return path;
   const below = relative(root, path);
   return below.startsWith('..') ? path : below;
 }

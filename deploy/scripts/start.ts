@@ -73,6 +73,10 @@ async function start(): Promise<void> {
       root,
       dataDirectory,
       sources: unset.includes('DAYBOOK_SOURCES') ? development('sources.json') : undefined,
+      // All but the recipient are paths.
+      made: Object.fromEntries(
+        Object.entries(added).map(([name, value]) => [name, name === 'COMPACTOR_RECIPIENTS' ? value : resolve(value)]),
+      ),
       verifyingKey: unset.includes('COMPACTOR_SIGNING_KEY') ? development('verifying-key.pem') : undefined,
     });
     // Whoever does not read them does not stop the programs.

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { SpoolSettings } from '../../shared/config.ts';
 import { refuseProblems } from '../../shared/config.ts';
+import { inPlainWords } from '../../shared/setting-shapes.ts';
 import type { BackingStore, BackingStoreOptions, OpenBackingStore } from './backing-store.ts';
 import { openFileStore } from './file-store.ts';
 import { openMemoryStore } from './memory-store.ts';
@@ -43,7 +44,7 @@ export function checkSpool(settings: SpoolSettings, types: SpoolTypes, problems:
     problems.push(`INGEST_SPOOL.type: ${JSON.stringify(settings.type)} is none of ${Object.keys(types).join(', ')}`);
     return;
   }
-  const parsed = type.params.safeParse(settings.params ?? {});
+  const parsed = type.params.safeParse(settings.params ?? {}, { error: inPlainWords });
   if (parsed.success) return;
   for (const issue of parsed.error.issues) {
     const where = ['INGEST_SPOOL.params', ...issue.path].map(String).join('.');

@@ -47,11 +47,16 @@ export function checkFolder(what: string, path: string): Found[] {
 
 /** Room on the disk of a folder, which need not be there yet. */
 export function checkRoom(what: string, path: string, wantedBytes: number): Found[] {
-  const { bavail, bsize } = statfsSync(existingAbove(path));
-  const freeBytes = bavail * bsize;
+  const freeBytes = freeBytesOf(path);
   const said = `${what}: ${inUnits(freeBytes)} are free on its disk`;
   if (freeBytes >= wantedBytes) return [ok(said)];
   return [warning(`${said}, of ${inUnits(wantedBytes)} that it may need`, 'Make room, or use another disk.')];
+}
+
+/** Of the disk of a folder, which need not be there yet. */
+export function freeBytesOf(path: string): number {
+  const { bavail, bsize } = statfsSync(existingAbove(path));
+  return bavail * bsize;
 }
 
 export function inUnits(bytes: number): string {

@@ -11,12 +11,16 @@ export function listen(server: Server, host: string, port: number, setting: stri
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const { code = 'unknown' } = cause;
-      const why = code === 'EADDRINUSE' ? `port ${port} is in use (EADDRINUSE)` : code;
-      const hint = `Give ${setting} another port, or end the program that holds it.`;
+      const isTaken = code === 'EADDRINUSE';
+      const isForeign = code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND';
+      const why = isTaken ? `port ${port} is in use (EADDRINUSE)` : code;
+      const place = isForeign ? setting.replace(/_PORT$/, '_HOST') : setting;
+      const detail = `${host}:${port} cannot be opened: ${why}. See ${place}`;
       reject(
         new DaybookError('listener_unavailable', {
-          detail: `${host}:${port} cannot be opened: ${why}. See ${setting}`,
-          ...(code === 'EADDRINUSE' && { hint }),
+          detail,
+          ...(isTaken && { hint: `Give ${setting} another port, or end the program that holds it.` }),
+          ...(isForeign && { hint: 'This machine has no such address: give one of its own, or 0.0.0.0 for all.' }),
           cause,
         }),
       );

@@ -17,7 +17,11 @@ export async function runProgram(program: Command): Promise<void> {
   standardError();
   heedReaders();
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
-    command.configureOutput({ writeErr: tell });
+    command.configureOutput({
+      writeErr: tell,
+      outputError: (text, write) =>
+        write(`${program.name()}: ${text.replace(/^error: /, '')}usage: ${errorKind('usage').hint}\n`),
+    });
   }
   try {
     refuseOldNode();

@@ -111,7 +111,7 @@ function read(signing: BodySigning, headers: Headers): Told | Refusal {
   if (digests.length === 0) {
     return {
       code: 'token_malformed',
-      detail: `${signature} has no ${prefix}<${signing.algorithm}, ${signing.encoding}>.`,
+      detail: `${signature} must be ${prefix}<${signing.algorithm} in ${signing.encoding}>.`,
     };
   }
   const id = signing.id === undefined ? '' : (headers[signing.id] as string);

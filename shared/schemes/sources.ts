@@ -1,6 +1,7 @@
 /** The sources of DAYBOOK_SOURCES: who sends, how it signs, and where its missed events can be asked for. */
 import { z } from 'zod';
 import { addressRange } from '../address-list.ts';
+import { inPlainWords } from '../setting-shapes.ts';
 import { cookieSchemeOf } from './cookie.ts';
 import { hmacSchemeOf } from './hmac.ts';
 import { resolvePublicKeys } from './public-keys.ts';
@@ -41,8 +42,8 @@ export const sourcesSchema = z
       const { scheme, name } = (value ?? {}) as { readonly scheme?: unknown; readonly name?: unknown };
       const { callers, own } = withoutCallers(value);
       const shape = schemeOf(String(scheme))?.source ?? withoutScheme;
-      const parsed = (shape as z.ZodType<Source>).safeParse(own);
-      const allowed = callers === undefined ? undefined : allow.safeParse(callers);
+      const parsed = (shape as z.ZodType<Source>).safeParse(own, { error: inPlainWords });
+      const allowed = callers === undefined ? undefined : allow.safeParse(callers, { error: inPlainWords });
       for (const { path, message } of parsed.error?.issues ?? []) {
         context.addIssue({ code: 'custom', path: [index, ...path], message });
       }

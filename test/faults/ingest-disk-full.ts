@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { checkEmbedded } from '../../shared/stream/embedded/check.ts';
 import { until } from '../compactor/until.ts';
 import { readRecords, startIngestProcess } from '../ingest/ingest-process.ts';
 import { stripeEvents } from '../stripe/events.ts';
@@ -62,11 +63,15 @@ for (let look = 0; look < 100; look++) {
   assert.ok(await isAway());
 }
 
+const stream = async () => (await checkEmbedded(directory)).found[0];
+assert.deepEqual([(await stream())?.status, (await stream())?.code], ['problem', 'stream_unavailable']);
+
 isSending = false;
 await sending;
 fs.rmSync(ballast);
 await until(async () => ((await readiness()) === 200 && !(await isAway()) ? true : undefined));
 assert.equal(await send(), 200);
+assert.equal((await stream())?.status, 'ok');
 
 await until(async () => ((await metrics()).includes('\ndaybook_ingest_spool_records 0\n') ? true : undefined));
 ingest.process.kill('SIGTERM');

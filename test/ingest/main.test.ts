@@ -103,6 +103,8 @@ test('unknown commands and options are usage errors', async () => {
   for (const command of [['fly'], ['--fast'], ['serve', '--fast'], ['spool'], ['spool', 'fly'], ['keys', 'rotate']]) {
     assert.equal((await runIngest(command, {})).code, 1, command.join(' '));
   }
+  const { stderr } = await runIngest(['spol'], {});
+  assert.equal(stderr, "daybook-ingest: unknown command 'spol'\nusage: See --help.\n");
   assert.equal((await runIngest(['--help'], {})).code, 0);
 });
 

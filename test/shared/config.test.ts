@@ -141,3 +141,23 @@ test('a job secret that could be guessed is refused', () => {
   assert.match(problems('x'.repeat(15))[0]!, /^COMPACTOR_JOB_SECRET: has fewer than 16 characters/);
   assert.deepEqual(problems('x'.repeat(16)), []);
 });
+
+test('wrong shapes are told in plain words, with the name that was meant', () => {
+  const stripe = '"name":"platform","scheme":"stripe"';
+  const told: readonly (readonly [string, string, string])[] = [
+    ['DAYBOOK_SOURCES', '{}', 'must be a list'],
+    ['DAYBOOK_SOURCES', '', 'is empty'],
+    ['DAYBOOK_SOURCES', '[1]', 'must be an object'],
+    ['DAYBOOK_SOURCES', `[{${stripe}}]`, 'secrets: is required'],
+    ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"mode":"prod"}]`, 'mode: must be live or test'],
+    ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"apikey":"x"}]`, 'has no member "apikey". Did you mean apiKey?'],
+    ['DAYBOOK_STREAM', '{"type":"kafak"}', 'type: must be embedded, kafka or kinesis'],
+    ['DAYBOOK_STREAM', '{"type":"kafka"}', 'params: is required'],
+    ['LOG_LEVEL', 'loud', 'must be trace, debug, info, warn, error, fatal or silent'],
+  ];
+  for (const [name, text, problem] of told) {
+    const lines = problemsOf({ [name]: text }, [name as SettingName]);
+    assert.equal(lines.length, 1, lines.join('\n'));
+    assert.ok(lines[0]!.endsWith(problem), lines[0]);
+  }
+});

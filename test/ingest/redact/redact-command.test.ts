@@ -124,7 +124,7 @@ test('settings that cannot be are all named, and a readers’ stream that is the
     'DAYBOOK_REDACTION.rules[1].remove[0]: must be names joined by dots',
     'DAYBOOK_REDACTION.rules[2]: says nothing: give keep, hash, truncate or remove',
     'DAYBOOK_REDACTION.rules[3].truncate.a: ',
-    'DAYBOOK_REDACTION: Unrecognized key: "default"',
+    'DAYBOOK_REDACTION: has no member "default"',
   ]) {
     assert.ok(said.includes(part), `${part} in ${said}`);
   }
