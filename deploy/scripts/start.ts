@@ -7,8 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join, resolve } from 'node:path';
 import { serveSettings as compactorSettings, nightSettings } from '../../compactor/settings.ts';
-import { serveSettings as ingestSettings } from '../../ingest/settings.ts';
-import { readEnvironment, readSettings, type SettingName } from '../../shared/config.ts';
+import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
 import { type Listening, urlOf } from '../../shared/program/listening.ts';
 import { endWith, heedReaders } from '../../shared/program/program.ts';
 import { standardError } from '../../shared/program/standard-error.ts';
@@ -18,6 +17,8 @@ import { sampleRequests } from './sample-requests.ts';
 
 /** Both end within 9 s of their signal. */
 const stopWithinMs = 9_500;
+/** Settings of `redact` alone, which is not started here. */
+const ofRedact = /^DAYBOOK_(?:READERS|REDACTION)/;
 const root = dirname(dirname(import.meta.dirname));
 
 async function start(): Promise<void> {
@@ -25,8 +26,9 @@ async function start(): Promise<void> {
   const given = readEnvironment(process.env, process.cwd());
   const unset = unsetSettings(given);
   // Both programs' settings at once: what is wrong with the night is to be known before it comes.
-  const all: readonly SettingName[] = [...ingestSettings, ...nightSettings, ...compactorSettings];
-  const names = [...new Set(all)].filter((name) => !unset.some((other) => other === name));
+  const names = (Object.keys(settings) as SettingName[]).filter(
+    (name) => !ofRedact.test(name) && !unset.some((other) => other === name),
+  );
   const configuration = readSettings(given, names);
   const dataDirectory = resolve(configuration.DAYBOOK_DATA_DIR);
   const { environment: added, warning, sealedSince } = await developmentValues(unset, configuration.DAYBOOK_DATA_DIR);

@@ -18,7 +18,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     json: ['errors.ts'],
     files: ['errors.ts'],
     program: ['errors.ts'],
-    'setting-shapes.ts': ['json', 'files'],
+    'setting-shapes.ts': ['json', 'files', 'setting-names.ts'],
     'redaction.ts': ['setting-shapes.ts'],
     http: ['errors.ts', 'program'],
     metrics: ['errors.ts', 'program', 'http'],
