@@ -6,7 +6,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join, resolve } from 'node:path';
-import { serveSettings as compactorSettings, nightSettings } from '../../compactor/settings.ts';
 import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
 import { type Listening, urlOf } from '../../shared/program/listening.ts';
 import { endWith, heedReaders } from '../../shared/program/program.ts';
