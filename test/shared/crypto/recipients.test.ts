@@ -71,20 +71,20 @@ test('what stock age would not open is refused, with the number of its line and 
   const cases: [text: string, problem: RegExp][] = [
     [`age1pq1${native.slice(4)}`, /plugins and post-quantum/],
     [`age1yubikey1${native.slice(4)}`, /plugins and post-quantum/],
-    [native.toUpperCase(), /no recipient/],
+    [native.toUpperCase(), /not a recipient/],
     [wrong, /checksum/],
     [sshLine(short), /1024 bits: at least 2048/],
     [short.publicKey.export(spki).toString(), /1024 bits: at least 2048/],
     [sshLine(rsaKey(2048, 2 ** 31 + 11)), /exponent/],
-    ['ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB', /no readable RSA public key/],
-    ['ssh-rsa', /no readable RSA public key/],
-    [`${sshLine(rsaKey(2048)).split(' ').slice(0, 2).join(' ')}AAAA`, /no readable RSA public key/],
-    ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI somebody', /no recipient/],
-    ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /no readable RSA public key/],
-    ['-----BEGIN PUBLIC KEY-----\nAAAA', /no readable RSA public key/],
-    ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', /no recipient/],
-    ['somebody', /no recipient/],
-    ['__proto__', /no recipient/],
+    ['ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB', /not a readable RSA public key/],
+    ['ssh-rsa', /not a readable RSA public key/],
+    [`${sshLine(rsaKey(2048)).split(' ').slice(0, 2).join(' ')}AAAA`, /not a readable RSA public key/],
+    ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI somebody', /not a recipient/],
+    ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /not a readable RSA public key/],
+    ['-----BEGIN PUBLIC KEY-----\nAAAA', /not a readable RSA public key/],
+    ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', /not a recipient/],
+    ['somebody', /not a recipient/],
+    ['__proto__', /not a recipient/],
   ];
   for (const [text, problem] of cases) {
     const { recipients, problems } = parseRecipients(`# first\n${native}\n${text}\n`);
@@ -99,7 +99,7 @@ test('what stock age would not open is refused, with the number of its line and 
 test('a key pair of another type in a PEM is refused', async () => {
   const { generateKeyPairSync } = await import('node:crypto');
   const pem = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
-  assert.match(problemsOf(pem)[0]!, /no readable RSA public key/);
+  assert.match(problemsOf(pem)[0]!, /not a readable RSA public key/);
 });
 
 test('a private key pasted by mistake is named as such and never quoted', async () => {
