@@ -32,18 +32,18 @@ export const redactMetrics = {
     labels: { step: steps },
     meaning: 'Steps that failed and are tried again: reading, appending, writing dead letters, committing.',
   },
-  daybook_redact_missed_positions_total: {
+  daybook_redact_holes_total: {
     type: 'counter',
-    unit: 'positions',
+    unit: 'stretches',
     meaning:
-      'Positions whose records had aged out before they were read. The archive has those events, if a night ran.',
+      'Stretches of the stream whose records had aged out before they were read; the log has their ends. The archive has those events, if a night ran.',
   },
 } as const satisfies MetricTable;
 
 export interface RedactObserver {
   done(outcome: 'redacted' | 'dead_lettered', records: number): void;
   failed(step: Step): void;
-  missed(positions: number): void;
+  missed(): void;
 }
 
 export interface RedactMetrics {
@@ -61,7 +61,7 @@ export function openRedactMetrics(lag: () => { readonly seconds: number; readonl
     observer: {
       done: (outcome, records) => metrics.daybook_redact_records_total.inc({ outcome }, records),
       failed: (step) => metrics.daybook_redact_failures_total.inc({ step }),
-      missed: (positions) => metrics.daybook_redact_missed_positions_total.inc(positions),
+      missed: () => metrics.daybook_redact_holes_total.inc(),
     },
     scrape() {
       ofProcess.refresh();

@@ -12,7 +12,6 @@ import type { Logger } from '../../shared/program/log.ts';
 import { deliverBatch } from '../../shared/stream/deliver-batch.ts';
 import type {
   AppendRecord,
-  Cursor,
   EventStreamReader,
   EventStreamWriter,
   StreamBatch,
@@ -50,7 +49,7 @@ export async function openRedaction(options: RedactionOptions): Promise<StreamRe
   let committed = new Map(positions);
   /** All that the stream held then is done with. */
   let doneAt = clock.now();
-  let ends: ReadonlyMap<string, Cursor> = new Map();
+  let bounds: StreamSnapshot['partitions'] = new Map();
 
   async function passOver(stopped: AbortSignal): Promise<void> {
     const startedAt = clock.now();
@@ -79,7 +78,7 @@ export async function openRedaction(options: RedactionOptions): Promise<StreamRe
 
   async function deliver(streamId: string, partition: string, { entries, hole }: StreamBatch): Promise<void> {
     if (hole !== undefined) {
-      observer.missed(Number(hole.to - hole.from));
+      observer.missed();
       log.error(
         { partition, from: `${hole.from}`, to: `${hole.to}` },
         'records had aged out before they were redacted',
@@ -127,10 +126,10 @@ export async function openRedaction(options: RedactionOptions): Promise<StreamRe
 
   /** A partition that ends below where it was left was made again, or put back: all of it is read. */
   function startAgainWhereShorter({ partitions }: StreamSnapshot): void {
-    ends = new Map([...partitions].flatMap(([name, { end }]) => (end === undefined ? [] : [[name, end] as const])));
-    for (const [partition, end] of ends) {
+    bounds = partitions;
+    for (const [partition, { end }] of partitions) {
       const position = positions.get(partition);
-      if (position === undefined || position <= end) continue;
+      if (position === undefined || end === undefined || position <= end) continue;
       log.warn(
         { partition, position: `${position}`, end: `${end}` },
         'the partition was made again: all of it is read',
@@ -152,7 +151,9 @@ export async function openRedaction(options: RedactionOptions): Promise<StreamRe
     passOver,
     lag() {
       let records = 0;
-      for (const [partition, end] of ends) records += Math.max(0, Number(end - (positions.get(partition) ?? 0n)));
+      for (const [partition, { start = 0n, end }] of bounds) {
+        if (end !== undefined) records += Math.max(0, Number(end - (positions.get(partition) ?? start)));
+      }
       return { seconds: Math.max(0, (clock.now().getTime() - doneAt.getTime()) / 1000), records };
     },
   };

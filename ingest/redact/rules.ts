@@ -25,8 +25,8 @@ interface Compiled extends PathRule {
   readonly names: readonly string[];
 }
 
-/** Senders choose names and types: what is remembered of them is dropped where it becomes more. */
-const maxRemembered = 4_096;
+/** Senders choose types, and the names in each: what is remembered of either is dropped where it becomes more. */
+const maxRemembered = 512;
 
 /** Gives the finder for events of a source and a type. */
 export function compileRules({ defaults, rules }: Redaction): (source: string, type: string) => RuleFinder {

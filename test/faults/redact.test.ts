@@ -158,6 +158,25 @@ test('a partition that was put back to an older state is read from its beginning
   await assertPassedOn(readers, ids);
 });
 
+test('a stretch that aged out unread is counted once, and what is behind it comes', async (t) => {
+  const readers = await openReaders();
+  t.after(() => readers.close());
+  const { ids, records } = eventsNamed('hole', 20);
+  await readers.writer.append([...records, ...strangers]);
+  const redaction = await readers.open({
+    stream: (reader) => ({
+      ...reader,
+      async *read(partition, from, snapshot) {
+        if (partition === '0') yield { entries: [], hole: { from: 0n, to: 1n } };
+        yield* reader.read(partition, from, snapshot);
+      },
+    }),
+  });
+  await redaction.passOver(running);
+  await assertPassedOn(readers, ids);
+  assert.equal(readers.counts.missed, 1);
+});
+
 test('passes go on after failures that may pass, wait longer after each, and end with one that does not pass', async (t) => {
   const readers = await openReaders();
   t.after(() => readers.close());

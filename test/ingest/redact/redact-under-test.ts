@@ -49,8 +49,8 @@ export async function openReaders({ redaction = {}, streamKeys }: ReadersOptions
       counts[outcome] += records;
     },
     failed: (step) => counts.failed.push(step),
-    missed: (positions) => {
-      counts.missed += positions;
+    missed: () => {
+      counts.missed += 1;
     },
   };
   const rules = {
