@@ -37,7 +37,10 @@ export function isTouched(night: Night, day: Day): boolean {
 
 /** Logs a failure, and says it as the report does. `place`: which of a source's lists or accounts failed. */
 export function problemOf({ night, name }: Closing, day: Day | null, error: unknown, place?: string): Problem {
-  night.log.error({ err: error, source: name, day, place }, 'a day could not be closed');
+  night.log.error(
+    { err: error, source: name, day, place },
+    day === null ? 'a source could not be done whole' : 'a day could not be closed',
+  );
   const code = error instanceof DaybookError ? error.code : 'day_failed';
   const message = place === undefined ? messageOf(error) : `${place}: ${messageOf(error)}`;
   return { code, source: name, day, message };

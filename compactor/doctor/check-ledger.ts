@@ -1,11 +1,11 @@
 /** What the ledger says of the archive: is it whole, who signed it last, and which days need somebody to act? */
 import { addDays, type Day, dayMs, dayOf } from '../../shared/clock.ts';
 import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
-import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
 import { newestClosedDay } from '../day/closing.ts';
 import { daysNearRetention } from '../day/retention.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
-import { manifestKey } from '../ledger/manifest.ts';
+import { manifestKey, readManifest } from '../ledger/manifest.ts';
 
 /** A night on D+4 settles a day: one that is provisional for longer has no listing that succeeds. */
 const settledByNight = 5;
@@ -19,7 +19,7 @@ export async function checkSigner(
   ownKeyId: string | undefined,
 ): Promise<Found[]> {
   if (head === undefined) return [ok('there is no manifest: nothing is archived yet')];
-  const bytes = await readWhole(store, manifestKey(prefix, head.number));
+  const bytes = await readManifest(store, manifestKey(prefix, head.number));
   const { key } = JSON.parse(bytes.toString().split('\n')[1]!);
   const chain = `${counted(head.number, 'manifest')}, chained and signed, the newest of ${head.createdAt}`;
   if (key === ownKeyId || ownKeyId === undefined) return [ok(`${chain}, by ${key}`)];

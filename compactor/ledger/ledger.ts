@@ -9,7 +9,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
 import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
-import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
 import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
 import {
   type DayCounts,
@@ -22,6 +22,7 @@ import {
   manifestKey,
   type Part,
   type QuarantineObject,
+  readManifest,
   type StreamPosition,
   sha256Hex,
   type Verdict,
@@ -105,7 +106,7 @@ export async function* readManifests(
   store: ObjectStore,
   prefix: string,
 ): AsyncGenerator<{ number: number; key: string; bytes: Buffer }, void, void> {
-  const read = ({ key }: { readonly key: string }) => readWhole(store, key);
+  const read = ({ key }: { readonly key: string }) => readManifest(store, key);
   for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, read)) {
     yield { ...item, bytes: result };
   }

@@ -179,7 +179,10 @@ export function manifestKey(prefix: string, number: number): string {
 export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
   const line = canonicalJson(JSON.stringify(manifest));
   const signature = { key: signer.keyId, signature: signer.sign(Buffer.from(line)) };
-  return Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
+  const bytes = Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
+  if (bytes.length > maxManifestBytes)
+    throw new RangeError(`a manifest of ${bytes.length} bytes is larger than can be read`);
+  return bytes;
 }
 
 /** What `last` is of a stream record's value. */
@@ -198,6 +201,14 @@ export function markOf({ value, appendedMs }: StoredRecord): string {
 
 export function sha256Hex(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** No night writes a larger one. */
+export const maxManifestBytes = 32 * 1024 * 1024;
+
+/** Its bytes. One that somebody made larger than any can be is cut, so that its signature fails and not the memory. */
+export function readManifest(store: ObjectStore, key: string): Promise<Buffer> {
+  return readWhole(store, key, maxManifestBytes);
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Whether an object that is not there was pruned. */
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
 import { addManifest, checkManifest, type Ledger, startLedger } from './ledger.ts';
-import { manifestKey, sha256Hex } from './manifest.ts';
+import { manifestKey, readManifest, sha256Hex } from './manifest.ts';
 
 /**
  * Asks the ledger, and the manifests that were appended since it was loaded: a prune may be at work meanwhile. What those
@@ -25,7 +25,7 @@ export function openPrunedLookup(
     for (;;) {
       const number = (later.head?.number ?? 0) + 1;
       try {
-        const bytes = await readWhole(store, manifestKey(prefix, number));
+        const bytes = await readManifest(store, manifestKey(prefix, number));
         addManifest(later, checkManifest(number, bytes, later, keys), sha256Hex(bytes));
       } catch (error) {
         const code = error instanceof DaybookError ? error.code : undefined;

@@ -4,7 +4,7 @@ import { minPruneDays } from '../../shared/config.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
-import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
 import {
   addManifest,
   checkManifest,
@@ -16,7 +16,7 @@ import {
   type SignedManifest,
   startLedger,
 } from '../ledger/ledger.ts';
-import { type Manifest, manifestKey, type QuarantineObject, sha256Hex } from '../ledger/manifest.ts';
+import { type Manifest, manifestKey, type QuarantineObject, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
 import { type SaidBefore, wrongClaims, wrongGaps } from './check-claims.ts';
 
@@ -45,7 +45,7 @@ export async function walkChain(
   const prunable = new Map<string, Day>();
   let newestNight: Manifest | undefined;
   const { keys: listed, strays } = await listManifests(store, prefix);
-  const read = (key: string) => readWhole(store, key).catch((error: unknown) => ({ error }));
+  const read = (key: string) => readManifest(store, key).catch((error: unknown) => ({ error }));
   for await (const { item: key, result } of mapAhead(eachOf(listed), readAhead, read)) {
     const number = (ledger.head?.number ?? 0) + 1;
     const expected = manifestKey(prefix, number);

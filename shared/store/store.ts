@@ -66,8 +66,14 @@ export function bodyOf(bytes: Uint8Array): ObjectBody {
   };
 }
 
-export async function readWhole(store: ObjectStore, key: string): Promise<Buffer> {
+/** Of a larger object no more than `maxBytes` and a chunk. */
+export async function readWhole(store: ObjectStore, key: string, maxBytes = Number.POSITIVE_INFINITY): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of store.read(key)) chunks.push(chunk);
+  let bytes = 0;
+  for await (const chunk of store.read(key)) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) break;
+  }
   return Buffer.concat(chunks);
 }

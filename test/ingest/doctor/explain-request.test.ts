@@ -324,7 +324,7 @@ test('what an unproven body says of itself is told where no secret fits', async 
   );
   assert.match((await told(JSON.stringify(stripeEvent({ account: 'acct_9' }))))[1]!, /connected account/);
   assert.match((await told(''))[1]!, /the body is empty/);
-  assert.match((await told('not json'))[1]!, /no JSON/);
+  assert.match((await told('not json'))[1]!, /not JSON/);
   const withThin = resolve([{ name: 'platform', scheme: 'stripe', secrets: [secret], thinEvents: true }]);
   assert.match(
     (await told(body, { sources: withThin }))[1]!,
