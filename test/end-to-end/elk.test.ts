@@ -211,7 +211,8 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
     await deliver(events);
     await untilCount(100);
     const everything = JSON.stringify(await allDocuments(url)).toLowerCase();
-    for (const word of ['seenbrand', 'seenorder']) assert.equal(await hitsOf(url, word), 100, word);
+    for (const word of ['seenbrand', 'seenorder', 'stripe.data.object.metadata.order:seenorder'])
+      assert.equal(await hitsOf(url, word), 100, word);
     assert.equal(await hitsOf(url, 'seendescription*'), 100);
     const secrets: string[] = [];
     JSON.stringify(hidden, (_name, value) => {
