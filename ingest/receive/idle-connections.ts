@@ -1,32 +1,32 @@
 /**
  * Connections that have no request in hand: they have sent nothing yet, half of their headers, or wait for their next
- * request. Each costs memory, and anybody can open them. Where there are too many, the one that has been so for the
- * longest is cut: a sender that has something to send is not among these for long.
+ * request. Each costs memory, and anybody can open them. Where there are too many, the one whose last request is the oldest
+ * is cut: a sender that has something to send is not among these for long.
  */
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** With 16 KiB of headers each, 50 MB. */
 export function boundIdleConnections(server: Server, maxConnections = 2048): void {
-  /** The longest idle first. */
-  const idle = new Set<Socket>();
+  /** All connections with their last response; the longest without a new request first. */
+  const connections = new Map<Socket, ServerResponse | undefined>();
 
-  function add(socket: Socket): void {
-    idle.add(socket);
-    if (idle.size <= maxConnections) return;
-    const [longest] = idle;
-    idle.delete(longest!);
-    longest!.destroy();
+  function makeRoom(): void {
+    const idle = [...connections].filter(([, response]) => response === undefined || response.writableFinished);
+    for (const [socket] of idle.slice(0, Math.max(0, idle.length - maxConnections))) {
+      connections.delete(socket);
+      socket.destroy();
+    }
   }
 
   server.on('connection', (socket) => {
-    socket.once('close', () => idle.delete(socket));
-    add(socket);
+    socket.once('close', () => connections.delete(socket));
+    connections.set(socket, undefined);
+    if (connections.size > maxConnections) makeRoom();
   });
   server.on('request', ({ socket }, response) => {
-    idle.delete(socket);
-    response.once('close', () => {
-      if (!socket.destroyed) add(socket);
-    });
+    // Looked at only where there is no room: noticing the end of each answer would cost every request.
+    connections.delete(socket);
+    connections.set(socket, response);
   });
 }

@@ -18,12 +18,13 @@ import { type Answer, problemAnswer, send } from './problem.ts';
 /** Told of each such refusal; of a request that was being handled its handler hears by itself. */
 type Refused = (answer: Answer, reason: string) => void;
 
-export function createProblemServer(options: ServerOptions, listener: RequestListener, refused: Refused): Server {
-  /** What is being answered on a connection. */
-  const responses = new WeakMap<Duplex, ServerResponse>();
+/** What is being answered on a connection. On the socket itself: a WeakMap costs each collection of garbage. */
+const current = Symbol('current response');
+type Connection = Duplex & { [current]?: ServerResponse };
 
+export function createProblemServer(options: ServerOptions, listener: RequestListener, refused: Refused): Server {
   function handle(request: IncomingMessage, response: ServerResponse): void {
-    responses.set(request.socket, response);
+    (request.socket as Connection)[current] = response;
     const needsHost = request.httpVersion === '1.1';
     if (needsHost && request.headers.host === undefined) refuse(response, 'request_malformed', 'Host is missing.');
     else listener(request, response);
@@ -37,7 +38,7 @@ export function createProblemServer(options: ServerOptions, listener: RequestLis
 
   /** Where there is no request to answer: onto the connection itself, which is closed then. */
   function cut(socket: Duplex, code: ErrorCode, reason: string): void {
-    const response = responses.get(socket);
+    const response = (socket as Connection)[current];
     if (response !== undefined && !response.writableFinished) {
       // What is wrong came after a request that is whole: that one's answer is not to be replaced.
       if (response.req.complete) {
