@@ -17,7 +17,7 @@ test('an embedded stream is opened where it is there, and not made where it is n
   const { found } = await checkStream({ type: 'embedded' }, data, false);
   assert.deepEqual(
     found.map(({ status }) => status),
-    ['ok', 'ok'],
+    ['ok', 'ok', 'ok'],
   );
   await writeFile(join(data, 'stream.sqlite'), 'no database at all, only text that is long enough to be looked at');
   await assert.rejects(checkStream({ type: 'embedded' }, data, false), { code: 'stream_damaged' });
