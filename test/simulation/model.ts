@@ -571,7 +571,8 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
         open.delete(one);
         unsaid.delete(one);
       }
-      // Its positions mean nothing any more.
+      // What the last manifest says of positions means nothing any more, also where the new stream is cut before a night.
+      position = undefined;
       followed.clear();
       unsaid.clear();
       forkedFrom.clear();
