@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { boundIdleConnections } from '../../../ingest/receive/idle-connections.ts';
 
-test('beyond the bound the connection that has been idle for longest is cut, and none with a request in hand', async () => {
+test('beyond the bound the idle connection whose last request is the longest ago is cut, and none with a request in hand', async () => {
   const waiting: ServerResponse[] = [];
   const server = createServer((request, response) => {
     if (request.url === '/wait') waiting.push(response);
@@ -28,9 +28,10 @@ test('beyond the bound the connection that has been idle for longest is cut, and
 
   const busy = await open('GET /wait HTTP/1.1\r\nhost: x\r\n\r\n');
   while (waiting.length === 0) await new Promise(setImmediate);
+  const second = await open('GET / HTTP/1.1\r\nhost: x\r\n');
   const first = await open('GET / HT');
-  const second = await open('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
-  // Idle again from its answer on, so no longer the one that waits for longest but one.
+  // The older connection, with the newer request: the other one goes before it.
+  second.write('\r\n');
   await once(second, 'data');
   await open('GET / HT');
   const firstGone = once(first.resume(), 'close');
