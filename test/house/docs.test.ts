@@ -187,16 +187,16 @@ function titlesOf(document: string): string[] {
   return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!);
 }
 
-/** Their anchors, as GitHub makes them. */
+/** Their anchors, as GitHub makes them, and those that the text sets itself. */
 function headingsOf(document: string): Set<string> {
-  return new Set(
-    titlesOf(document).map((title) =>
-      title
-        .toLowerCase()
-        .replaceAll(/[^\w\s-]/g, '')
-        .replaceAll(' ', '-'),
-    ),
+  const made = titlesOf(document).map((title) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
   );
+  const set = [...readText(document).matchAll(/<a id="([\w-]+)">/g)].map(([, id]) => id!);
+  return new Set([...made, ...set]);
 }
 
 test('every npm script and every command that a document names is there', () => {

@@ -94,7 +94,7 @@ test('--version is that of package.json, of a command too', async () => {
   }
 });
 
-const readmes = projectFiles().filter((path) => /(?:^|\/)README\.md$/.test(path));
+const readmes = projectFiles().filter((path) => /(?:^|\/)(?:README|RUNBOOK)\.md$/.test(path));
 
 /** A program as READMEs name it, what follows on the line, and the command that this is of. */
 function namedIn(text: string): { readonly command: string; readonly rest: string }[] {
