@@ -114,6 +114,17 @@ program
   .action(async (options) => (await import('./commands/restore.ts')).restoreCommand(options));
 
 program
+  .command('export')
+  .description('Writes whole months as a table, a row an event: Parquet for DuckDB and its like, or JSON Lines.')
+  .option('--format <format>', 'parquet or jsonl; default: parquet', 'parquet')
+  .option('--month <month>', 'of this UTC month, as 2026-11 (repeatable)', repeatable, [])
+  .option('--source <name>', 'of this source (repeatable)', repeatable, [])
+  .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
+  .option('-o, --output <file>', 'write it to this file, which must not be there; - or nothing: to stdout')
+  .option('--json', 'print the summary as one JSON document: on stderr where the table goes to stdout')
+  .action(async (options) => (await import('./commands/export.ts')).exportCommand(options));
+
+program
   .command('prune')
   .description('Deletes what has reached its age; ids are kept. A dry run, unless told to apply it.')
   .option('--evidence-days <n>', 'deliveries of days older than this, 31 at least (COMPACTOR_EVIDENCE_DAYS)')

@@ -58,6 +58,14 @@ export const help: Readonly<Record<string, CommandHelp>> = {
       3: 'a part is damaged or missing, or an event was archived twice; the others are restored',
     },
   },
+  export: {
+    example: 'node compactor/main.ts export -i archive-identity.txt --month 2026-11 -o november.parquet',
+    settings: readerSettings,
+    exits: {
+      2: 'a part does not open with these keys',
+      3: 'a part or its deliveries are damaged or missing; the others are exported',
+    },
+  },
   prune: {
     example: 'node compactor/main.ts prune --evidence-days 400',
     settings: [...readerSettings, ...pruneSettings, ...stripeSettings],

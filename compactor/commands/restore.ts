@@ -1,31 +1,25 @@
 /** `daybook-compactor restore`: brings events back out of the archive, to a file, to stdout, or to the stream. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
 import type { Configuration } from '../../shared/config.ts';
 import { DaybookError } from '../../shared/errors.ts';
-import { createNewFile, type NewFile } from '../../shared/files/new-file.ts';
+import type { NewFile } from '../../shared/files/new-file.ts';
 import { counted } from '../../shared/program/counted.ts';
-import { type Logger, openLog } from '../../shared/program/log.ts';
+import type { Logger } from '../../shared/program/log.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
-import { openProgress } from '../../shared/program/progress.ts';
 import { openStandardOutput, print, tell } from '../../shared/program/standard-output.ts';
 import { tableOf } from '../../shared/program/table.ts';
 import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
-import { openStore } from '../../shared/store/open.ts';
 import { openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
-import { loadLedger } from '../ledger/ledger.ts';
 import { type RestoreOutput, type RestoreReport, restoreArchive } from '../restore/restore-archive.ts';
 import { type QuarantineReport, restoreQuarantine } from '../restore/restore-quarantine.ts';
 import { checkSelection, looksAtLines, type Selection } from '../restore/restore-selection.ts';
 import { openStreamOutput } from '../restore/restore-stream.ts';
 import { restoreSettings } from '../settings.ts';
-import { openSortBudget } from '../staging/external-sort.ts';
 import { readIdentityFiles } from './identity-files.ts';
+import { readingArchive } from './reading-archive.ts';
 
 export interface RestoreOptions {
   readonly source: readonly string[];
@@ -48,7 +42,7 @@ export interface RestoreOptions {
 type Target = 'dry run' | 'stdout' | 'stream' | 'file';
 
 /** `restore --json`. */
-type RestoreSummary = RestoreReport & {
+export type RestoreSummary = RestoreReport & {
   readonly dryRun: boolean;
   /** The file written, `-` for stdout, `stream`; null in a dry run, and where no file was made. */
   readonly output: string | null;
@@ -56,8 +50,6 @@ type RestoreSummary = RestoreReport & {
   readonly refused: { readonly count: number; readonly ids: readonly string[] };
 };
 
-/** For ids in memory; what is beyond goes to a temporary folder. */
-const sortBytes = 32 * 1024 * 1024;
 const maxShown = 20;
 
 /**
@@ -84,24 +76,8 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
     });
   }
   const identities = await readIdentityFiles(options.identity, askOnTerminal);
-  const log = openLog('compactor', settings.LOG_LEVEL);
-  const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
-  const { progress, done } = openProgress(log);
-  // Ids alone are sorted here; not under the data directory, which this command leaves as it is.
-  const temporaryDirectory = mkdtempSync(join(tmpdir(), 'daybook-restore-'));
-  let file: NewFile | undefined;
-  const clear = () => {
-    file?.abandon();
-    rmSync(temporaryDirectory, { recursive: true, force: true });
-  };
-  const stop = () => {
-    clear();
-    process.exit(2);
-  };
-  process.once('SIGTERM', stop).once('SIGINT', stop);
-  try {
-    if (target === 'file') file = await createNewFile(options.output!);
-    const ledger = await loadLedger(store, prefix, verifyingKeys);
+  await readingArchive(settings, verifyingKeys, target === 'file' ? options.output : undefined, async (scene) => {
+    const { store, prefix, ledger, log, file } = scene;
     if (options.quarantine.length > 0) {
       const { quarantine: objects, reason: reasons } = options;
       const streamKey = settings.DAYBOOK_STREAM_KEY?.[0];
@@ -115,15 +91,7 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
       return;
     }
     const restoreTo = (output: RestoreOutput | undefined) =>
-      restoreArchive({
-        store,
-        ledger,
-        selection,
-        identities: identities.length === 0 ? undefined : identities,
-        output,
-        budget: openSortBudget({ directory: temporaryDirectory, maxBytes: sortBytes }),
-        progress,
-      });
+      restoreArchive({ ...scene, selection, identities: identities.length === 0 ? undefined : identities, output });
     const summary =
       target === 'dry run'
         ? { ...(await restoreTo(undefined)), dryRun: true, output: null, refused: none }
@@ -132,32 +100,24 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
           : file === undefined
             ? await toStdout(restoreTo)
             : await toFile(restoreTo, file);
-    done();
-    const text = options.json === true ? `${JSON.stringify(summary)}\n` : describe(summary, selection);
-    setExitCode(summary);
-    if (target === 'stdout') tell(text);
-    else await print(text);
-  } finally {
-    done();
-    clear();
-    process.off('SIGTERM', stop).off('SIGINT', stop);
-    await store.close();
-  }
+    scene.done();
+    await sayRestored(summary, options.json === true, describe(summary, selection));
+  });
 }
 
-type RestoreTo = (output: RestoreOutput) => Promise<RestoreReport>;
+export type RestoreTo = (output: RestoreOutput) => Promise<RestoreReport>;
 
 const none: RestoreSummary['refused'] = { count: 0, ids: [] };
 
 /** No file is made where nothing could be had. */
-async function toFile(restoreTo: RestoreTo, file: NewFile): Promise<RestoreSummary> {
+export async function toFile(restoreTo: RestoreTo, file: NewFile): Promise<RestoreSummary> {
   const report = await restoreTo(file);
   const isVoid = report.events === 0 && report.failures.length > 0;
   if (!isVoid) await file.finish();
   return { ...report, dryRun: false, output: isVoid ? null : file.path, refused: none };
 }
 
-async function toStdout(restoreTo: RestoreTo): Promise<RestoreSummary> {
+export async function toStdout(restoreTo: RestoreTo): Promise<RestoreSummary> {
   const stdout = openStandardOutput(process.stdout);
   const report = await restoreTo(stdout);
   await stdout.finish();
@@ -223,13 +183,21 @@ function targetOf({ output, toStream, dryRun, quarantine, reason }: RestoreOptio
   return output === undefined || output === '-' ? 'stdout' : 'file';
 }
 
+/** Prints the summary: on stderr where stdout has the events. Sets the exit code. */
+export async function sayRestored(summary: RestoreSummary, isJson: boolean, description: string): Promise<void> {
+  const text = isJson ? `${JSON.stringify(summary)}\n` : description;
+  setExitCode(summary);
+  if (summary.output === '-') tell(text);
+  else await print(text);
+}
+
 function setExitCode({ failures, repeated, refused }: RestoreSummary): void {
   const codes = failures.map(({ code }) => exitCodeOf(new DaybookError(code)));
   if (repeated > 0 || codes.includes(3)) process.exitCode = 3;
   else if (codes.length > 0 || refused.count > 0) process.exitCode = 2;
 }
 
-function describe(summary: RestoreSummary, selection: Selection): string {
+export function describe(summary: RestoreSummary, selection: Selection, did = 'Restored'): string {
   const { events, exact, parts, skipped, repeated, pruned, notFound, failures, refused, dryRun, output } = summary;
   const rows = parts
     .filter((part) => part.events > 0)
@@ -249,7 +217,7 @@ function describe(summary: RestoreSummary, selection: Selection): string {
     rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
     dryRun
       ? `Would restore ${exact ? '' : 'at most '}${count} of ${of}${ruledOut}.${how}\n`
-      : `Restored ${count} of ${of}${ruledOut} to ${where}.\n`,
+      : `${did} ${count} of ${of}${ruledOut} to ${where}.\n`,
     events + repeated + pruned.length + failures.length === 0
       ? 'Nothing in the archive fits what was asked for.\n'
       : '',

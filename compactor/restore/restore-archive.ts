@@ -20,6 +20,8 @@ import {
 
 /** Where restored lines go. */
 export interface RestoreOutput {
+  /** Told of each part before its lines. Where it rejects, none of them comes. */
+  begin?(part: SelectedPart): Promise<void>;
   /** Takes whole lines of one source, each with its LF, in order. They may change once it resolves. */
   write(lines: Buffer, source: string): Promise<void>;
 }
@@ -187,6 +189,7 @@ async function restorePart(
   const isFirst = guard.of(part);
   let events = 0;
   try {
+    await output?.begin?.(part);
     for await (const lines of readPart(store, part, identities)) {
       const selected = select === undefined ? [lines] : select(lines);
       for (const run of isFirst === undefined ? selected : selected.flatMap((run) => runsOf(run, isFirst))) {
