@@ -134,6 +134,14 @@ program
   .action(async (options) => (await import('./commands/prune.ts')).pruneCommand(options));
 
 program
+  .command('replicate')
+  .description('Copies the archive to a second store, and proves each copy by its hash.')
+  .option('--check', 'copy nothing: read both, and compare every manifest and every object')
+  .option('--prune', 'also delete at the replica what the archive has pruned')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => (await import('./commands/replicate.ts')).replicateCommand(options));
+
+program
   .command('serve')
   .description('Runs the nightly schedule, job endpoints and metrics, until a signal comes.')
   .option(
@@ -160,7 +168,6 @@ program
 
 for (const [name, description] of [
   ['drill', 'rehearse a restore'],
-  ['replicate', 'copy the archive'],
   ['backup-secrets', 'keep the configuration safe'],
 ] as const) {
   notAvailable(program, name, description);

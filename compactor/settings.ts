@@ -28,6 +28,7 @@ export const nightSettings = [
 export const serveSettings = [
   'COMPACTOR_RUN_HOUR_UTC',
   'COMPACTOR_ENABLED',
+  'COMPACTOR_SCHEDULE',
   'COMPACTOR_JOB_SECRET',
   'COMPACTOR_JOB_LIMIT_SECONDS',
   'COMPACTOR_HOST',
@@ -36,6 +37,7 @@ export const serveSettings = [
   'COMPACTOR_ADMIN_PORT',
   'COMPACTOR_EVIDENCE_DAYS',
   'COMPACTOR_EVENT_DAYS',
+  'DAYBOOK_REPLICA_STORE',
 ] as const satisfies readonly SettingName[];
 
 /** Beside those of the archive, as the next ones. */
@@ -57,3 +59,5 @@ export const pruneSettings = [
 
 /** Where Stripe is asked for the time, before a prune that deletes. */
 export const stripeSettings = ['DAYBOOK_SOURCES', 'STRIPE_API_BASE'] as const satisfies readonly SettingName[];
+
+export const replicateSettings = ['DAYBOOK_REPLICA_STORE'] as const satisfies readonly SettingName[];

@@ -9,6 +9,7 @@ import { addressRange } from './address-list.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
+import { jobScheduleSchema } from './job-schedule.ts';
 import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
@@ -72,6 +73,13 @@ export const settings = {
     of: 'compactor',
     meaning: `The archive: ${anyOf(stores)}.`,
     default: '{"type":"directory"}',
+    schema: json(storeSchema),
+  }),
+  DAYBOOK_REPLICA_STORE: setting({
+    of: 'compactor',
+    meaning:
+      'A second store, to which `replicate` copies the archive: as DAYBOOK_STORE, with the same prefix, best in another region and another account.',
+    default: optional,
     schema: json(storeSchema),
   }),
   DAYBOOK_DAY_PATH: setting({
@@ -261,6 +269,13 @@ export const settings = {
     meaning: 'Whether the nightly run takes place: `true` or `false`.',
     default: 'true',
     schema: z.enum(['true', 'false']).transform((text) => text === 'true'),
+  }),
+  COMPACTOR_SCHEDULE: setting({
+    of: 'compactor',
+    meaning:
+      'What `serve` runs beside its nights: `{"replicate":"after run","verify":"0 6 * * 0","prune":{"when":"0 7 1 * *","options":["--apply"]}}`, of each job one entry or a list of them; `when` is `after run`, or five fields of a crontab, UTC.',
+    default: '{}',
+    schema: json(jobScheduleSchema),
   }),
   COMPACTOR_JOB_SECRET: setting({
     of: 'compactor',

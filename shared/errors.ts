@@ -406,6 +406,16 @@ export const errorCodes = {
     title: 'An archive object is not the one that its manifest names',
     hint: 'Restore it from a copy of the archive; `daybook-compactor verify` names all of them.',
   },
+  replica_differs: {
+    exit: 3,
+    title: 'The replica holds something else than the archive',
+    hint: 'Nothing of it was written over. `verify` on each of the two says which one is as its manifests say; mend the other one from it.',
+  },
+  replica_ahead: {
+    exit: 3,
+    title: 'The replica has manifests that the archive does not have',
+    hint: 'The archive lost its newest manifests, or DAYBOOK_STORE names another one. Stop the nights and find out; to go on from the replica, copy it to a new place (compactor/README.md, A second copy).',
+  },
   // --- what verify finds in an archive
   object_misnamed: {
     title: 'An archive object is not named after its content',

@@ -5,6 +5,7 @@ import {
   listSettings,
   nightSettings,
   pruneSettings,
+  replicateSettings,
   restoreSettings,
   serveSettings,
   storeSettings,
@@ -72,6 +73,14 @@ export const help: Readonly<Record<string, CommandHelp>> = {
     exits: {
       2: 'the time is not proven, or an object could not be deleted: run it again',
       3: 'a fault in the archive: an object is missing that no manifest says is pruned',
+    },
+  },
+  replicate: {
+    example: 'node compactor/main.ts replicate --check',
+    settings: [...readerSettings, ...replicateSettings],
+    exits: {
+      2: 'a store failed, or the replica is behind: run it again',
+      3: 'a manifest or an object is missing, damaged, or not the one of the archive',
     },
   },
   serve: {

@@ -80,6 +80,13 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
           return saidOfStore;
         },
       });
+      const { DAYBOOK_REPLICA_STORE: replica } = settings;
+      if (replica !== undefined) {
+        checks.push({
+          name: 'replica',
+          run: async () => [...(await checkStore(replica, dataDirectory)), ...replicated(settings)],
+        });
+      }
       checks.push({
         name: 'ledger',
         limitMs: ledgerLimitMs,
@@ -111,6 +118,13 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
     ],
   });
   return [...checks, ...stripeChecks(configuration, seen)];
+}
+
+/** What copies to the second store? */
+function replicated({ COMPACTOR_SCHEDULE: schedule }: ServeConfiguration['settings']): Found[] {
+  if (schedule === undefined || schedule.some(({ job }) => job === 'replicate')) return [];
+  const hint = 'Give it {"replicate":"after run"}, unless something else runs `daybook-compactor replicate`.';
+  return [warning('COMPACTOR_SCHEDULE does not have replicate: serve copies nothing to it', hint)];
 }
 
 function checkBase(base: URL | undefined): Found[] {

@@ -38,7 +38,8 @@ export async function readNamedObjects(
   return objects;
 }
 
-function* objectsOf({ number: manifest, sources, quarantine }: Manifest): Generator<NamedObject, void, void> {
+/** What one manifest names itself. */
+export function* objectsOf({ number: manifest, sources, quarantine }: Manifest): Generator<NamedObject, void, void> {
   for (const [source, days] of Object.entries(sources)) {
     for (const [day, entry] of Object.entries(days)) {
       for (const object of objectsOfDay(entry)) yield { ...object, manifest, source, day };

@@ -229,7 +229,7 @@ function manifestOf(
 }
 
 /** Goes on after an object that the store refuses to delete; any other failure ends it, and the rest is left. */
-async function removeAll(remover: ObjectRemover, keys: readonly string[], progress: Prune['progress']) {
+export async function removeAll(remover: ObjectRemover, keys: readonly string[], progress: Prune['progress']) {
   const failures: PruneFailure[] = [];
   let removed = 0;
   let hidden = 0;

@@ -21,6 +21,7 @@ const runOptions = z.strictObject({
 const verifyOptions = z.strictObject({ strict: z.boolean().optional() });
 
 const pruneOptions = z.strictObject({ apply: z.boolean().optional() });
+const replicateOptions = z.strictObject({ check: z.boolean().optional() });
 
 /** The arguments of each job's command. */
 const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
@@ -32,6 +33,7 @@ const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
   verify: (body) => (parse(verifyOptions, body).strict === true ? ['--strict'] : []),
   // The ages are the settings': who may start a job may not choose them.
   prune: (body) => (parse(pruneOptions, body).apply === true ? ['--apply'] : []),
+  replicate: (body) => (parse(replicateOptions, body).check === true ? ['--check'] : []),
 };
 
 /** `body` is undefined where there was none. Throws `job_invalid`. */

@@ -50,6 +50,23 @@ export const compactorMetrics = {
     meaning:
       'When the last run without an error ended, Unix time (a day known to be incomplete is none); before the first since the start, when the newest manifest was made.',
   },
+  daybook_compactor_job_last_success_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: { job: jobNames },
+    meaning: 'When the job last ended with exit code 0, Unix time; NaN before that since the start.',
+  },
+  daybook_compactor_replica_manifests_behind: {
+    type: 'gauge',
+    unit: 'manifests',
+    meaning: 'How many manifests the replica lacked when `replicate` last looked; NaN before that since the start.',
+  },
+  daybook_compactor_replica_newest_manifest_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    meaning:
+      'When the newest manifest that the replica then had was made, Unix time: to be compared with that of the archive. NaN before that since the start, and where it has none.',
+  },
   daybook_compactor_archive_up: {
     type: 'gauge',
     unit: '1 or 0',
@@ -118,6 +135,9 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
   metrics.daybook_compactor_last_run_exit_code.set(Number.NaN);
   metrics.daybook_compactor_last_success_timestamp_seconds.set(Number.NaN);
   metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(Number.NaN);
+  metrics.daybook_compactor_replica_manifests_behind.set(Number.NaN);
+  metrics.daybook_compactor_replica_newest_manifest_timestamp_seconds.set(Number.NaN);
+  for (const job of jobNames) metrics.daybook_compactor_job_last_success_timestamp_seconds.set({ job }, Number.NaN);
   for (const source of sources) {
     metrics.daybook_compactor_newest_archived_day_timestamp_seconds.set({ source }, Number.NaN);
     metrics.daybook_compactor_oldest_unarchived_day_timestamp_seconds.set({ source }, Number.NaN);
@@ -125,8 +145,14 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
 
   function ended({ job, outcome, startedAt, endedAt, exitCode, report }: EndedJob): void {
     metrics.daybook_compactor_jobs_total.inc({ job, outcome });
-    if (job !== 'run') return;
     const [startSeconds, endSeconds] = [Date.parse(startedAt) / 1000, Date.parse(endedAt) / 1000];
+    if (exitCode === 0) metrics.daybook_compactor_job_last_success_timestamp_seconds.set({ job }, endSeconds);
+    if (job === 'replicate' && typeof report?.behind === 'number') {
+      const { createdAt = '' } = Object(report.replica) as { createdAt?: string };
+      metrics.daybook_compactor_replica_manifests_behind.set(report.behind);
+      metrics.daybook_compactor_replica_newest_manifest_timestamp_seconds.set(Date.parse(createdAt) / 1000);
+    }
+    if (job !== 'run') return;
     metrics.daybook_compactor_last_run_start_timestamp_seconds.set(startSeconds);
     metrics.daybook_compactor_last_run_end_timestamp_seconds.set(endSeconds);
     metrics.daybook_compactor_last_run_duration_seconds.set(endSeconds - startSeconds);

@@ -2,9 +2,11 @@
 import type { Server } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../../shared/clock.ts';
+import { refuseProblems } from '../../shared/config.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { listen } from '../../shared/http/listen.ts';
 import { createProblemServer } from '../../shared/http/problem-server.ts';
+import type { ScheduledJob } from '../../shared/job-schedule.ts';
 import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Listening, tellListening } from '../../shared/program/listening.ts';
 import type { Logger } from '../../shared/program/log.ts';
@@ -15,6 +17,7 @@ import { serveSettings } from '../settings.ts';
 import { createApp } from './app.ts';
 import { type EndedJob, openJobs } from './jobs.ts';
 import { openCompactorMetrics } from './metrics.ts';
+import { type OtherJobs, openOtherJobs } from './other-jobs.ts';
 import { openSchedule, type Schedule } from './schedule.ts';
 
 /** Connections are cut, then the process ends whatever still hangs: after the signal, in milliseconds. */
@@ -26,6 +29,12 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
   // All that its jobs use is checked here too: what is wrong with it is to be known before they come.
   const { settings, verifyingKeys, log, close } = readNightConfiguration(serveSettings);
   close();
+  if (
+    settings.COMPACTOR_SCHEDULE.some(({ job }) => job === 'replicate') &&
+    settings.DAYBOOK_REPLICA_STORE === undefined
+  ) {
+    refuseProblems(['DAYBOOK_REPLICA_STORE: is required, as COMPACTOR_SCHEDULE has replicate']);
+  }
   const starting = serve({
     host: settings.COMPACTOR_HOST,
     port: settings.COMPACTOR_PORT,
@@ -33,6 +42,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
     adminPort: settings.COMPACTOR_ADMIN_PORT,
     jobSecret: settings.COMPACTOR_JOB_SECRET,
     runHour: settings.COMPACTOR_ENABLED ? settings.COMPACTOR_RUN_HOUR_UTC : undefined,
+    otherJobs: settings.COMPACTOR_SCHEDULE,
     lagSeconds: settings.COMPACTOR_LAG_SECONDS,
     jobLimitSeconds: settings.COMPACTOR_JOB_LIMIT_SECONDS,
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
@@ -69,6 +79,8 @@ export interface ServeOptions {
   readonly jobSecret: string | undefined;
   /** undefined: no nights but those asked for. */
   readonly runHour: number | undefined;
+  /** Beside the nights. */
+  readonly otherJobs?: readonly ScheduledJob[];
   readonly lagSeconds: number;
   readonly jobLimitSeconds: number;
   /** Names of the configured sources. */
@@ -93,6 +105,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   const { clock, log, runHour } = options;
   let isClosing = false;
   let schedule: Schedule | undefined;
+  let otherJobs: OtherJobs | undefined;
   const limitMs = options.jobLimitSeconds * 1000;
   const jobs = openJobs({ program: options.program, clock, log, limitMs, ended: (job) => void afterJob(job) });
   const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
@@ -114,8 +127,15 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     if (isClosing) return;
     const night = wholeNightOf(job);
     if (night !== undefined) schedule?.ended(night);
-    if (job.job !== 'verify') await lookAtArchive().catch(say(log));
+    if (job.job === 'run') otherJobs?.runEnded();
+    if (job.job === 'run' || job.job === 'prune') await lookAtArchive().catch(say(log));
+    await startDue();
+  }
+
+  /** A night that is due comes first. */
+  async function startDue(): Promise<void> {
     await schedule?.check();
+    if (!isClosing) otherJobs?.check();
   }
 
   const server = createProblemServer(
@@ -141,15 +161,17 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     const run = () => jobs.start({ job: 'run', by: 'schedule', arguments: options.nightArguments ?? [] });
     schedule = openSchedule({ hour: runHour, clock, log, newestManifest: lookAtArchive, run });
   }
+  otherJobs = openOtherJobs(options.otherJobs ?? [], (job, given) =>
+    jobs.start({ job, by: 'schedule', arguments: given }),
+  );
   // The metrics are to say what is archived also where no night is due.
-  void lookAtArchive()
-    .catch(say(log))
-    .then(() => schedule?.check());
+  void lookAtArchive().catch(say(log)).then(startDue);
 
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
     isClosing = true;
     schedule?.stop();
+    otherJobs?.stop();
     await Promise.all([jobs.stop(), closeServer(server), admin.close()]);
     metrics.close();
     log.info('stopped');

@@ -14,11 +14,12 @@ const defaultTimeouts: S3Timeouts = { connectMs: 5_000, idleMs: 60_000 };
 const maxAttempts = 4;
 
 export function openS3Client(params: S3Params, timeouts: S3Timeouts = defaultTimeouts): S3Client {
-  const { region, endpoint, forcePathStyle, checksum } = params;
+  const { region, endpoint, forcePathStyle, profile, checksum } = params;
   const client = new S3Client({
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
     ...(forcePathStyle !== undefined && { forcePathStyle }),
+    ...(profile !== undefined && { profile }),
     ...(checksum === 'md5' && {
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',

@@ -10,6 +10,8 @@ export const s3Params = z
     endpoint: serviceEndpoint.optional(),
     /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
     forcePathStyle: z.boolean().optional(),
+    /** Of the machine's AWS configuration, where this store has other credentials than the environment's. */
+    profile: z.string().min(1, 'is empty').optional(),
     /** Server-side encryption, on top of age; the bucket's own default where not given. */
     sse: z.enum(['AES256', 'aws:kms']).optional(),
     /** The key's id or ARN; the account's default key where not given. */

@@ -9,8 +9,10 @@ import request from 'supertest';
 import { type DayState, type LedgerInLoading, startLedger } from '../../../compactor/ledger/ledger.ts';
 import type { Verdict } from '../../../compactor/ledger/manifest.ts';
 import { isJobSecret } from '../../../compactor/serve/job-requests.ts';
+import { openOtherJobs } from '../../../compactor/serve/other-jobs.ts';
 import { type CompactorServer, serve } from '../../../compactor/serve/serve.ts';
 import { addDays } from '../../../shared/clock.ts';
+import type { ScheduledJob } from '../../../shared/job-schedule.ts';
 import { promtoolFindings } from '../../promtool.ts';
 import { until } from '../until.ts';
 
@@ -32,6 +34,7 @@ interface Change {
   readonly jobSecret?: string | undefined;
   readonly runHour?: number;
   readonly program?: string;
+  readonly otherJobs?: readonly ScheduledJob[];
   readonly now?: string;
   readonly ledger?: () => LedgerInLoading;
 }
@@ -45,6 +48,7 @@ async function start(change: Change = {}): Promise<Served> {
     adminPort: 0,
     jobSecret: 'jobSecret' in change ? change.jobSecret : secret,
     runHour: change.runHour,
+    otherJobs: change.otherJobs ?? [],
     lagSeconds: 3600,
     jobLimitSeconds: 3600,
     sources: ['billing', 'platform'],
@@ -157,6 +161,7 @@ test('what a job did is told once it has ended', async () => {
     ['/jobs/verify', { strict: true }, ['verify', '--strict', '--json']],
     ['/jobs/prune', {}, ['prune', '--json']],
     ['/jobs/prune', { apply: true }, ['prune', '--apply', '--json']],
+    ['/jobs/replicate', { check: true }, ['replicate', '--check', '--json']],
   ] as const;
   for (const [index, [path, body, expected]] of others.entries()) {
     assert.equal((await begin(path, body)).status, 202);
@@ -251,6 +256,57 @@ test('the night begins by itself after the run hour where none was, and its end 
   const { body } = await api.get('/jobs').set('x-job-secret', secret);
   assert.deepEqual([body.last[0].by, body.last[0].arguments], ['schedule', []]);
   assert.equal(log.filter(({ msg }) => msg === 'job started').length, 1);
+});
+
+test('what is to follow each run does so, once at the start too; each job waits for the one before it', async () => {
+  const otherJobs: ScheduledJob[] = [
+    { job: 'replicate', when: 'after run', options: ['--prune'] },
+    { job: 'verify', when: 'after run', options: [] },
+    { job: 'prune', when: '0 0 1 1 *', options: [] },
+  ];
+  const { begin, log, metric } = await start({ otherJobs, program: 'reporting-job.ts' });
+  const ended = (count: number) =>
+    until(() => {
+      const jobs = log.filter(({ msg }) => msg === 'job ended');
+      return jobs.length >= count ? jobs.map(({ job, by }) => [job, by]) : undefined;
+    });
+  const both = [
+    ['replicate', 'schedule'],
+    ['verify', 'schedule'],
+  ];
+  assert.deepEqual(await ended(2), both);
+  assert.equal((await begin()).status, 202);
+  assert.deepEqual(await ended(5), [...both, ['run', 'request'], ...both]);
+  const started = log.filter(({ msg, job }) => msg === 'job started' && job === 'replicate');
+  assert.deepEqual(started[0]?.arguments, ['--prune']);
+  assert.equal(await metric('daybook_compactor_replica_manifests_behind'), '2');
+  const newest = String(Date.parse('2026-11-20T03:00:00Z') / 1000);
+  assert.equal(await metric('daybook_compactor_replica_newest_manifest_timestamp_seconds'), newest);
+  const ranAt = String(Date.parse(`${today}T10:00:00Z`) / 1000);
+  assert.equal(await metric('daybook_compactor_job_last_success_timestamp_seconds{job="replicate"}'), 'Nan');
+  assert.equal(await metric('daybook_compactor_job_last_success_timestamp_seconds{job="verify"}'), ranAt);
+});
+
+test('a job with a time of its own begins then', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.parse('2026-11-22T05:59:59.000Z') });
+  const begun: string[] = [];
+  let isBusy = true;
+  const jobs = openOtherJobs([{ job: 'prune', when: '0 6 * * 0', options: ['--apply'] }], (job, options) => {
+    if (!isBusy) begun.push([job, ...options].join(' '));
+    return !isBusy;
+  });
+  jobs.check();
+  t.mock.timers.tick(2_000);
+  isBusy = false;
+  assert.deepEqual(begun, []);
+  jobs.check();
+  jobs.check();
+  assert.deepEqual(begun, ['prune --apply']);
+  t.mock.timers.tick(6 * 86_400_000);
+  assert.equal(begun.length, 1);
+  t.mock.timers.tick(86_400_000);
+  assert.equal(begun.length, 2);
+  jobs.stop();
 });
 
 test('before the hour, after a manifest of today, and without a schedule no night begins, but one that is asked for', async () => {
