@@ -12,8 +12,8 @@ import {
 import { readSigner } from '../../../shared/crypto/signing.ts';
 import { openDirectoryRemover } from '../../../shared/store/directory/remove.ts';
 import { openDirectoryStore } from '../../../shared/store/directory/store.ts';
-import { type ObjectStore, readWhole } from '../../../shared/store/store.ts';
-import { type Fault, faultyStore } from '../../faults/faulty.ts';
+import { bodyOf, type ObjectRemover, type ObjectStore, readWhole } from '../../../shared/store/store.ts';
+import { type Fault, faultyRemover, faultyStore } from '../../faults/faulty.ts';
 import { openArchive, pathOf, verify } from '../archive-under-test.ts';
 import type { Books } from '../books.ts';
 import { prune, pruneTime } from '../ledger/prune-under-test.ts';
@@ -188,6 +188,16 @@ test('what lies at the replica under the name of an object, and is not that, is 
   assert.equal(fs.readFileSync(path, 'utf8'), 'something else');
 });
 
+test('a store that keeps other bytes than it was given is found at once: the manifest does not come', async () => {
+  const { key } = await partOf(1);
+  const lossy: ObjectStore = {
+    ...replica,
+    create: (name, body) => replica.create(name, name === key ? bodyOf(Buffer.alloc(body.bytes)) : body),
+  };
+  const report = await replicate({ replica: lossy });
+  assert.deepEqual([codesOf(report), report.behind], [[['replica_differs', key]], 3]);
+});
+
 test('--check finds what was changed, taken away and put in its place at the replica, and changes nothing', async () => {
   await replicate();
   const [part, late] = [await partOf(1), (await books.manifest(2)).sources.platform!['2026-11-18']!.lateDeliveries[0]!];
@@ -252,6 +262,15 @@ test('what is pruned is known to be pruned: not copied, not missed, and deleted 
   assert.deepEqual(await keysOf(replica), await books.keys());
   assert.deepEqual((await verify(books, { store: replica })).breaks, []);
   await remover.close();
+});
+
+test('what is pruned and still there is not copied', async () => {
+  books.at(pruneTime);
+  const refusing = (remover: ObjectRemover) => faultyRemover(remover, () => 'before');
+  const { left } = await prune(books, { evidenceDays: 31, eventDays: 31 }, { remover: refusing });
+  const report = await replicate();
+  assert.deepEqual([report.failures, report.behind, report.pruned], [[], 0, left]);
+  assert.equal((await keysOf(replica)).length, (await books.keys()).length - left);
 });
 
 test('a prune in the middle of a copy: what it deletes is not a fault', async () => {
