@@ -12,7 +12,7 @@ import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGzip, type Gzip } from 'node:zlib';
-import { Encrypter } from 'age-encryption';
+import { encryptAge } from '../../shared/crypto/age-file.ts';
 import type { Recipients } from '../../shared/crypto/recipients.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 
@@ -174,19 +174,11 @@ function openOutlet(path: string, recipients: Recipients | 'plain'): Outlet {
       yield chunk;
     }
   }
-  const sealed = recipients === 'plain' ? gzip : encrypted(gzip, recipients);
+  const sealed = recipients === 'plain' ? gzip : encryptAge(gzip, recipients);
   const written = pipeline(counted(sealed), file).then(() => ({ bytes, sha256: hash.digest('hex') }));
   // Releases who waits in `taken`; the error itself reaches them through `written`.
   written.catch(() => gzip.destroy());
   return { gzip, written, isOpen: () => isOpen };
-}
-
-async function* encrypted(plain: AsyncIterable<Uint8Array>, recipients: Recipients): AsyncIterable<Uint8Array> {
-  const encrypter = new Encrypter();
-  for (const recipient of recipients) encrypter.addRecipient(recipient);
-  // An encrypter without recipients would write a file that nobody opens.
-  if (recipients.length === 0) throw new RangeError('an object needs a recipient');
-  yield* await encrypter.encrypt(ReadableStream.from(plain));
 }
 
 /** Resolves when the stream has taken the chunk, or is closed. */

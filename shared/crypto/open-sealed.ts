@@ -1,15 +1,12 @@
 /** Reads sealed objects back, streamed: age, then gzip, then lines. The inverse of compactor/objects/seal-object.ts. */
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { Decrypter } from 'age-encryption';
 import { DaybookError, messageOf } from '../errors.ts';
+import { decryptAge } from './age-file.ts';
 import type { Identities } from './identities.ts';
 
 type Chunks = AsyncIterable<Uint8Array>;
 
-const firstLine = Buffer.from('age-encryption.org/v1\n');
-/** Far more than any number of recipients takes, so that a damaged header does not read a whole object into memory. */
-const maxHeaderBytes = 1024 * 1024;
 /** A body of 8 MiB, escaped in the worst way, with its evidence beside it. */
 const maxLineBytes = 64 * 1024 * 1024;
 
@@ -26,14 +23,8 @@ export async function* openPlaintext(ciphertext: Chunks, identities: Identities)
  * @throws DaybookError `sealed_unreadable`
  */
 export async function* decrypt(ciphertext: Chunks, identities: Identities): Chunks {
-  const decrypter = new Decrypter();
-  for (const identity of identities) decrypter.addIdentity(identity);
-  const header = { isRead: false };
   try {
-    const bounded = ReadableStream.from(boundHeader(ciphertext, header));
-    const payload = await decrypter.decrypt(bounded as ReadableStream<Uint8Array>);
-    header.isRead = true;
-    yield* payload;
+    yield* decryptAge(ciphertext, identities);
   } catch (error) {
     throw unreadable(error);
   }
@@ -103,20 +94,6 @@ export async function* wholeLinesOf(chunks: Chunks, maxBytes = maxLineBytes): As
     if (bytes > maxBytes) throw tooLong(maxBytes);
   }
   if (bytes > 0) throw new DaybookError('sealed_unreadable', { detail: 'The last line is not complete.' });
-}
-
-async function* boundHeader(ciphertext: Chunks, header: { readonly isRead: boolean }): Chunks {
-  let bytes = 0;
-  let first = Buffer.alloc(0);
-  for await (const chunk of ciphertext) {
-    bytes += chunk.byteLength;
-    if (first.length < firstLine.length) {
-      first = Buffer.concat([first, chunk]).subarray(0, firstLine.length);
-      if (!firstLine.subarray(0, first.length).equals(first)) throw new Error('this is not an age file');
-    }
-    yield chunk;
-    if (!header.isRead && bytes > maxHeaderBytes) throw new Error('the header is too long');
-  }
 }
 
 function unreadable(error: unknown): DaybookError {
