@@ -142,6 +142,19 @@ program
   .action(async (options) => (await import('./commands/replicate.ts')).replicateCommand(options));
 
 program
+  .command('drill')
+  .description('Rehearses a restore: the newest day and one at random come back, or every hash is checked.')
+  .option(
+    '-i, --identity <file>',
+    'restore with this private key (repeatable); without one nothing is opened',
+    repeatable,
+    [],
+  )
+  .option('--replica', 'from the second store')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => (await import('./commands/drill.ts')).drillCommand(options));
+
+program
   .command('serve')
   .description('Runs the nightly schedule, job endpoints and metrics, until a signal comes.')
   .option(
@@ -166,10 +179,7 @@ program
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
 
-for (const [name, description] of [
-  ['drill', 'rehearse a restore'],
-  ['backup-secrets', 'keep the configuration safe'],
-] as const) {
+for (const [name, description] of [['backup-secrets', 'keep the configuration safe']] as const) {
   notAvailable(program, name, description);
 }
 

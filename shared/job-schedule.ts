@@ -2,10 +2,11 @@
 import { CronPattern } from 'croner';
 import { z } from 'zod';
 
-/** Per job the options that it may be given. Jobs that are due at once run in this order. */
+/** Per job the options that it may be given; an option's own value follows it. Jobs that are due at once run in this order. */
 const jobs = {
   replicate: ['--check', '--prune'],
   prune: ['--apply'],
+  drill: ['--identity', '--replica'],
   verify: ['--strict'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 

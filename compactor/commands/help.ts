@@ -83,6 +83,14 @@ export const help: Readonly<Record<string, CommandHelp>> = {
       3: 'a manifest or an object is missing, damaged, or not the one of the archive',
     },
   },
+  drill: {
+    example: 'node compactor/main.ts drill --identity drill-identity.txt --replica',
+    settings: [...readerSettings, ...replicateSettings],
+    exits: {
+      2: 'the store cannot be read, or the key opens nothing',
+      3: 'something does not hold, or did not come back',
+    },
+  },
   serve: {
     example: 'node compactor/main.ts serve',
     settings: [...nightSettings, ...serveSettings],

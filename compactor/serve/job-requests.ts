@@ -22,6 +22,7 @@ const verifyOptions = z.strictObject({ strict: z.boolean().optional() });
 
 const pruneOptions = z.strictObject({ apply: z.boolean().optional() });
 const replicateOptions = z.strictObject({ check: z.boolean().optional() });
+const drillOptions = z.strictObject({ replica: z.boolean().optional() });
 
 /** The arguments of each job's command. */
 const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
@@ -34,6 +35,8 @@ const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
   // The ages are the settings': who may start a job may not choose them.
   prune: (body) => (parse(pruneOptions, body).apply === true ? ['--apply'] : []),
   replicate: (body) => (parse(replicateOptions, body).check === true ? ['--check'] : []),
+  // Which private key is used is not the requester's to say.
+  drill: (body) => (parse(drillOptions, body).replica === true ? ['--replica'] : []),
 };
 
 /** `body` is undefined where there was none. Throws `job_invalid`. */

@@ -56,6 +56,12 @@ export const compactorMetrics = {
     labels: { job: jobNames },
     meaning: 'When the job last ended with exit code 0, Unix time; NaN before that since the start.',
   },
+  daybook_compactor_drill_restored_events: {
+    type: 'gauge',
+    unit: 'events',
+    meaning:
+      'Events that the last `drill` brought back; 0 where it had no private key and checked hashes alone, NaN before it since the start.',
+  },
   daybook_compactor_replica_manifests_behind: {
     type: 'gauge',
     unit: 'manifests',
@@ -135,6 +141,7 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
   metrics.daybook_compactor_last_run_exit_code.set(Number.NaN);
   metrics.daybook_compactor_last_success_timestamp_seconds.set(Number.NaN);
   metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(Number.NaN);
+  metrics.daybook_compactor_drill_restored_events.set(Number.NaN);
   metrics.daybook_compactor_replica_manifests_behind.set(Number.NaN);
   metrics.daybook_compactor_replica_newest_manifest_timestamp_seconds.set(Number.NaN);
   for (const job of jobNames) metrics.daybook_compactor_job_last_success_timestamp_seconds.set({ job }, Number.NaN);
@@ -151,6 +158,10 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
       const { createdAt = '' } = Object(report.replica) as { createdAt?: string };
       metrics.daybook_compactor_replica_manifests_behind.set(report.behind);
       metrics.daybook_compactor_replica_newest_manifest_timestamp_seconds.set(Date.parse(createdAt) / 1000);
+    }
+    if (job === 'drill' && report !== null) {
+      const { events = Number.NaN } = Object(report.restored) as { events?: number };
+      metrics.daybook_compactor_drill_restored_events.set(events);
     }
     if (job !== 'run') return;
     metrics.daybook_compactor_last_run_start_timestamp_seconds.set(startSeconds);
