@@ -3,7 +3,7 @@
  * to a real ingest; the night closes three of them; the archive is checked and opened. Every run has a folder of its
  * own under `<data directory>/demo`; nothing else is touched. Exit 0 if the archive holds what it should.
  */
-import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { ArchiveList } from '../../compactor/commands/list.ts';
 import { newestClosedDay } from '../../compactor/day/closing.ts';
@@ -18,6 +18,7 @@ import { heedReaders } from '../../shared/program/program.ts';
 import { listedCopy } from '../stripe/events.ts';
 import { startFakeStripe } from '../stripe/fake-stripe.ts';
 import { commandsByHand } from './by-hand.ts';
+import { deliver } from './deliver.ts';
 import {
   describeAnswers,
   describeByHand,
@@ -32,10 +33,9 @@ import {
   title,
 } from './describe.ts';
 import { openPrograms } from './programs.ts';
-import { type Secrets, sendDelivery } from './send-delivery.ts';
-import { type Delivery, makeTraffic, type Traffic } from './traffic.ts';
+import { writeSources } from './sources-with-key.ts';
+import { makeTraffic, type Traffic } from './traffic.ts';
 
-const senders = 8;
 const lagSeconds = 3600;
 
 async function demo(): Promise<void> {
@@ -50,7 +50,7 @@ async function demo(): Promise<void> {
   const stripe = await startFakeStripe();
   for (const { text } of traffic.account) stripe.add(listedCopy(text));
   const sources = join(run, 'sources.json');
-  const secrets = writeSources(keys.sources, sources, stripe.apiKey);
+  const secrets = writeSources(keys.sources, sources);
   const programs = openPrograms(run, {
     DAYBOOK_DATA_DIR: '.',
     DAYBOOK_SOURCES: 'sources.json',
@@ -127,45 +127,6 @@ function makeRunFolder(base: string): string {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
-}
-
-/** The development sources, with an API key to list Stripe's events with. */
-function writeSources(from: string, to: string, apiKey: string): Secrets {
-  const [platform, billing] = JSON.parse(readFileSync(from, 'utf8'));
-  writeFileSync(to, JSON.stringify([{ ...platform, apiKey }, billing], null, 2), { mode: 0o600 });
-  return { platform: platform.secrets[0], billing: billing.secrets[0] };
-}
-
-/** Sends everything, some at a time, and counts how each kind was answered. */
-async function deliver(traffic: Traffic, url: URL, secrets: Secrets): Promise<[string, number, string][]> {
-  const counts = new Map<string, number>();
-  const waiting = [...traffic.deliveries];
-  const send = async () => {
-    for (let delivery = waiting.shift(); delivery !== undefined; delivery = waiting.shift()) {
-      const { status, body } = await sendDelivery(delivery, url, secrets);
-      const { code } = JSON.parse(body);
-      const key = JSON.stringify([kindOf(delivery), code === undefined ? String(status) : `${status} ${code}`]);
-      counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-  };
-  await Promise.all(Array.from({ length: senders }, send));
-  return [...counts].sort().map(([key, count]) => {
-    const [kind, answer] = JSON.parse(key);
-    return [kind, count, answer];
-  });
-}
-
-function kindOf(delivery: Delivery): string {
-  if (delivery.to === 'billing') {
-    const what = `Billing, ${delivery.events === 1 ? 'one event' : 'an array of events'}`;
-    return delivery.kind === 'again' ? `${what}, once more` : what;
-  }
-  const kinds = {
-    first: 'Stripe webhook',
-    again: 'Stripe webhook, once more',
-    forged: 'Stripe webhook, wrong signature',
-  };
-  return kinds[delivery.kind];
 }
 
 /** Throws if the archive's days are not what was sent. */

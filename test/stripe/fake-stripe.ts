@@ -15,6 +15,8 @@ import { type Clock, systemClock } from '../../shared/clock.ts';
 const retentionSeconds = 30 * 86_400;
 
 export interface FakeStripeOptions {
+  /** 0 or absent: any free one. */
+  readonly port?: number;
   readonly apiKey?: string;
   readonly clock?: Clock;
   /** Connected accounts that the key may name in Stripe-Account, beside those that have events. */
@@ -90,7 +92,7 @@ interface Answer {
 }
 
 export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<FakeStripe> {
-  const { apiKey = 'sk_test_daybookFakeKey', clock = systemClock, accounts = [] } = options;
+  const { apiKey = 'sk_test_daybookFakeKey', clock = systemClock, accounts = [], port = 0 } = options;
   const books = new Map<string | undefined, Stored[]>([undefined, ...accounts].map((account) => [account, []]));
   const thinBooks = new Map<string | undefined, Stored[]>();
   const unsorted = new Set<Stored[]>();
@@ -151,7 +153,7 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     return found === undefined ? missing(404, id, 'id') : { status: 200, body: found.text };
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     base: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
     apiKey,
