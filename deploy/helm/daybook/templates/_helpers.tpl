@@ -8,14 +8,14 @@
 
 {{- /* Called with (list $ "ingest"). */}}
 {{- define "daybook.selector" -}}
-{{- $root := index . 0 }}
+{{- $root := index . 0 -}}
 app.kubernetes.io/name: daybook
 app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
 {{- define "daybook.labels" -}}
-{{- $root := index . 0 }}
+{{- $root := index . 0 -}}
 {{- include "daybook.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
@@ -23,8 +23,8 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end }}
 
 {{- define "daybook.serviceAccount" -}}
-{{- $root := index . 0 }}{{ $part := index . 1 }}
-{{- $account := index $root.Values.serviceAccount $part }}
+{{- $root := index . 0 }}{{ $part := index . 1 -}}
+{{- $account := index $root.Values.serviceAccount $part -}}
 {{- if $account.name }}{{ $account.name }}{{ else if $root.Values.serviceAccount.create }}{{ include "daybook.name" $root }}-{{ $part }}{{ else }}default{{ end }}
 {{- end }}
 
@@ -45,7 +45,7 @@ capabilities: { drop: [ALL] }
 
 {{- /* The environment that both programs have. Called with (list $ "ingest"). */}}
 {{- define "daybook.environment" -}}
-{{- $root := index . 0 }}{{ $values := $root.Values }}
+{{- $root := index . 0 }}{{ $values := $root.Values -}}
 - { name: DAYBOOK_SOURCES_FILE, value: /etc/daybook/secrets/sources.json }
 {{- if $values.secrets.stream }}
 - { name: DAYBOOK_STREAM_FILE, value: /etc/daybook/secrets/stream.json }
@@ -61,7 +61,7 @@ capabilities: { drop: [ALL] }
 {{- end }}
 
 {{- define "daybook.compactorEnvironment" -}}
-{{- $root := index . 0 }}{{ $values := $root.Values }}
+{{- $root := index . 0 }}{{ $values := $root.Values -}}
 {{- include "daybook.environment" . }}
 - { name: DAYBOOK_STORE, value: {{ $values.store | toJson | quote }} }
 - { name: COMPACTOR_RECIPIENTS, value: {{ $values.compactor.recipients | quote }} }
@@ -77,9 +77,9 @@ capabilities: { drop: [ALL] }
 
 {{- /* The volume of the secrets that a program needs, and no others. */}}
 {{- define "daybook.secretsVolume" -}}
-{{- $root := index . 0 }}{{ $part := index . 1 }}
-{{- $common := dict "sources" "sources.json" "stream" "stream.json" "streamKey" "stream-key" }}
-{{- $own := ternary (dict "spool" "spool.json") (dict "signingKey" "signing-key.pem" "jobSecret" "job-secret") (eq $part "ingest") }}
+{{- $root := index . 0 }}{{ $part := index . 1 -}}
+{{- $common := dict "sources" "sources.json" "stream" "stream.json" "streamKey" "stream-key" -}}
+{{- $own := ternary (dict "spool" "spool.json") (dict "signingKey" "signing-key.pem" "jobSecret" "job-secret") (eq $part "ingest") -}}
 - name: secrets
   projected:
     # Readable by the group of the pod, which is its own.
@@ -96,7 +96,7 @@ capabilities: { drop: [ALL] }
 {{- end }}
 
 {{- define "daybook.secretMounts" -}}
-{{- $root := index . 0 }}{{ $part := index . 1 }}
+{{- $root := index . 0 }}{{ $part := index . 1 -}}
 - { name: secrets, mountPath: /etc/daybook/secrets, readOnly: true }
 {{- range (index $root.Values $part).secretFiles }}
 - { name: file-{{ . }}, mountPath: /etc/daybook/files/{{ . }}, readOnly: true }
