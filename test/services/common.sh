@@ -22,6 +22,19 @@ install() {
   exec 9>&-
 }
 
+# Sets $go. A Go before 1.21, such as Debian 12's, does not fetch the newer one that is asked for: that is a module like others.
+modern_go() {
+  local toolchain
+  go=go
+  if [ -z "$(go env GOTOOLCHAIN)" ]; then
+    toolchain=$(go mod download -json "golang.org/toolchain@v0.0.1-go1.25.3.$(go env GOOS)-$(go env GOARCH)" |
+      sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    # Modules are stored without the bit.
+    chmod +x "$toolchain"/bin/* "$toolchain"/pkg/tool/*/*
+    go=$toolchain/bin/go
+  fi
+}
+
 free_port() {
   node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
 }

@@ -6,16 +6,8 @@ version=1.8.0
 gateway=$root/.services/versitygw-$version/versitygw
 
 build_gateway() {
-  local go=go toolchain
   command -v go >/dev/null || unavailable "versitygw-$version is installed with go, which is not installed"
-  # A Go before 1.21, such as Debian 12's, does not fetch the newer one that is asked for: that is a module like others.
-  if [ -z "$(go env GOTOOLCHAIN)" ]; then
-    toolchain=$(go mod download -json "golang.org/toolchain@v0.0.1-go1.25.3.$(go env GOOS)-$(go env GOARCH)" |
-      sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-    # Modules are stored without the bit.
-    chmod +x "$toolchain"/bin/* "$toolchain"/pkg/tool/*/*
-    go=$toolchain/bin/go
-  fi
+  modern_go
   GOBIN=$(dirname "$gateway") "$go" install "github.com/versity/versitygw/cmd/versitygw@v$version"
 }
 install "versitygw-$version" "$gateway" build_gateway
