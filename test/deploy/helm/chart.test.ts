@@ -1,9 +1,9 @@
 /** The chart: what helm and kubeconform say of it, where they are, and that its values and the settings know each other. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type SettingName, settings } from '../../../shared/config.ts';
+import { settings } from '../../../shared/config.ts';
 import { projectFiles, readText, root } from '../../house/source-files.ts';
 import { pathOf } from '../../require-service.ts';
 
@@ -25,16 +25,15 @@ const valuesOf = (variant: string) => ['--values', `test/deploy/helm/${variant}-
 const render = (t: TestContext, variant: string, ...more: string[]) =>
   helm(t, 'template', 't', chart, ...valuesOf(variant), ...more);
 
-test('a setting is the chart’s own, or in `settings`, or not for a pod', () => {
-  const templates = projectFiles(`${chart}/templates`).map(readText).join('\n');
-  const own = new Set(
-    [...templates.matchAll(/name: ((?:DAYBOOK|INGEST|COMPACTOR)_\w+?)(?:_FILE)?,/g)].map(([, name]) => name),
-  );
-  // Set by the image, of the schedule that the chart makes itself, of programs that the chart does not run.
-  const others =
-    /^(?:(?:INGEST|COMPACTOR)(?:_ADMIN)?_(?:HOST|PORT)|DAYBOOK_DATA_DIR|COMPACTOR_ENABLED|DAYBOOK_RE(?:ADERS|DACTION)_?\w*)$/;
-  const expected = (Object.keys(settings) as SettingName[]).filter((name) => !own.has(name) && !others.test(name));
-  assert.deepEqual(schema.properties.settings.propertyNames.enum, expected.sort());
+test('`settings` takes every setting but those that the chart or the image sets', () => {
+  const texts = [...projectFiles(`${chart}/templates`), 'deploy/Dockerfile'].map(readText).join('\n');
+  const set = /(?:name: |^ENV |^ {2})((?:DAYBOOK|INGEST|COMPACTOR)_\w+?)(?:_FILE)?[,=]/gm;
+  const own = new Set([...texts.matchAll(set)].map(([, name]) => name!));
+  // Nor is there a schedule beside the chart's, or a port but those that its Services know.
+  const all = [...own, 'COMPACTOR_ENABLED', 'INGEST_ADMIN_PORT', 'COMPACTOR_ADMIN_PORT'].sort();
+  const { pattern, not } = schema.properties.settings.propertyNames;
+  assert.deepEqual(not.enum, all);
+  for (const name of Object.keys(settings)) assert.match(name, new RegExp(pattern));
 });
 
 test('every value has a default, and the schema and values.yaml name the same', () => {
@@ -110,7 +109,7 @@ for (const variant of variants) {
         location,
         '-',
       ];
-      const ran = spawnSync('kubeconform', args, { input, encoding: 'utf8' });
+      const ran: SpawnSyncReturns<string> = spawnSync('kubeconform', args, { input, encoding: 'utf8' });
       assert.equal(ran.status, 0, ran.stdout);
     }
   });
@@ -121,7 +120,7 @@ test('values that would lose events or show a secret are refused', (t) => {
     [['--set', 'ingest.spool.type=memory'], /ingest\/spool\/type/],
     [['--set', 'stream.type=embedded'], /stream\/type/],
     [['--set', 'compactor.recipients=AGE-SECRET-KEY-1X'], /compactor\/recipients/],
-    [['--set', 'settings.INGEST_PORT=1'], /settings/],
+    [['--set', 'settings.INGEST_PORT=1'], /INGEST_PORT/],
     [['--set', 'secrets.signingKey='], /signingKey/],
     [['--set', 'ingest.replica=2'], /additional properties 'replica' not allowed/],
     [['--set', 'ingest.spool.type=sql'], /needs secrets.spool/],
