@@ -158,7 +158,8 @@ test('the commands of FORMAT.md open and check the archive as they stand there',
   const format = await readFile(join(root, 'compactor/FORMAT.md'), 'utf8');
   const commands = format
     .slice(format.indexOf('\n## Open and check an archive'))
-    .split('```')[1]!
+    .split('```')
+    .find((block) => block.includes('\n# Its events;'))!
     .replaceAll(/platform\/\S+<hash16>\.jsonl\S+/g, part.key)
     .replaceAll(/platform\/\S+<hash16>\.deliveries\S+/g, part.deliveries.key)
     .replaceAll('2026-11-20', day)
