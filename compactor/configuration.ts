@@ -13,7 +13,7 @@ import type { Source } from '../shared/schemes/sources.ts';
 import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
 import { secretFilesOf } from '../shared/secret-files.ts';
 import type { NightSource } from './night.ts';
-import { archiveSettings, nightSettings, storeSettings, stripeSettings } from './settings.ts';
+import { archiveSettings, backupSettings, nightSettings, storeSettings, stripeSettings } from './settings.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 
 export interface ArchiveConfiguration<N extends SettingName = never> {
@@ -35,6 +35,25 @@ export interface NightConfiguration<N extends SettingName = never> {
 /** For commands that read objects without the ledger. */
 export function readStoreConfiguration(): Configuration<(typeof storeSettings)[number]> {
   return readSettings(readEnvironment(process.env, process.cwd()), storeSettings);
+}
+
+export interface BackupConfiguration {
+  readonly settings: Configuration<(typeof storeSettings | typeof backupSettings)[number]>;
+  readonly recipients: Recipients;
+  /** All that the process and its `.env` have. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** For backup-secrets: of all other settings it takes the texts as they are. */
+export function readBackupConfiguration(): BackupConfiguration {
+  const environment = readEnvironment(process.env, process.cwd());
+  let recipients: Recipients = [];
+  const settings = readSettings(environment, [...storeSettings, ...backupSettings], (sound, problems) => {
+    const { COMPACTOR_BACKUP_RECIPIENTS: text } = sound;
+    if (text === undefined) problems.push('COMPACTOR_BACKUP_RECIPIENTS: is required to seal a backup');
+    else recipients = recipientsOf('COMPACTOR_BACKUP_RECIPIENTS', text, problems);
+  });
+  return { settings, recipients, environment };
 }
 
 /** For commands that read the archive, and what else they use: the signing key's public half counts where it is given. */
@@ -104,12 +123,8 @@ function readNightKeys(
   environment: Environment,
   problems: string[],
 ): NightKeys {
-  let recipients: Recipients = [];
-  if (sound.COMPACTOR_RECIPIENTS !== undefined) {
-    const parsed = parseRecipients(sound.COMPACTOR_RECIPIENTS);
-    recipients = parsed.recipients;
-    problems.push(...parsed.problems.map((problem) => `COMPACTOR_RECIPIENTS: ${problem}`));
-  }
+  const { COMPACTOR_RECIPIENTS: text } = sound;
+  const recipients = text === undefined ? [] : recipientsOf('COMPACTOR_RECIPIENTS', text, problems);
   const signer = attempt('COMPACTOR_SIGNING_KEY', problems, () => readSignerOf(sound));
   const pems = sound.COMPACTOR_VERIFYING_KEYS;
   const verifyingKeys =
@@ -201,6 +216,12 @@ function nightSourceOf(
     kind,
     listing: { api, accounts, thinEvents, ...(mode && { mode }), ...(keyMode && { keyMode }) },
   };
+}
+
+function recipientsOf(name: SettingName, text: string, problems: string[]): Recipients {
+  const parsed = parseRecipients(text);
+  problems.push(...parsed.problems.map((problem) => `${name}: ${problem}`));
+  return parsed.recipients;
 }
 
 function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefined }): Signer | undefined {

@@ -3,7 +3,7 @@
 import { Command } from 'commander';
 import { addHelp } from '../shared/program/help.ts';
 import { keepHeapSmall } from '../shared/program/memory.ts';
-import { notAvailable, runProgram } from '../shared/program/program.ts';
+import { runProgram } from '../shared/program/program.ts';
 import { help } from './commands/help.ts';
 import { endWithParent } from './serve/job-process.ts';
 
@@ -155,6 +155,14 @@ program
   .action(async (options) => (await import('./commands/drill.ts')).drillCommand(options));
 
 program
+  .command('backup-secrets')
+  .description('Seals the settings and every file that they name, and puts that beside the archive.')
+  .option('--name <name>', 'tells the backups of several machines apart; default: daybook', 'daybook')
+  .option('--allow-missing', 'leave out what the settings refer to and this machine does not have')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => (await import('./commands/backup-secrets.ts')).backupSecretsCommand(options));
+
+program
   .command('serve')
   .description('Runs the nightly schedule, job endpoints and metrics, until a signal comes.')
   .option(
@@ -178,10 +186,6 @@ program
   .description('Checks the installation, and how Stripe delivers: what is wrong, and what to do.')
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
-
-for (const [name, description] of [['backup-secrets', 'keep the configuration safe']] as const) {
-  notAvailable(program, name, description);
-}
 
 program.hook('preAction', (_, command) => {
   if (command.name() !== 'serve') endWithParent();

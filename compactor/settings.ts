@@ -38,6 +38,7 @@ export const serveSettings = [
   'COMPACTOR_EVIDENCE_DAYS',
   'COMPACTOR_EVENT_DAYS',
   'DAYBOOK_REPLICA_STORE',
+  'COMPACTOR_BACKUP_RECIPIENTS',
 ] as const satisfies readonly SettingName[];
 
 /** Beside those of the archive, as the next ones. */
@@ -61,3 +62,8 @@ export const pruneSettings = [
 export const stripeSettings = ['DAYBOOK_SOURCES', 'STRIPE_API_BASE'] as const satisfies readonly SettingName[];
 
 export const replicateSettings = ['DAYBOOK_REPLICA_STORE'] as const satisfies readonly SettingName[];
+
+export const backupSettings = [
+  'COMPACTOR_BACKUP_RECIPIENTS',
+  'DAYBOOK_REPLICA_STORE',
+] as const satisfies readonly SettingName[];

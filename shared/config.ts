@@ -48,6 +48,9 @@ const spoolSchema = z.strictObject({
 });
 export type SpoolSettings = z.infer<typeof spoolSchema>;
 
+// Private keys too: they are refused by what they are, not as a file that is not there.
+const recipientsText = textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN |AGE-(?:SECRET-KEY|PLUGIN)-)/);
+
 export const settings = {
   DAYBOOK_DATA_DIR: setting({
     of: 'both',
@@ -218,8 +221,7 @@ export const settings = {
     meaning:
       'Who can open the archive: age recipients (`age1…`, `ssh-rsa …`, or an RSA public key PEM), or the path of a file with them.',
     default: required,
-    // Private keys too: they are refused by what they are, not as a file that is not there.
-    schema: textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN |AGE-(?:SECRET-KEY|PLUGIN)-)/),
+    schema: recipientsText,
   }),
   COMPACTOR_SIGNING_KEY: setting({
     of: 'compactor',
@@ -233,6 +235,13 @@ export const settings = {
     meaning: "Ed25519 public keys, PEM, one after the other, or a path; the signing key's public half always counts.",
     default: optional,
     schema: textOrPath(pem),
+  }),
+  COMPACTOR_BACKUP_RECIPIENTS: setting({
+    of: 'compactor',
+    meaning:
+      'Who can open what `backup-secrets` seals: as COMPACTOR_RECIPIENTS, and rather others than those, for the keys that sign are in it.',
+    default: optional,
+    schema: recipientsText,
   }),
   COMPACTOR_LAG_SECONDS: setting({
     of: 'compactor',

@@ -5,6 +5,7 @@ import { z } from 'zod';
 /** Per job the options that it may be given; an option's own value follows it. Jobs that are due at once run in this order. */
 const jobs = {
   replicate: ['--check', '--prune'],
+  'backup-secrets': ['--name', '--allow-missing'],
   prune: ['--apply'],
   drill: ['--identity', '--replica'],
   verify: ['--strict'],

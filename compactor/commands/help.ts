@@ -2,6 +2,7 @@
 import type { CommandHelp } from '../../shared/program/help.ts';
 import {
   archiveSettings,
+  backupSettings,
   listSettings,
   nightSettings,
   pruneSettings,
@@ -90,6 +91,11 @@ export const help: Readonly<Record<string, CommandHelp>> = {
       2: 'the store cannot be read, or the key opens nothing',
       3: 'something does not hold, or did not come back',
     },
+  },
+  'backup-secrets': {
+    example: 'node compactor/main.ts backup-secrets --name ingest-1',
+    settings: [...storeSettings, ...backupSettings],
+    exits: { 2: 'a store failed: run it again' },
   },
   serve: {
     example: 'node compactor/main.ts serve',

@@ -37,6 +37,10 @@ const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
   replicate: (body) => (parse(replicateOptions, body).check === true ? ['--check'] : []),
   // Which private key is used is not the requester's to say.
   drill: (body) => (parse(drillOptions, body).replica === true ? ['--replica'] : []),
+  'backup-secrets': (body) => {
+    parse(z.strictObject({}), body);
+    return [];
+  },
 };
 
 /** `body` is undefined where there was none. Throws `job_invalid`. */

@@ -15,7 +15,7 @@ import type { Logger } from '../../shared/program/log.ts';
 import { standardError } from '../../shared/program/standard-error.ts';
 import { type ReportSummary, summaryOf } from './report-summary.ts';
 
-export const jobNames = ['run', 'verify', 'prune', 'replicate', 'drill'] as const;
+export const jobNames = ['run', 'verify', 'prune', 'replicate', 'drill', 'backup-secrets'] as const;
 export type JobName = (typeof jobNames)[number];
 
 export interface JobRequest {

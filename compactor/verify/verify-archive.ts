@@ -264,6 +264,9 @@ function deliveriesUnknown({ unknownSecret }: DeliveryCounts): Information[] {
 /** `<day>-<hash16>[-n].jsonl.gz.age` and its like: written by a run that died, or that lost its manifest to another. */
 const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.|exceptions\.)?jsonl\.gz\.age|ids\.gz)$/;
 
+/** What backup-secrets puts beside the archive. */
+const backupName = /^secrets\/[\w-]+\.tar\.age$/;
+
 async function unnamedObjects(
   { store, prefix }: ArchiveToVerify,
   { ledger: { pruned }, isWhole, strays }: Chain,
@@ -275,6 +278,7 @@ async function unnamedObjects(
   for await (const key of store.list(prefix)) {
     if (pruned.has(key)) left += 1;
     if (known.has(key) || key.startsWith(`${prefix}manifests/`)) continue; // strays are told by the chain
+    if (backupName.test(key.slice(prefix.length))) continue;
     found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
   }
   const orphan = isWhole

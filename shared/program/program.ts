@@ -61,15 +61,3 @@ export function heedReaders(): void {
   });
   process.stderr.on('error', () => {});
 }
-
-/** A command that this version does not have: help does not offer it, and who calls it is answered clearly. */
-export function notAvailable(program: Command, name: string, description: string): void {
-  program
-    .command(name, { hidden: true })
-    .description(`${description} (not available in this version)`)
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .action(() => {
-      throw new DaybookError('not_available', { detail: `${name} is not available in this version of daybook` });
-    });
-}

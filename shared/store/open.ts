@@ -1,6 +1,6 @@
 import type { Found } from '../doctor/finding.ts';
 import type { Place, StoreDriver } from './driver.ts';
-import type { ObjectRemover, ObjectStore } from './store.ts';
+import type { ObjectRemover, ObjectReplacer, ObjectStore } from './store.ts';
 import { type StoreConfiguration, stores } from './stores.ts';
 
 export type { StoreConfiguration } from './stores.ts';
@@ -25,6 +25,12 @@ export async function openStore(
 export async function openRemover(store: StoreConfiguration, dataDirectory: string): Promise<ObjectRemover> {
   const { driver, place } = driverOf(store, dataDirectory);
   return driver.openRemover(store.params, place);
+}
+
+/** Writes over objects of the store: for backup-secrets alone. */
+export async function openReplacer(store: StoreConfiguration, dataDirectory: string): Promise<ObjectReplacer> {
+  const { driver, place } = driverOf(store, dataDirectory);
+  return driver.openReplacer(store.params, place);
 }
 
 /** For doctor: is it there, and does it permit what a night does? */

@@ -48,6 +48,16 @@ export interface ObjectRemover {
   close(): Promise<void>;
 }
 
+/**
+ * Writes over an object: for what is no part of an archive, and is to be found under one name. `backup-secrets` alone is
+ * given one. `replace` resolves when the new bytes would survive a power cut; until then, and where it rejects, the key has
+ * the old bytes or the new ones, whole.
+ */
+export interface ObjectReplacer {
+  replace(key: string, bytes: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Whoever has the URL can read the object until then: it belongs in no log. */
 export interface ObjectLink {
   readonly url: string;

@@ -86,6 +86,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     stripe: [],
     ledger: [],
     replicate: ['ledger'],
+    backup: [],
     objects: ['ledger'],
     'night.ts': ['stripe', 'ledger'],
     'configuration.ts': ['settings.ts', 'stripe', 'night.ts'],
@@ -101,7 +102,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     commands: [
       ...['settings.ts', 'staging', 'stripe', 'ledger', 'objects', 'night.ts', 'configuration.ts', 'stream', 'day'],
       ...['verify', 'restore', 'export', 'console', 'compact.ts'],
-      ...['replicate'],
+      ...['replicate', 'backup'],
     ],
     serve: ['settings.ts', 'ledger', 'configuration.ts', 'day', 'console', 'commands'],
     doctor: ['settings.ts', 'stripe', 'ledger', 'configuration.ts', 'stream', 'day'],

@@ -20,6 +20,10 @@ export const directoryDriver = {
     const { openDirectoryRemover } = await import('./remove.ts');
     return openDirectoryRemover(pathOf(params, place));
   },
+  async openReplacer(params, place) {
+    const { openDirectoryReplacer } = await import('./replace.ts');
+    return openDirectoryReplacer(pathOf(params, place));
+  },
   async check(params, place) {
     const { checkDirectory } = await import('./check.ts');
     return checkDirectory(pathOf(params, place));

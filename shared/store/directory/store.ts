@@ -14,7 +14,7 @@ import { DaybookError, messageOf } from '../../errors.ts';
 import { makeFolder, syncFolder } from '../../files/folder.ts';
 import type { ObjectBody, ObjectStore } from '../store.ts';
 
-const creating = '.creating';
+export const creating = '.creating';
 const leftoverAgeMs = dayMs;
 const readBytes = 256 * 1024;
 

@@ -16,6 +16,10 @@ export const s3Driver = {
     const { openS3Remover } = await import('./remove.ts');
     return openS3Remover(params, prefix);
   },
+  async openReplacer(params, { prefix }) {
+    const { openS3Replacer } = await import('./replace.ts');
+    return openS3Replacer(params, prefix);
+  },
   async check(params, { prefix }) {
     const { checkS3 } = await import('./check.ts');
     return checkS3(params, prefix);
