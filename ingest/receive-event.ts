@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Clock } from '../shared/clock.ts';
+import { type Clock, isoOf } from '../shared/clock.ts';
 import type { StreamKey } from '../shared/crypto/stream-seal.ts';
 import { writeEnvelope } from '../shared/envelope.ts';
 import { DaybookError } from '../shared/errors.ts';
@@ -114,9 +114,9 @@ function recordOf(
     id,
     source: `/${protocol.kind}/${proof.sourceName}`,
     type,
-    ...(subject === undefined ? {} : { subject }),
-    ...(time === undefined ? {} : { time }),
-    receivedat: new Date(request.receivedAtMs).toISOString(),
+    subject,
+    time,
+    receivedat: isoOf(request.receivedAtMs),
     via: protocol.via,
     scheme: proof.scheme,
     signedheaders: proof.signedheaders,

@@ -7,6 +7,14 @@ export const systemClock: Clock = { now: () => new Date() };
 
 export const dayMs = 86_400_000;
 
+let lastIso = { ms: Number.NaN, text: '' };
+
+/** RFC 3339 in UTC with milliseconds. What comes together is of one millisecond, whose text is remembered. */
+export function isoOf(ms: number): string {
+  if (ms !== lastIso.ms) lastIso = { ms, text: new Date(ms).toISOString() };
+  return lastIso.text;
+}
+
 /** A UTC day as `2026-11-20`. */
 export type Day = string;
 

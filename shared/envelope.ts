@@ -25,18 +25,18 @@ export interface EnvelopeHeader {
   /** `/stripe/<name>` or `/events/<name>`. */
   readonly source: string;
   readonly type: string;
-  readonly subject?: string;
+  readonly subject?: string | undefined;
   /** The claimed time, RFC 3339, as the sender wrote it; left out where none was claimed. */
-  readonly time?: string;
+  readonly time?: string | undefined;
   /** RFC 3339 UTC with milliseconds. */
   readonly receivedat: string;
   readonly via: Via;
   readonly scheme: string;
   /** The headers that the scheme signs, `name: value` joined by `; `. */
-  readonly signedheaders?: string;
-  readonly path?: string;
+  readonly signedheaders?: string | undefined;
+  readonly path?: string | undefined;
   /** First 16 hex of the SHA-256 of the secret that verified. */
-  readonly keyid?: string;
+  readonly keyid?: string | undefined;
 }
 
 export interface Envelope {

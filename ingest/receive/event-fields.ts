@@ -32,7 +32,10 @@ export function rangeProblem(claimedMs: number, nowMs: number, anyAge: boolean):
 
 /** The errors of the fields that have a problem. `at` is the pointer to the event: `#` or `#/0`. */
 export function fieldErrors(at: string, problems: Readonly<Record<string, string | undefined>>): FieldError[] {
-  return Object.entries(problems).flatMap(([field, problem]) =>
-    problem === undefined ? [] : [{ pointer: `${at}/${field}`, detail: `${field} ${problem}.` }],
-  );
+  const errors: FieldError[] = [];
+  for (const field in problems) {
+    const problem = problems[field];
+    if (problem !== undefined) errors.push({ pointer: `${at}/${field}`, detail: `${field} ${problem}.` });
+  }
+  return errors;
 }

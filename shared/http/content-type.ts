@@ -1,10 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { DaybookError } from '../errors.ts';
 
+/** What was asked last, and its media type, empty where its charset is not UTF-8: one request is much like the next. */
+let last: { readonly header: string | undefined; readonly type: string } = { header: undefined, type: '' };
+
 /** Throws unless the body is of one of the media types, in UTF-8, and as it is (no content encoding). */
 export function checkMediaType(headers: IncomingHttpHeaders, accepted: ReadonlySet<string>): void {
   const header = headers['content-type'];
-  if (!accepted.has(mediaTypeOf(header)) || !isUtf8Charset(header!)) {
+  if (header !== last.header) last = { header, type: isUtf8Charset(header ?? '') ? mediaTypeOf(header) : '' };
+  if (!accepted.has(last.type)) {
     const hint = `Send ${[...accepted].join(' or ')} in UTF-8.`;
     throw new DaybookError('unsupported_media_type', { hint });
   }

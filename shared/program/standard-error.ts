@@ -9,6 +9,8 @@ import { writeSync } from 'node:fs';
 export interface StandardError {
   /** Takes whole lines, one or more, and returns at once. */
   write(text: string): void;
+  /** Like `write`, but with what else comes in this turn of the event loop: one system call for the lines of many requests. */
+  writeSoon(text: string): void;
   /** Since the start. A write counts as one line. */
   droppedLines(): number;
   /** What is said of lines that were dropped; a log sets it to a line of its own form. */
@@ -67,17 +69,34 @@ export function openStandardError({
   retryMs = 20,
   giveUpMs = 500,
 }: StandardErrorOptions): StandardError {
-  const waiting: Uint8Array[] = [];
+  let waiting: Uint8Array[] = [];
   let waitingBytes = 0;
+  let waitingLines = 0;
+  let isSoon = false;
   let unsaid = 0;
   let droppedInAll = 0;
   let retry: NodeJS.Timeout | undefined;
 
   function write(text: string): void {
+    put(text);
+    if (retry === undefined) flush();
+  }
+
+  function writeSoon(text: string): void {
+    put(text);
+    if (isSoon || retry !== undefined) return;
+    isSoon = true;
+    // Ends before that: `finish` writes it.
+    setImmediate(() => {
+      isSoon = false;
+      if (retry === undefined) flush();
+    });
+  }
+
+  function put(text: string): void {
     // Said in its place: after what came before the gap, before what comes after it.
     if (unsaid > 0 && add(output.sayDropped(unsaid))) unsaid = 0;
     if (unsaid > 0 || !add(text)) drop(1);
-    if (retry === undefined) flush();
   }
 
   function add(text: string): boolean {
@@ -85,6 +104,7 @@ export function openStandardError({
     if (waitingBytes + bytes.length > maxWaitingBytes) return false;
     waiting.push(bytes);
     waitingBytes += bytes.length;
+    waitingLines++;
     return true;
   }
 
@@ -97,7 +117,9 @@ export function openStandardError({
   function flush(): void {
     clearTimeout(retry);
     retry = undefined;
-    for (let bytes = waiting[0]; bytes !== undefined; bytes = waiting[0]) {
+    while (waitingBytes > 0) {
+      const bytes = waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting);
+      waiting = [bytes];
       let taken: number;
       try {
         taken = take(bytes);
@@ -109,15 +131,20 @@ export function openStandardError({
           return;
         }
         // The reader is gone, or the disk is full: later lines are tried all the same.
-        drop(waiting.length);
-        waiting.length = 0;
-        waitingBytes = 0;
+        drop(waitingLines);
+        empty();
         return;
       }
       waitingBytes -= taken;
-      if (taken < bytes.length) waiting[0] = bytes.subarray(taken);
-      else waiting.shift();
+      waiting[0] = bytes.subarray(taken);
     }
+    empty();
+  }
+
+  function empty(): void {
+    waiting = [];
+    waitingBytes = 0;
+    waitingLines = 0;
   }
 
   function finish(): void {
@@ -136,6 +163,7 @@ export function openStandardError({
 
   const output: StandardError = {
     write,
+    writeSoon,
     droppedLines: () => droppedInAll,
     sayDropped: (lines) => `${lines} lines were dropped, since nobody read them\n`,
     finish,

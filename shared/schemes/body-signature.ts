@@ -10,7 +10,7 @@ import { createHmac } from 'node:crypto';
 import { signedIdOf } from './event-facts.ts';
 import { type EventFacts, type Headers, missingCredentials, type Scheme, type SignedRequest } from './scheme.ts';
 import { equalInConstantTime, type Proven, type Refusal, verifyWithActive } from './secret-match.ts';
-import type { Secret } from './secrets.ts';
+import { hmacKeys, type Secret } from './secrets.ts';
 
 export interface BodySigning {
   /** Names of headers, in lower case. */
@@ -44,6 +44,7 @@ export function bodySignatureScheme<R extends Rest>(
   keyOf: (secret: string) => string | Buffer | undefined = (secret) => secret,
 ) {
   const all = signings.map((signing) => ({ signing, names: namesOf(signing), parts: partsOf(signing.template) }));
+  const hmacKey = hmacKeys(keyOf);
   const headers = all.map(({ names }) => names);
 
   function prove(request: SignedRequest, secrets: readonly Secret[]): (Proven & Told) | Refusal {
@@ -53,7 +54,7 @@ export function bodySignatureScheme<R extends Rest>(
     const told = read(signing, request.headers);
     if ('code' in told) return told;
     for (const secret of secrets) {
-      const key = keyOf(secret.text);
+      const key = hmacKey(secret);
       if (key === undefined) continue;
       const hmac = createHmac(signing.algorithm, key);
       for (const part of parts) hmac.update(textOf(part, request, told));

@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { keyFaults, makeKey } from './key-faults.ts';
 import { headerOf, type Scheme, type SignedRequest } from './scheme.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
-import type { Secret } from './secrets.ts';
+import { hmacKeys, type Secret } from './secrets.ts';
 import { name, secrets } from './source-members.ts';
 
 export const pandaToleranceSeconds = 300;
@@ -52,6 +52,8 @@ export function verifyPandaDelivery(
   return result;
 }
 
+const keyOf = hmacKeys();
+
 /** Whether one of the secrets made the token, whenever that was. */
 export function verifyPandaToken(
   { token, date, path }: PandaCredentials,
@@ -65,7 +67,7 @@ export function verifyPandaToken(
   const signedAtMs = parseFixdate(date);
   if (signedAtMs === undefined) return { code: 'date_malformed' };
   for (const secret of secrets) {
-    const expected = createHmac('sha256', secret.text).update(`${date}\n${path}`).digest('base64');
+    const expected = createHmac('sha256', keyOf(secret)!).update(`${date}\n${path}`).digest('base64');
     if (equalInConstantTime(`HMAC ${expected}`, token)) {
       return { secret, signedAtMs, signedheaders: `x-gu-tools-hmac-date: ${date}; x-gu-tools-hmac-token: ${token}` };
     }

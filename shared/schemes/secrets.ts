@@ -2,7 +2,7 @@
  * Secrets of DAYBOOK_SOURCES: found where their reference says, told apart by a fingerprint, never shown. ingest
  * resolves `secrets` alone and the compactor `apiKey` alone, so that neither needs what only the other uses.
  */
-import { createHash } from 'node:crypto';
+import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { parseInstant } from '../clock.ts';
 import { readTextFile } from '../files/read-text.ts';
 import type { SecretReference } from './source-members.ts';
@@ -52,6 +52,25 @@ export function resolveSecrets(
 
 export function keyidOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex').slice(0, 16);
+}
+
+/**
+ * The HMAC key that the text of a secret stands for; undefined where it stands for none. Each is prepared once, which takes
+ * as long as the MAC of a short message.
+ */
+export function hmacKeys(
+  bytesOf: (text: string) => string | Buffer | undefined = (text) => text,
+): (secret: Secret) => KeyObject | undefined {
+  const keys = new WeakMap<Secret, { readonly key: KeyObject | undefined }>();
+  return (secret) => {
+    let known = keys.get(secret);
+    if (known === undefined) {
+      const bytes = bytesOf(secret.text);
+      known = { key: bytes === undefined ? undefined : createSecretKey(Buffer.from(bytes as string)) };
+      keys.set(secret, known);
+    }
+    return known.key;
+  };
 }
 
 export function isActive(secret: Secret, nowMs: number): boolean {

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { headerOf, type Scheme, type SecretFault } from './scheme.ts';
 import { secretKind, unquoted } from './secret-kind.ts';
 import { equalInConstantTime, type Match, type Refusal, verifyWithActive } from './secret-match.ts';
-import type { Secret } from './secrets.ts';
+import { hmacKeys, type Secret } from './secrets.ts';
 import { name, secretReference, secrets } from './source-members.ts';
 
 export const stripeToleranceSeconds = 300;
@@ -44,6 +44,8 @@ export function verifyStripeDelivery(
   return result;
 }
 
+const keyOf = hmacKeys();
+
 /** Whether one of the secrets made the signature, whenever that was: evidence is checked again years later. */
 export function verifyStripeSignature(
   header: string | undefined,
@@ -54,7 +56,7 @@ export function verifyStripeSignature(
   const parsed = parseStripeSignature(header);
   if ('code' in parsed) return parsed;
   for (const secret of secrets) {
-    const expected = createHmac('sha256', secret.text).update(`${parsed.timestamp}.`).update(body).digest('hex');
+    const expected = createHmac('sha256', keyOf(secret)!).update(`${parsed.timestamp}.`).update(body).digest('hex');
     for (const signature of parsed.signatures) {
       if (!equalInConstantTime(expected, signature)) continue;
       // Other items prove nothing: whoever sends a signed body once more may add what he likes to the header.
