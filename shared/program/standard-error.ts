@@ -29,6 +29,9 @@ export interface StandardErrorOptions {
   readonly giveUpMs?: number;
 }
 
+/** What `writeSoon` lets wait. */
+const soonBytes = 64 * 1024;
+
 let opened: StandardError | undefined;
 
 /** That of this process. */
@@ -84,7 +87,10 @@ export function openStandardError({
 
   function writeSoon(text: string): void {
     put(text);
-    if (isSoon || retry !== undefined) return;
+    if (retry !== undefined) return;
+    // A turn may be long, and say much.
+    if (waitingBytes > soonBytes) flush();
+    if (isSoon || waitingBytes === 0) return;
     isSoon = true;
     // Ends before that: `finish` writes it.
     setImmediate(() => {

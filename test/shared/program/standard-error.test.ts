@@ -48,6 +48,20 @@ test('what the reader does not take waits, whole and in order; beyond the bound 
   assert.equal(output.droppedLines(), 2);
 });
 
+test('lines of one turn go out together, in their order, before what is written at once', async () => {
+  const takes: string[] = [];
+  const output = openStandardError({ take: (bytes) => takes.push(`${bytes}`) && bytes.length });
+  for (const text of ['aaa\n', 'bbb\n']) output.writeSoon(text);
+  assert.deepEqual(takes, []);
+  await new Promise(setImmediate);
+  output.writeSoon('ccc\n');
+  output.write('ddd\n');
+  output.writeSoon('eee\n');
+  output.finish();
+  await new Promise(setImmediate);
+  assert.deepEqual(takes, ['aaa\nbbb\n', 'ccc\nddd\n', 'eee\n']);
+});
+
 test('a reader that is gone, or a disk that is full, costs the lines and no more; they are told if it comes back', () => {
   const reader = slowReader(1000);
   const output = openStandardError({ take: reader.take });
