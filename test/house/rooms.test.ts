@@ -17,7 +17,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     'parallel.ts': [],
     json: ['errors.ts'],
     files: ['errors.ts'],
-    program: ['errors.ts'],
+    program: ['errors.ts', 'clock.ts'],
     'setting-shapes.ts': ['json', 'files', 'setting-names.ts'],
     'redaction.ts': ['setting-shapes.ts'],
     'job-schedule.ts': [],
