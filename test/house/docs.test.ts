@@ -4,6 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { compactorMetrics } from '../../compactor/serve/metrics.ts';
+import { auditorPolicy, compactorPolicy, ingestPolicy, prunePolicy } from '../../deploy/cdk/policies.ts';
 import { ingestMetrics } from '../../ingest/metrics.ts';
 import { defaultRules } from '../../ingest/redact/default-rules.ts';
 import { redactMetrics } from '../../ingest/redact/metrics.ts';
@@ -83,6 +84,20 @@ test('the table of what readers do not get is that of the code', () => {
     quoted(keep ?? remove ?? []),
   ]);
   holdBlock('default-rules', tableOf(['what', 'in events', 'is', 'members'], rows), 'ingest/README.md');
+});
+
+test('the rights that deploy/README.md prints are those of the code', () => {
+  const stream = 'arn:aws:kinesis:<region>:<account>:stream/<stream>';
+  const streamKey = 'arn:aws:kms:<region>:<account>:key/<key>';
+  const archive = { stream, streamKey, bucket: 'arn:aws:s3:::<bucket>', objects: 'arn:aws:s3:::<bucket>/<prefix>/*' };
+  for (const [block, policy] of Object.entries({
+    'ingest-policy': ingestPolicy(archive),
+    'compactor-policy': compactorPolicy(archive),
+    'prune-policy': prunePolicy(archive),
+    'auditor-policy': auditorPolicy(archive),
+  })) {
+    holdBlock(block, `\`\`\`json\n${JSON.stringify(policy, null, 2)}\n\`\`\`\n`, 'deploy/README.md');
+  }
 });
 
 test('the tables of metrics are those of the code, and a unit of seconds or bytes ends the name', () => {

@@ -22,7 +22,9 @@ test('every dependency is pinned to one version', () => {
 });
 
 test('the lock file names no registry, and holds what package.json asks for', () => {
-  assert.doesNotMatch(readText('package-lock.json'), /"resolved"/);
+  for (const lock of ['package-lock.json', 'deploy/cdk/package-lock.json']) {
+    assert.doesNotMatch(readText(lock), /"resolved"/);
+  }
   const { packages } = JSON.parse(readText('package-lock.json'));
   assert.deepEqual(packages[''].dependencies, manifest.dependencies);
   assert.deepEqual(packages[''].optionalDependencies, manifest.optionalDependencies);

@@ -6,7 +6,7 @@ export const root = dirname(dirname(import.meta.dirname));
 
 const productFolders = ['ingest', 'compactor', 'shared', 'deploy'];
 /** What .gitignore names, and git's own. */
-const ignored = /^(?:\.git|node_modules|data|dist|\.services|\.env)$|\.log$/;
+const ignored = /^(?:\.git|node_modules|data|dist|cdk\.out|\.services|\.env)$|\.log$/;
 
 /** Paths below the root, `/` between folders: of all files that are not ignored. */
 export function projectFiles(folder = ''): string[] {
