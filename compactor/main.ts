@@ -49,6 +49,15 @@ program
   .action(async (options) => (await import('./commands/list.ts')).listCommand(options));
 
 program
+  .command('report')
+  .description('Prints the books of a month: received, recovered, missing, verdicts, and how to check them.')
+  .requiredOption('--month <month>', 'the UTC month: 2026-11')
+  .option('--source <name>', 'of this source alone')
+  .option('--as-of <number>', 'as the archive was at this manifest: a report that was filed, made again')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => (await import('./commands/report.ts')).reportCommand(options));
+
+program
   .command('verify')
   .description('Checks the chain, the signatures and every object of the archive.')
   .option('--identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')

@@ -196,6 +196,16 @@ export const errorCodes = {
     title: 'A job is running',
     hint: '`running` says which, since when and how far. One runs at a time: ask again when GET /jobs has null there.',
   },
+  console_not_found: {
+    status: 404,
+    title: 'Not in the archive',
+    hint: 'GET /api/days tells which sources and days there are.',
+  },
+  console_query_invalid: {
+    status: 400,
+    title: 'Query wrong',
+    hint: 'Write months as 2026-11, days as 2026-11-20, names and ids as they are, URL-encoded.',
+  },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: {

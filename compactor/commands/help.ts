@@ -38,6 +38,11 @@ export const help: Readonly<Record<string, CommandHelp>> = {
     settings: [...readerSettings, ...listSettings, ...waitingSettings],
     exits: { 2: 'the store, or with --waiting the stream, cannot be read', 3: 'a fault in the ledger' },
   },
+  report: {
+    example: 'node compactor/main.ts report --month 2026-11 --source platform',
+    settings: readerSettings,
+    exits: { 2: 'the store cannot be read', 3: 'a fault in the ledger: nothing is reported' },
+  },
   verify: {
     example: 'node compactor/main.ts verify --identity archive-identity.txt --secrets sources.json',
     settings: readerSettings,

@@ -15,7 +15,9 @@ export interface ReportQuery {
  */
 export interface Report extends ArchiveDocument {
   readonly month: string;
-  /** All of the month's, or the one that was asked for. */
+  /** The source that was asked for; null: all. */
+  readonly only: string | null;
+  /** Those with a day of the month. */
   readonly sources: readonly ReportOfSource[];
   readonly totals: DayTotals;
   /** Whether the month is over and each of its days is complete. */

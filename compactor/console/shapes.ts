@@ -115,10 +115,10 @@ export interface CalendarOfSource {
 }
 
 /**
- * `open`: today, yesterday before it is closed, and days to come. `late`: closed, of the source's time, and without an
- * entry. `before`: before the source's first day, without an entry.
+ * Without an entry: `open` is today, yesterday before it is closed, and days to come; `late` is over and should have one;
+ * `none` needs none (before the source's first day, or no longer configured).
  */
-export type DayStanding = Verdict | 'open' | 'late' | 'before';
+export type DayStanding = Verdict | 'open' | 'late' | 'none';
 
 export interface CalendarDay {
   readonly day: Day;

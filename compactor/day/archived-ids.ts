@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Day } from '../../shared/clock.ts';
-import { linesOf, unpack } from '../../shared/crypto/open-sealed.ts';
+import { linesOf, unpack, wholeLinesOf } from '../../shared/crypto/open-sealed.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState } from '../ledger/ledger.ts';
@@ -91,11 +91,74 @@ export async function findArchivedIds(
   }
 }
 
+interface IdsObject {
+  readonly key: string;
+  readonly sha256: string;
+}
+
 /** The ids in an `ids.gz`; rejects at the end if the object's bytes are not those that the manifest names. */
-export async function* idsOf(
+export async function* idsOf(store: ObjectStore, object: IdsObject): AsyncGenerator<string, void, void> {
+  for await (const line of checkedText(store, object, linesOf)) yield line;
+}
+
+/** What one `ids.gz` tells of an id. */
+export interface IdSighting {
+  readonly isThere: boolean;
+  /** Of the ids in it that begin as this one does, the first and the last by code point; undefined where none does. */
+  readonly near: { readonly first: string; readonly last: string } | undefined;
+}
+
+/**
+ * Looks for one id in an `ids.gz`, without a string for each of the others: many times as fast as `idsOf`, which it rejects as.
+ * `beginning`: how many characters of the id count for `near`.
+ */
+export async function lookForId(
   store: ObjectStore,
-  object: { readonly key: string; readonly sha256: string },
-): AsyncGenerator<string, void, void> {
+  object: IdsObject,
+  id: string,
+  beginning: number,
+): Promise<IdSighting> {
+  const line = Buffer.from(`${id}\n`);
+  const start = Buffer.from(id.slice(0, beginning));
+  let isThere = false;
+  let first: string | undefined;
+  let last: string | undefined;
+  for await (const lines of checkedText(store, object, wholeLinesOf)) {
+    isThere ||= hasLine(lines, line);
+    const from = lineThatBegins(lines, start);
+    if (from < 0) continue;
+    first ??= lines.toString('utf8', from, lines.indexOf(0x0a, from));
+    // They are sorted: those that begin so lie together.
+    const found = lines.lastIndexOf(Buffer.concat([lineFeed, start]));
+    const at = found < 0 ? from : found + 1;
+    last = lines.toString('utf8', at, lines.indexOf(0x0a, at));
+  }
+  return { isThere, near: first === undefined ? undefined : { first, last: last! } };
+}
+
+/** Whether one of the lines is this one, LF included. */
+function hasLine(lines: Buffer, line: Buffer): boolean {
+  for (let at = lines.indexOf(line); at >= 0; at = lines.indexOf(line, at + 1)) {
+    if (at === 0 || lines[at - 1] === 0x0a) return true;
+  }
+  return false;
+}
+
+const lineFeed = Buffer.from('\n');
+
+/** Where the first line is that begins so; -1 where none does. `lines` begins with a whole line. */
+function lineThatBegins(lines: Buffer, start: Buffer): number {
+  if (lines.subarray(0, start.length).equals(start)) return 0;
+  const found = lines.indexOf(Buffer.concat([lineFeed, start]));
+  return found < 0 ? -1 : found + 1;
+}
+
+/** The text of an `ids.gz`, cut as `cut` does; rejects at the end if the object's bytes are not those that the manifest names. */
+async function* checkedText<T>(
+  store: ObjectStore,
+  object: IdsObject,
+  cut: (text: AsyncIterable<Uint8Array>) => AsyncIterable<T>,
+): AsyncGenerator<T, void, void> {
   const sha256 = createHash('sha256');
   const hashed = async function* () {
     for await (const chunk of store.read(object.key)) {
@@ -104,7 +167,7 @@ export async function* idsOf(
     }
   };
   try {
-    for await (const line of linesOf(unpack(hashed()))) yield line.toString();
+    yield* cut(unpack(hashed()));
   } catch (cause) {
     if (cause instanceof DaybookError && cause.code !== 'sealed_unreadable') throw cause;
     throw new DaybookError('object_damaged', { detail: `${object.key} cannot be read`, cause });

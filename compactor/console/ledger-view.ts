@@ -1,0 +1,238 @@
+/**
+ * The ledger as the console shows it: read once, kept in memory, and brought up to date by looking whether there is a manifest
+ * after the last one. Beside what the ledger says it keeps a line of each manifest and of each thing said of a day.
+ *
+ * What does not hold (chain, signature) ends the ledger there: what came before is believed and shown, and the trouble is told.
+ */
+import type { Clock, Day } from '../../shared/clock.ts';
+import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
+import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
+import {
+  addManifest,
+  checkManifest,
+  type Ledger,
+  type LedgerInLoading,
+  readManifests,
+  type SignedManifest,
+  startLedger,
+} from '../ledger/ledger.ts';
+import { type DayEntry, type Manifest, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import type { ArchiveState, ManifestLine, Trouble, VerdictLine } from './shapes.ts';
+
+export interface KnownArchive {
+  readonly state: ArchiveState;
+  readonly ledger: Ledger;
+  /** Manifest n at n-1. */
+  readonly manifests: readonly ManifestLine[];
+  /** By source, then by day: each manifest with an entry of it, the oldest first. */
+  readonly histories: ReadonlyMap<string, ReadonlyMap<Day, readonly VerdictLine[]>>;
+  /** The sources that the newest night was configured with; undefined where it does not say. */
+  readonly configured: ReadonlySet<string> | undefined;
+}
+
+export interface LedgerView {
+  /** What is known now. Looks for newer manifests, at most once a second. Does not reject: `state.trouble` says what is wrong. */
+  look(): Promise<KnownArchive>;
+  /** Reads all of it anew. Rejects where it cannot be read or does not hold: what is known then stays, and its trouble is told. */
+  readAgain(): Promise<Ledger>;
+  close(): Promise<void>;
+}
+
+export interface LedgerViewOptions {
+  /** Opened at the first look. */
+  openStore(): Promise<{ readonly store: ObjectStore; readonly prefix: string }>;
+  readonly verifyingKeys: VerifyingKeys;
+  readonly clock: Clock;
+  /** Up to this manifest: as the archive was then. Absent: all, and those that come. */
+  readonly until?: number | undefined;
+}
+
+interface Known {
+  readonly ledger: LedgerInLoading;
+  readonly manifests: ManifestLine[];
+  readonly histories: Map<string, Map<Day, VerdictLine[]>>;
+  configured: ReadonlySet<string> | undefined;
+}
+
+const freshMs = 1_000;
+
+export function openLedgerView({ openStore, verifyingKeys, clock, until }: LedgerViewOptions): LedgerView {
+  let opening: ReturnType<typeof openStore> | undefined;
+  let known: Known | undefined;
+  let trouble: Trouble | null = null;
+  let readAt = clock.now().toISOString();
+  let lookedMs = Number.NEGATIVE_INFINITY;
+  /** One after the other: all of them change what is known. */
+  let turn: Promise<unknown> = Promise.resolve();
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = turn.then(work);
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async function place() {
+    opening ??= openStore();
+    try {
+      return await opening;
+    } catch (error) {
+      opening = undefined;
+      throw error;
+    }
+  }
+
+  /** Whatever of it holds is handed over in `read`, also where it rejects. */
+  async function readAll(read: { known?: Known }): Promise<void> {
+    const { store, prefix } = await place();
+    const fresh = startKnown();
+    try {
+      for await (const { number, key, bytes } of readManifests(store, prefix)) {
+        add(fresh, key, bytes, checkManifest(number, bytes, fresh.ledger, verifyingKeys));
+        if (number === until) break;
+      }
+      read.known = fresh;
+    } catch (error) {
+      // What was read before the store went away is only a beginning: the next look begins again.
+      if (isOfLedger(error)) read.known = fresh;
+      throw error;
+    }
+  }
+
+  async function readNext({ ledger }: Known): Promise<boolean> {
+    const { store, prefix } = await place();
+    const number = (ledger.head?.number ?? 0) + 1;
+    const key = manifestKey(prefix, number);
+    let bytes: Buffer;
+    try {
+      bytes = await readManifest(store, key);
+    } catch (error) {
+      if (error instanceof DaybookError && error.code === 'object_missing') return false;
+      throw error;
+    }
+    add(known!, key, bytes, checkManifest(number, bytes, ledger, verifyingKeys));
+    return true;
+  }
+
+  async function bringUpToDate(): Promise<void> {
+    if (performance.now() - lookedMs < freshMs) return;
+    try {
+      if (known === undefined) await takeAll();
+      else while (await readNext(known));
+      found();
+    } catch (error) {
+      trouble = troubleOf(error);
+    }
+    lookedMs = performance.now();
+  }
+
+  async function takeAll(): Promise<void> {
+    const read: { known?: Known } = {};
+    try {
+      await readAll(read);
+    } finally {
+      known = read.known ?? known;
+    }
+  }
+
+  function found(): void {
+    trouble = null;
+    readAt = clock.now().toISOString();
+  }
+
+  return {
+    async look() {
+      await inTurn(bringUpToDate);
+      const { location, prefix } = await place().then(
+        ({ store, prefix }) => ({ location: store.location, prefix }),
+        () => ({ location: '', prefix: '' }),
+      );
+      const { ledger, manifests, histories, configured } = known ?? startKnown();
+      return {
+        state: { location, prefix, head: ledger.head ?? null, readAt, trouble },
+        ...{ ledger, manifests, histories, configured },
+      };
+    },
+    readAgain: () =>
+      inTurn(async () => {
+        try {
+          await takeAll();
+        } catch (error) {
+          trouble = troubleOf(error);
+          throw error;
+        } finally {
+          lookedMs = performance.now();
+        }
+        found();
+        return known!.ledger;
+      }),
+    async close() {
+      await turn;
+      await opening?.then(
+        ({ store }) => store.close(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+function startKnown(): Known {
+  return { ledger: startLedger(), manifests: [], histories: new Map(), configured: undefined };
+}
+
+function add(known: Known, key: string, bytes: Buffer, signed: SignedManifest): void {
+  const { manifest, signer } = signed;
+  const sha256 = sha256Hex(bytes);
+  addManifest(known.ledger, signed, sha256);
+  known.manifests.push({ ...lineOf(manifest), key, sha256, bytes: bytes.length, signer });
+  if (manifest.asked !== undefined) known.configured = new Set(Object.keys(manifest.asked));
+  for (const [source, days] of Object.entries(manifest.sources)) {
+    const ofSource = known.histories.get(source) ?? new Map<Day, VerdictLine[]>();
+    known.histories.set(source, ofSource);
+    for (const [day, entry] of Object.entries(days)) {
+      const lines = ofSource.get(day) ?? [];
+      ofSource.set(day, lines);
+      lines.push(verdictLineOf(manifest, entry));
+    }
+  }
+}
+
+function lineOf(manifest: Manifest): Omit<ManifestLine, 'key' | 'sha256' | 'bytes' | 'signer'> {
+  const { number, createdAt, sources, quarantine, pruned } = manifest;
+  const entries = Object.values(sources).flatMap((days) => Object.values(days));
+  const parts = entries.flatMap((entry) => entry.parts);
+  const others = entries.reduce((sum, entry) => sum + entry.lateDeliveries.length + (entry.exceptions ? 1 : 0), 0);
+  const deliveries = parts.filter((part) => part.deliveries !== null).length;
+  return {
+    number,
+    createdAt,
+    by: pruned === undefined ? 'night' : 'prune',
+    days: entries.length,
+    events: parts.reduce((sum, part) => sum + part.events, 0),
+    objects: 2 * parts.length + deliveries + others + quarantine.length,
+    objectBytes: parts.reduce((sum, part) => sum + part.bytes.ciphertext, 0),
+    pruned: pruned?.length ?? 0,
+  };
+}
+
+function verdictLineOf({ number, createdAt }: Manifest, entry: DayEntry): VerdictLine {
+  const { verdict, listedAt, counts, missing, generationFailures, parts, lateDeliveries } = entry;
+  return {
+    ...{ manifest: number, at: createdAt, verdict, listedAt },
+    events: counts.delivered + counts.recovered,
+    recovered: counts.recovered,
+    missing: missing.length + (generationFailures?.length ?? 0),
+    parts: parts.length,
+    lateDeliveries: lateDeliveries.length,
+  };
+}
+
+const ofLedger: ReadonlySet<ErrorCode> = new Set(['ledger_broken', 'signer_unknown', 'signer_retired']);
+
+function isOfLedger(error: unknown): boolean {
+  return error instanceof DaybookError && ofLedger.has(error.code);
+}
+
+function troubleOf(error: unknown): Trouble {
+  return { code: error instanceof DaybookError ? error.code : 'internal_error', message: messageOf(error) };
+}
