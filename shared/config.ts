@@ -40,6 +40,15 @@ const port = whole(0, 65_535);
 export const minPruneDays = 31;
 export const maxPruneDays = 36_500;
 const host = z.string().min(1, 'is empty');
+/** A URL of http or https with a host and a port alone, without the slash behind. */
+const adminOrigin = z
+  .string()
+  .refine((text) => {
+    if (!URL.canParse(text)) return false;
+    const { protocol, pathname, search, hash, username, password } = new URL(text);
+    return /^https?:$/.test(protocol) && pathname === '/' && `${search}${hash}${username}${password}` === '';
+  }, 'must be URLs with a host and a port alone, such as http://127.0.0.1:9464')
+  .transform((text) => new URL(text).origin);
 
 /** Which types there are and what params each takes is said by ingest/spool/open-spool.ts. */
 const spoolSchema = z.strictObject({
@@ -306,6 +315,16 @@ export const settings = {
     schema: host,
   }),
   COMPACTOR_PORT: setting({ of: 'compactor', meaning: 'Their port; 0: any free one.', default: '8081', schema: port }),
+  COMPACTOR_INGESTS: setting({
+    of: 'compactor',
+    meaning:
+      'Admin listeners of the ingests whose figures the console tells: URLs apart by white space or commas; empty: none.',
+    default: 'http://127.0.0.1:9464',
+    schema: z
+      .string()
+      .transform((text) => text.split(/[\s,]+/).filter((url) => url !== ''))
+      .pipe(z.array(adminOrigin).max(32, 'has more than 32')),
+  }),
   COMPACTOR_ADMIN_HOST: setting({
     of: 'compactor',
     meaning: 'Address of the admin listener (metrics).',

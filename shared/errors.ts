@@ -206,6 +206,12 @@ export const errorCodes = {
     title: 'Query wrong',
     hint: 'Write months as 2026-11, days as 2026-11-20, names and ids as they are, URL-encoded.',
   },
+  archive_unread: {
+    status: 503,
+    retry: true,
+    title: 'The archive cannot be read, or does not hold',
+    hint: 'Mend what the detail names: the store, or a manifest. `daybook-compactor verify` and `doctor` say more.',
+  },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: {

@@ -33,10 +33,8 @@ export async function reportCommand({ month, source, asOf, json }: ReportOptions
   }
   const until = asOf === undefined ? undefined : Number(asOf);
   const { settings, verifyingKeys } = readArchiveConfiguration();
-  const view = openLedgerView({
-    openStore: () => openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR),
-    ...{ verifyingKeys, clock: systemClock, until },
-  });
+  const place = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
+  const view = openLedgerView({ openStore: async () => place, verifyingKeys, clock: systemClock, until });
   try {
     const { head } = await view.readAgain();
     if (until !== undefined && head?.number !== until) {
@@ -47,7 +45,7 @@ export async function reportCommand({ month, source, asOf, json }: ReportOptions
     const report = reportOf(await view.look(), month, source);
     await print(json === true ? `${JSON.stringify(report)}\n` : visibleLines(describeReport(report)));
   } finally {
-    await view.close();
+    await place.store.close();
   }
 }
 

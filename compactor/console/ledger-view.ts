@@ -7,6 +7,7 @@
 import type { Clock, Day } from '../../shared/clock.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import {
   addManifest,
@@ -36,11 +37,10 @@ export interface LedgerView {
   look(): Promise<KnownArchive>;
   /** Reads all of it anew. Rejects where it cannot be read or does not hold: what is known then stays, and its trouble is told. */
   readAgain(): Promise<Ledger>;
-  close(): Promise<void>;
 }
 
 export interface LedgerViewOptions {
-  /** Opened at the first look. */
+  /** The same each time. */
   openStore(): Promise<{ readonly store: ObjectStore; readonly prefix: string }>;
   readonly verifyingKeys: VerifyingKeys;
   readonly clock: Clock;
@@ -56,9 +56,13 @@ interface Known {
 }
 
 const freshMs = 1_000;
+const limitMs = 5_000;
+const stillReading: Trouble = {
+  code: 'store_unavailable',
+  message: `The store has not answered in ${limitMs / 1000} s; it is still being read.`,
+};
 
 export function openLedgerView({ openStore, verifyingKeys, clock, until }: LedgerViewOptions): LedgerView {
-  let opening: ReturnType<typeof openStore> | undefined;
   let known: Known | undefined;
   let trouble: Trouble | null = null;
   let readAt = clock.now().toISOString();
@@ -72,19 +76,9 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
     return result;
   }
 
-  async function place() {
-    opening ??= openStore();
-    try {
-      return await opening;
-    } catch (error) {
-      opening = undefined;
-      throw error;
-    }
-  }
-
   /** Whatever of it holds is handed over in `read`, also where it rejects. */
   async function readAll(read: { known?: Known }): Promise<void> {
-    const { store, prefix } = await place();
+    const { store, prefix } = await openStore();
     const fresh = startKnown();
     try {
       for await (const { number, key, bytes } of readManifests(store, prefix)) {
@@ -100,8 +94,9 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
   }
 
   async function readNext({ ledger }: Known): Promise<boolean> {
-    const { store, prefix } = await place();
     const number = (ledger.head?.number ?? 0) + 1;
+    if (until !== undefined && number > until) return false;
+    const { store, prefix } = await openStore();
     const key = manifestKey(prefix, number);
     let bytes: Buffer;
     try {
@@ -142,14 +137,18 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
 
   return {
     async look() {
-      await inTurn(bringUpToDate);
-      const { location, prefix } = await place().then(
+      // A first reading of many manifests may take longer, and a store may hang: meanwhile what is known is told.
+      const isLate = await withTimeLimit(limitMs, inTurn(bringUpToDate)).then(
+        () => false,
+        () => true,
+      );
+      const { location, prefix } = await openStore().then(
         ({ store, prefix }) => ({ location: store.location, prefix }),
         () => ({ location: '', prefix: '' }),
       );
       const { ledger, manifests, histories, configured } = known ?? startKnown();
       return {
-        state: { location, prefix, head: ledger.head ?? null, readAt, trouble },
+        state: { location, prefix, head: ledger.head ?? null, readAt, trouble: isLate ? stillReading : trouble },
         ...{ ledger, manifests, histories, configured },
       };
     },
@@ -166,13 +165,6 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
         found();
         return known!.ledger;
       }),
-    async close() {
-      await turn;
-      await opening?.then(
-        ({ store }) => store.close(),
-        () => undefined,
-      );
-    },
   };
 }
 

@@ -6,10 +6,15 @@ import { checkMediaType } from '../../shared/http/content-type.ts';
 import { type Answer, jsonAnswer, Problem } from '../../shared/http/problem.ts';
 import { type RouteNotes, read, routeRequests } from '../../shared/http/route-requests.ts';
 import type { Logger } from '../../shared/program/log.ts';
+import { apiRoutes, readyRoute } from '../console/api-routes.ts';
+import type { ConsoleData } from '../console/console-data.ts';
 import { isJobSecret, type JobLimits, jobArguments } from './job-requests.ts';
 import { type JobName, type Jobs, jobNames } from './jobs.ts';
 
 export interface AppOptions extends JobLimits {
+  readonly data: ConsoleData;
+  /** Throws where the request may not read what the console tells. */
+  admit(request: Request): void;
   readonly jobs: Jobs;
   /** undefined: no request may start a job or see one. */
   readonly jobSecret: string | undefined;
@@ -20,17 +25,28 @@ export interface AppOptions extends JobLimits {
 
 const maxBodyBytes = 16 * 1024;
 
-export function createApp({ jobs, jobSecret, clock, lagSeconds, closing, log }: AppOptions): RequestListener {
+export function createApp({
+  data,
+  admit,
+  jobs,
+  jobSecret,
+  clock,
+  lagSeconds,
+  closing,
+  log,
+}: AppOptions): RequestListener {
   return routeRequests<RouteNotes>({
     routes: [
       { path: '/healthz', methods: read, answer: () => jsonAnswer(200, { status: 'ok' }) },
-      ...['/', '/api/archives', '/api/days'].map((path) => ({
-        path,
+      readyRoute(data),
+      {
+        path: '/',
         methods: read,
         answer() {
           throw new DaybookError('not_available');
         },
-      })),
+      },
+      ...apiRoutes(data, admit),
       {
         path: '/jobs',
         methods: read,

@@ -62,6 +62,8 @@ export interface Schedule {
   check(): Promise<void>;
   /** A whole night has ended, whoever had asked for it. */
   ended(night: EndedNight): void;
+  /** When the next one is due, epoch milliseconds; it has passed where one is due now. `newestMs`: when the newest manifest of one was made. */
+  nextMs(newestMs: number | undefined): number;
   stop(): void;
 }
 
@@ -128,6 +130,10 @@ export function openSchedule(options: ScheduleOptions): Schedule {
   return {
     check,
     ended,
+    nextMs(newestMs) {
+      if (retry !== undefined) return retry.atMs;
+      return Math.max(dueAt(nowMs(), own?.startedMs, hour), dueAt(nowMs(), newestMs, hour));
+    },
     stop() {
       isStopped = true;
       retry?.cancel();

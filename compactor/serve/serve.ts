@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { refuseProblems } from '../../shared/config.ts';
+import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { listen } from '../../shared/http/listen.ts';
 import { createProblemServer } from '../../shared/http/problem-server.ts';
@@ -11,8 +12,14 @@ import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Listening, tellListening } from '../../shared/program/listening.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { readNightConfiguration } from '../configuration.ts';
-import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { openStreamThatIsThere } from '../commands/waiting.ts';
+import { consumerOf, readNightConfiguration } from '../configuration.ts';
+import { openIngests } from '../console/ask-ingests.ts';
+import { openLedgerView } from '../console/ledger-view.ts';
+import { admitsLoopback } from '../console/loopback-only.ts';
+import type { NightNow } from '../console/now-shapes.ts';
+import { type ConsolePlaces, openConsole } from '../console/open-console.ts';
+import type { Ledger } from '../ledger/ledger.ts';
 import { serveSettings } from '../settings.ts';
 import { createApp } from './app.ts';
 import { type EndedJob, openJobs } from './jobs.ts';
@@ -35,6 +42,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
   ) {
     refuseProblems(['DAYBOOK_REPLICA_STORE: is required, as COMPACTOR_SCHEDULE has replicate']);
   }
+  const places = placesOf(settings, verifyingKeys, log);
   const starting = serve({
     host: settings.COMPACTOR_HOST,
     port: settings.COMPACTOR_PORT,
@@ -48,14 +56,8 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
     nightArguments: acceptUnsealedBefore === undefined ? [] : ['--accept-unsealed-before', acceptUnsealedBefore],
     program: fileURLToPath(new URL('../main.ts', import.meta.url)),
-    async loadLedger() {
-      const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR);
-      try {
-        return await loadLedger(store, prefix, verifyingKeys);
-      } finally {
-        await store.close();
-      }
-    },
+    loadLedger: () => places.view.readAgain(),
+    places,
     clock: systemClock,
     log,
   });
@@ -68,6 +70,41 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
   // In place before a port is open: who sees it open may send a signal.
   process.once('SIGTERM', stop).once('SIGINT', stop);
   tellListening(await starting);
+}
+
+type ServeSettings = ReturnType<typeof readNightConfiguration<(typeof serveSettings)[number]>>['settings'];
+
+/** Where the console looks. The store is opened once, when it is first asked, and stays open as long as the process. */
+function placesOf(settings: ServeSettings, verifyingKeys: VerifyingKeys, log: Logger): ConsolePlaces {
+  const { DAYBOOK_STORE, DAYBOOK_STREAM, DAYBOOK_DATA_DIR } = settings;
+  let opened: ReturnType<typeof openStore> | undefined;
+  const openOnce = () => {
+    opened ??= openStore(DAYBOOK_STORE, DAYBOOK_DATA_DIR);
+    opened.catch(() => {
+      opened = undefined;
+    });
+    return opened;
+  };
+  return {
+    view: openLedgerView({ openStore: openOnce, verifyingKeys, clock: systemClock }),
+    openStore: openOnce,
+    async openStream() {
+      const { store, prefix } = await openOnce();
+      const consumer = consumerOf(store.location, prefix);
+      return openStreamThatIsThere(DAYBOOK_STREAM, DAYBOOK_DATA_DIR, { consumer, clock: systemClock, log });
+    },
+    streamType: DAYBOOK_STREAM.type,
+    ingests: openIngests(settings.COMPACTOR_INGESTS),
+    folders: [
+      DAYBOOK_DATA_DIR,
+      ...(DAYBOOK_STORE.type === 'directory' && DAYBOOK_STORE.params?.path !== undefined
+        ? [DAYBOOK_STORE.params.path]
+        : []),
+    ],
+    sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
+    lagSeconds: settings.COMPACTOR_LAG_SECONDS,
+    clock: systemClock,
+  };
 }
 
 export interface ServeOptions {
@@ -90,6 +127,8 @@ export interface ServeOptions {
   /** Whose commands the jobs are. */
   readonly program: string;
   loadLedger(): Promise<Ledger>;
+  /** Where the console looks. */
+  readonly places: ConsolePlaces;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -138,9 +177,17 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     if (!isClosing) otherJobs?.check();
   }
 
+  const data = openConsole(options.places, {
+    nights: () =>
+      jobs
+        .last()
+        .filter(({ job }) => job === 'run')
+        .map(nightOf),
+    nextNightMs: (newestMs) => schedule?.nextMs(newestMs),
+  });
   const server = createProblemServer(
     { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 65_000 },
-    createApp({ ...options, jobs, closing: () => isClosing }),
+    createApp({ ...options, data, admit: admitsLoopback(options.host), jobs, closing: () => isClosing }),
     ({ status, code }, reason) => log.info({ route: 'unknown', status, code, reason }, 'request'),
   );
   const admin = await openMetricsListener({
@@ -194,6 +241,12 @@ function wholeNightOf({ job, by, arguments: given, outcome, exitCode, startedAt,
   const manifest = typeof report?.manifest === 'number' ? report.manifest : null;
   // Exit code 1 is the configuration, which this process's life does not change.
   return { startedMs: Date.parse(startedAt), manifest, mayRetry: outcome === 'failed' && exitCode !== 1 };
+}
+
+function nightOf({ startedAt, endedAt, outcome, exitCode, report }: EndedJob): NightNow {
+  const seconds = (Date.parse(endedAt) - Date.parse(startedAt)) / 1000;
+  const manifest = typeof report?.manifest === 'number' ? report.manifest : null;
+  return { startedAt, endedAt, seconds, outcome, exitCode, manifest };
 }
 
 function closeServer(server: Server): Promise<void> {

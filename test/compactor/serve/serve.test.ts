@@ -1,8 +1,11 @@
 /** The listener of `serve` and its metrics, with jobs that do as their arguments say. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterEach, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import request from 'supertest';
@@ -14,10 +17,14 @@ import { type CompactorServer, serve } from '../../../compactor/serve/serve.ts';
 import { addDays } from '../../../shared/clock.ts';
 import type { ScheduledJob } from '../../../shared/job-schedule.ts';
 import { promtoolFindings } from '../../promtool.ts';
+import { emptyPlaces } from '../console/places.ts';
 import { until } from '../until.ts';
 
 const secret = 'of the jobs';
 const today = '2026-11-21';
+/** With nothing in it. */
+const archive = mkdtempSync(join(tmpdir(), 'daybook-serve-'));
+after(() => rmSync(archive, { recursive: true }));
 let running: CompactorServer | undefined;
 afterEach(() => running?.close());
 
@@ -54,6 +61,7 @@ async function start(change: Change = {}): Promise<Served> {
     sources: ['billing', 'platform'],
     program: fileURLToPath(new URL(change.program ?? 'waiting-job.ts', import.meta.url)),
     loadLedger: async () => (change.ledger ?? startLedger)(),
+    places: emptyPlaces(archive, () => new Date(change.now ?? `${today}T10:00:00Z`)),
     clock: { now: () => new Date(change.now ?? `${today}T10:00:00Z`) },
     log: pino({ level: 'info' }, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
@@ -74,13 +82,12 @@ async function start(change: Change = {}): Promise<Served> {
 const problem = ({ status, type, body }: request.Response) => [status, type, body.code];
 const jsonProblem = 'application/problem+json';
 
-test('health answers whoever asks; what is not there yet says so', async () => {
+test('health and readiness answer whoever asks; what is not there yet says so', async () => {
   const { api } = await start();
   const health = await api.get('/healthz');
   assert.deepEqual([health.status, health.body], [200, { status: 'ok' }]);
-  for (const path of ['/', '/api/archives', '/api/days']) {
-    assert.deepEqual(problem(await api.get(path)), [501, jsonProblem, 'not_available']);
-  }
+  assert.equal((await api.get('/readyz')).status, 200);
+  assert.deepEqual(problem(await api.get('/')), [501, jsonProblem, 'not_available']);
 });
 
 test('without the secret, with a wrong one, and where none is set, no job starts and none is seen', async () => {
