@@ -1,7 +1,7 @@
 /** Where the console looks in tests: books of a test, with their clock. */
 import { openIngests } from '../../../compactor/console/ask-ingests.ts';
+import type { ConsolePlaces } from '../../../compactor/console/console-places.ts';
 import { openLedgerView } from '../../../compactor/console/ledger-view.ts';
-import type { ConsolePlaces } from '../../../compactor/console/open-console.ts';
 import { readSigner } from '../../../shared/crypto/signing.ts';
 import { openDirectoryStore } from '../../../shared/store/directory/store.ts';
 import type { ObjectStore } from '../../../shared/store/store.ts';
