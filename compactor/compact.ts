@@ -7,8 +7,8 @@ import { type ClosedSource, closeSource } from './day/close-source.ts';
 import { isTouched, newestClosedDay } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { type StagedSource, stageSource } from './day/staged-source.ts';
-import { type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
-import { appendManifest, encodeManifest, manifestKey, type StreamPosition } from './ledger/manifest.ts';
+import { addManifest, type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
+import { appendManifest, encodeManifest, manifestKey, type StreamPosition, sha256Hex } from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
 import type { Night, NightReport } from './night.ts';
 import { failureOf, problemsOf, reportOf } from './night-report.ts';
@@ -69,11 +69,13 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   if (manifest === undefined) {
     if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     recovered?.discard();
+    night.ended?.(ledger);
     return { manifest: null, days: [], errors, warnings };
   }
 
   const key = manifestKey(night.prefix, manifest.number);
-  if ((await appendManifest(night.store, key, encodeManifest(manifest, night.signer))) === 'lost') {
+  const bytes = encodeManifest(manifest, night.signer);
+  if ((await appendManifest(night.store, key, bytes)) === 'lost') {
     recovered?.discard();
     return 'lost';
   }
@@ -88,6 +90,8 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   // Dies here: recovered events are on the stream too; the next night reads them and drops them by their ids.
 
   errors.push(...failureOf(await settled(commitOffsets(night, manifest.stream, snapshot.id))));
+  addManifest(ledger, { manifest, signer: night.signer.keyId }, sha256Hex(bytes));
+  night.ended?.(ledger);
   return reportOf(manifest, errors, warnings);
 }
 

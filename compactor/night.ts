@@ -6,6 +6,7 @@ import type { ErrorCode } from '../shared/errors.ts';
 import type { Logger } from '../shared/program/log.ts';
 import type { ObjectStore } from '../shared/store/store.ts';
 import type { EventStreamReader, EventStreamWriter } from '../shared/stream/stream.ts';
+import type { Ledger } from './ledger/ledger.ts';
 import type { DayCounts, Verdict } from './ledger/manifest.ts';
 import type { AskTime } from './ledger/prove-time.ts';
 import type { ListingSource } from './stripe/list-days.ts';
@@ -43,6 +44,8 @@ export interface Night {
   /** Where recovered events go out once they are archived; undefined: nowhere. */
   readonly recoveredTo?: RecoveredStream;
   readonly log: Logger;
+  /** Told of the ledger as this run leaves it. */
+  ended?(ledger: Ledger): void;
   /** Told now and then how far a long step is. */
   progress(step: string, count: number): void;
 }

@@ -14,7 +14,7 @@ import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
-import { headOf, loadLedger } from '../ledger/ledger.ts';
+import { headOf, type Ledger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
@@ -100,6 +100,7 @@ async function runNight(
   });
   let recoveredTo: EventStreamWriter | undefined;
   let staging: Staging | undefined;
+  let left: Ledger | undefined;
   const { progress, done } = openProgress(log);
   const stop = () => {
     staging?.remove();
@@ -137,20 +138,17 @@ async function runNight(
               )
           : undefined,
       ...(recoveredTo === undefined ? {} : { recoveredTo }),
+      ended(ledger) {
+        left = ledger;
+      },
       log,
       progress,
     });
-    try {
-      const ledger = await loadLedger(store, prefix, verifyingKeys);
-      const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
-      return {
-        report: { ...report, head: headOf(ledger) },
-        incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
-      };
-    } catch (error) {
-      // The night is over and told all the same.
-      return { report: { ...report, head: null, errors: [...report.errors, problemOf(error)] }, incomplete: 0 };
-    }
+    const states = [...left!.sources.values()].flatMap((known) => [...known.values()]);
+    return {
+      report: { ...report, head: headOf(left!) },
+      incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
+    };
   } catch (error) {
     throw stagingErrorOf(error);
   } finally {

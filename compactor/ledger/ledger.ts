@@ -93,7 +93,7 @@ export const readAhead = 16;
  * Reads and checks the whole chain. Throws `ledger_broken` at the first manifest that is missing, changed or out of its
  * place, `signer_unknown` where the key that signed is none of ours.
  */
-export async function loadLedger(store: ObjectStore, prefix: string, keys: VerifyingKeys): Promise<Ledger> {
+export async function loadLedger(store: ObjectStore, prefix: string, keys: VerifyingKeys): Promise<LedgerInLoading> {
   const loading = startLedger();
   for await (const { number, bytes } of readManifests(store, prefix)) {
     addManifest(loading, checkManifest(number, bytes, loading, keys), sha256Hex(bytes));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { Ledger } from '../../compactor/ledger/ledger.ts';
 import { addDays, startOfDayMs } from '../../shared/clock.ts';
 import { type MadeEvent, stripeEvents } from '../stripe/events.ts';
 import { type Books, eventRecord, openBooks, stripeRecord } from './books.ts';
@@ -57,6 +58,18 @@ describe('a source without an API key', () => {
     await books.deliver(stripeRecord(event!.text.replace('{', '{"reason":"requested",')));
     const { warnings, days } = await books.night(sources);
     assert.deepEqual([warnings, days[0]?.counts.delivered], [[], 1]);
+  });
+
+  test('the ledger that a night leaves is the one that the next one reads', async () => {
+    const told: Ledger[] = [];
+    const night = () => books.night(sources, { ended: (ledger) => told.push(ledger) });
+    await books.deliver(...recordsOf(eventsOf(day, 5, 'e')), { key: 'x', value: Buffer.from('no envelope') });
+    for (const expected of [1, null]) {
+      assert.equal((await night()).manifest, expected);
+      const { quarantine, ...read } = await books.ledger();
+      assert.equal(quarantine.size, 1);
+      assert.deepEqual(told.pop(), { ...read, quarantine });
+    }
   });
 
   test('a second run with nothing new writes nothing', async () => {
