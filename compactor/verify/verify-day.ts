@@ -1,6 +1,7 @@
 /** One day of one source, against all that the manifests say of it. */
 import type { Day } from '../../shared/clock.ts';
 import type { Identities } from '../../shared/crypto/identities.ts';
+import { inParallel } from '../../shared/parallel.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import { idsOf } from '../day/archived-ids.ts';
 import type { DayState } from '../ledger/ledger.ts';
@@ -63,6 +64,9 @@ interface CheckingDay extends Verification {
   readonly evidenceObjects: { readonly manifest: number; readonly key: string; isSound: boolean }[];
 }
 
+/** Of one day: while the lines of one are looked at the next ones are fetched and unpacked. */
+const objectsAtOnce = 2;
+
 type Placed<T> = T & { readonly manifest: number };
 
 /** Adds to `breaks` whatever is wrong with the day's objects. Rejects where the store fails. */
@@ -90,15 +94,24 @@ export async function verifyDay(
   try {
     let idsAreSound = true;
     let delivered: number | undefined = 0;
-    for (const part of state.parts) {
-      const isSound = await verifyIds(checking, part);
-      idsAreSound &&= isSound;
-      await verifyPart(checking, part, isSound);
-      if (part.deliveries === null) continue;
-      const ids = await verifyDeliveries(checking, { ...part.deliveries, manifest: part.manifest }, true);
-      delivered = ids === undefined || delivered === undefined ? undefined : delivered + ids;
-    }
-    for (const late of state.lateDeliveries) await verifyDeliveries(checking, late, false);
+    const objects = state.parts.flatMap((part) => {
+      const work = async () => {
+        const isSound = await verifyIds(checking, part);
+        idsAreSound &&= isSound;
+        await verifyPart(checking, part, isSound);
+      };
+      const { deliveries, manifest } = part;
+      if (deliveries === null) return [work];
+      const evidence = async () => {
+        const ids = await verifyDeliveries(checking, { ...deliveries, manifest }, true);
+        delivered = ids === undefined || delivered === undefined ? undefined : delivered + ids;
+      };
+      return [work, evidence];
+    });
+    const late = state.lateDeliveries.map((late) => async () => {
+      await verifyDeliveries(checking, late, false);
+    });
+    await inParallel([...objects, ...late], objectsAtOnce, (work) => work());
     const noted = openNotedIds(excepted);
     const sound = new Set<StatedExceptions>();
     for (const object of state.exceptions) if (await verifyExceptions(checking, object, noted)) sound.add(object);

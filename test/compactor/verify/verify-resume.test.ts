@@ -93,7 +93,7 @@ describe('some days alone', () => {
   });
 });
 
-test('several days are read at once, four at most, and breaks come in the order of the days all the same', async () => {
+test('several days and objects are read at once, eight at most, and breaks come in the order of the days all the same', async () => {
   let running = 0;
   let most = 0;
   const store: ObjectStore = {
@@ -123,7 +123,10 @@ test('several days are read at once, four at most, and breaks come in the order 
       parts,
     );
   }
-  assert.ok(most > 1 && most <= 5, `${most} at once`);
+  assert.ok(most > 2 && most <= 9, `${most} at once`);
+  most = 0;
+  await verify(books, { store, only: { sources: ['platform'], days: ['2026-11-18'] } });
+  assert.ok(most >= 2 && most <= 3, `${most} of one day at once`);
 });
 
 describe('resumed', () => {
