@@ -5,14 +5,27 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import type { ArchiveList } from '../../compactor/commands/list.ts';
 import { newestClosedDay } from '../../compactor/day/closing.ts';
 import { developmentValues, makeDevelopmentFiles } from '../../deploy/scripts/development-values.ts';
 import { addDays, startOfDayMs } from '../../shared/clock.ts';
+import { openStore } from '../../shared/store/open.ts';
 import { sendPanda } from '../demo/panda-sender.ts';
 import { openPrograms } from '../demo/programs.ts';
 import { writeSources } from '../demo/sources-with-key.ts';
@@ -32,32 +45,37 @@ if (service !== undefined) {
 
 function rehearse(endpoint: string): void {
   test('the machine is gone, the bucket is there: the commands of the runbook bring all back that was promised', async (t) => {
-    if (!['jq', 'curl'].every((command) => requireCommand(t, command))) return;
+    if (!['age', 'jq'].every((command) => requireCommand(t, command))) return;
     const folder = mkdtempSync(join(tmpdir(), 'daybook disaster-'));
     t.after(() => rmSync(folder, { recursive: true, force: true }));
-    const [kept, disk] = [join(folder, 'kept'), join(folder, 'disk')];
+    const [safe, machine] = [join(folder, 'safe'), join(folder, 'machine')];
+    const disk = join(machine, 'data');
     const stripe = await startFakeStripe();
     t.after(() => stripe.close());
 
-    // What is kept elsewhere, as the runbook says.
-    const keys = await makeDevelopmentFiles(kept);
-    await developmentValues(['DAYBOOK_STREAM_KEY'], kept);
-    const secrets = writeSources(keys.sources, join(kept, 'sources.json'));
+    // All that is not on the machine: the private keys of the archive and of the backup.
+    mkdirSync(safe);
+    const [archiveIdentity, backupIdentity] = [join(safe, 'archive.txt'), join(safe, 'backup.txt')];
+    const backup = await generateX25519Identity();
+    writeFileSync(backupIdentity, `${backup}\n`, { mode: 0o600 });
+    const keys = await makeDevelopmentFiles(machine);
+    renameSync(keys.identity, archiveIdentity);
+    await developmentValues(['DAYBOOK_STREAM_KEY'], machine);
+    const secrets = writeSources(keys.sources, join(machine, 'sources.json'));
     const [port, adminPort] = await freePorts(2);
+    const params = await createBucket(endpoint);
     const settings = {
       DAYBOOK_DATA_DIR: disk,
-      DAYBOOK_SOURCES: join(kept, 'sources.json'),
-      DAYBOOK_STREAM_KEY_FILE: join(kept, 'development/stream-key.txt'),
-      DAYBOOK_STORE: JSON.stringify({ type: 's3', params: await createBucket(endpoint) }),
+      DAYBOOK_SOURCES: join(machine, 'sources.json'),
+      DAYBOOK_STREAM_KEY_FILE: join(machine, 'development/stream-key.txt'),
+      DAYBOOK_STORE: JSON.stringify({ type: 's3', params }),
       STRIPE_API_BASE: stripe.base.href,
       INGEST_PORT: String(port),
       INGEST_ADMIN_PORT: String(adminPort),
       COMPACTOR_RECIPIENTS: keys.recipient,
       COMPACTOR_SIGNING_KEY_FILE: keys.signingKey,
+      COMPACTOR_BACKUP_RECIPIENTS: await identityToRecipient(backup),
     };
-    const lines = Object.entries(settings).map(([name, value]) => `${name}='${value}'\n`);
-    writeFileSync(join(kept, 'daybook.env'), lines.join(''), { mode: 0o600 });
-
     const newest = newestClosedDay(new Date(), 3600);
     const eventsOf = (seed: string, day: string, count: number) =>
       stripeEvents({
@@ -93,11 +111,12 @@ function rehearse(endpoint: string): void {
     const first = openPrograms(disk, settings);
     await first.startIngest();
     await deliver(archived);
+    await first.compactor(['backup-secrets']);
     await first.compactor(['run', '--day', addDays(newest, -1)]);
     await deliver(onDisk);
     await bill();
     await first.stopIngest();
-    rmSync(disk, { recursive: true });
+    rmSync(machine, { recursive: true });
 
     // The second machine: daybook as it was installed, an empty disk, and the commands.
     const checkout = join(folder, 'checkout');
@@ -106,15 +125,20 @@ function rehearse(endpoint: string): void {
       symlinkSync(join(root, name), join(checkout, name));
     }
     const [, commands] = /^## The machine is gone$[\s\S]*?^```\n([\s\S]*?)^```$/m.exec(readText('deploy/RUNBOOK.md'))!;
+    const fetched = join(folder, 'daybook-latest.tar.age');
+    const { store } = await openStore({ type: 's3', params }, '');
+    writeFileSync(fetched, await buffer(store.read('secrets/daybook-latest.tar.age')));
+    await store.close();
     const startedMs = performance.now();
-    const { pid, codes, said } = await paste(commands!, checkout, kept);
+    const { pid, codes, said } = await paste(commands!, checkout, { BACKUP: fetched, BACKUP_IDENTITY: backupIdentity });
     t.after(() => process.kill(pid, 'SIGTERM'));
     const seconds = (performance.now() - startedMs) / 1000;
     t.diagnostic(`running again after ${seconds.toFixed(1)} s of commands`);
     const failed = codes.filter(({ code, line }) => code !== 0 && !line.includes('doctor'));
     assert.deepEqual(failed, [], said);
     assert.match(said, /^OK: 1 manifest/m);
-    const second = openPrograms(checkout, settings);
+    // Its settings are in the file that came back.
+    const second = openPrograms(checkout, {});
     const { days } = await second.compactor<ArchiveList>(['list']);
     const recovered = days.find(({ source, day }) => source === 'platform' && day === newest);
     assert.equal(recovered?.counts.recovered, onDisk.length + refused.length);
@@ -124,7 +148,7 @@ function rehearse(endpoint: string): void {
     await bill();
     await second.compactor(['run']);
     const restored = join(folder, 'restored.jsonl');
-    await second.compactor(['restore', '--identity', keys.identity, '--output', restored]);
+    await second.compactor(['restore', '--identity', archiveIdentity, '--output', restored]);
     const ids = readFileSync(restored, 'utf8')
       .trim()
       .split('\n')
@@ -133,12 +157,12 @@ function rehearse(endpoint: string): void {
     const expected = [...archived, ...onDisk, ...refused].map(({ id }) => id);
     assert.deepEqual(stripes.toSorted(), expected.toSorted(), 'every event of Stripe’s once');
     assert.equal(ids.length - stripes.length, 1, 'and the one of the sender that was asked');
-    await second.compactor(['verify', '--identity', keys.identity, '--secrets', join(kept, 'sources.json')]);
+    await second.compactor(['verify', '--identity', archiveIdentity]);
   });
 }
 
 /** Pastes the commands into a shell; tells the exit code of each, and the process that is left in the background. */
-async function paste(commands: string, cwd: string, kept: string) {
+async function paste(commands: string, cwd: string, variables: Readonly<Record<string, string>>) {
   const script = commands
     .trim()
     .split('\n')
@@ -151,7 +175,7 @@ async function paste(commands: string, cwd: string, kept: string) {
   const output = openSync(join(cwd, 'terminal'), 'w');
   const child = spawn('bash', ['-c', script.join('\n')], {
     cwd,
-    env: { ...Object.fromEntries(environment), KEPT: kept },
+    env: { ...Object.fromEntries(environment), ...variables },
     stdio: ['ignore', output, output],
   });
   await once(child, 'exit');
