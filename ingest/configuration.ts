@@ -45,7 +45,7 @@ export function readServeConfiguration(): ServeConfiguration {
 function readSourcesAgain(environment: Environment): SourcesRead {
   let known: readonly Source[] = [];
   try {
-    const { sources } = readSources(environment, ['DAYBOOK_SOURCES'], (found) => {
+    const { sources } = readSources(environment, ['DAYBOOK_SOURCES'], ({ DAYBOOK_SOURCES: found = [] }) => {
       known = found;
     });
     return { files: sourceFilesOf(environment, known), sources };
@@ -71,16 +71,23 @@ function referencesOf(sources: readonly Source[]): PlacedReference[] {
 }
 
 export interface DoctorConfiguration extends SourcesConfiguration<(typeof serveSettings)[number]> {
+  /** What `redact` runs on; undefined where DAYBOOK_READERS_STREAM is not set: it does not run then. */
+  readonly readers: RedactConfiguration | undefined;
   readonly secretFiles: readonly SecretFile[];
 }
 
-/** What `serve` runs on, and the files that its secrets are in. Throws the same. */
+/** What `serve` and `redact` run on, and the files that their secrets are in. Throws the same. */
 export function readDoctorConfiguration(): DoctorConfiguration {
   const environment = readEnvironment(process.env, process.cwd());
-  const read = readSources(environment, serveSettings);
+  const isRead = ['DAYBOOK_READERS_STREAM', 'DAYBOOK_READERS_STREAM_FILE'].some((name) => environment[name]);
+  const names = isRead ? [...new Set([...serveSettings, ...redactSettings])] : serveSettings;
+  const read = readSources<DoctorSettingName>(environment, names, checkHashKey);
   const references = referencesOf(read.settings.DAYBOOK_SOURCES);
-  return { ...read, secretFiles: secretFilesOf(environment, process.cwd(), serveSettings, references) };
+  const secretFiles = secretFilesOf(environment, process.cwd(), names, references);
+  return { ...read, readers: isRead ? read.settings : undefined, secretFiles };
 }
+
+type DoctorSettingName = (typeof serveSettings)[number] | (typeof redactSettings)[number];
 
 export interface KeysConfiguration<N extends SettingName = (typeof keysSettings)[number]> {
   readonly settings: Configuration<N>;
@@ -127,12 +134,12 @@ export function readRequestConfiguration(): SourcesConfiguration<(typeof request
 function readSources<N extends SettingName>(
   environment: Environment,
   names: readonly (N | 'DAYBOOK_SOURCES')[],
-  known?: (sources: readonly Source[]) => void,
+  known?: (sound: Partial<Configuration<SettingName>>, problems: string[]) => void,
 ): SourcesConfiguration<N | 'DAYBOOK_SOURCES'> {
   let sources: readonly ResolvedSource[] = [];
   const settings = readSettings<SettingName>(environment, names, (sound, problems) => {
     if (sound.INGEST_SPOOL !== undefined) checkSpool(sound.INGEST_SPOOL, spoolTypes, problems);
-    known?.(sound.DAYBOOK_SOURCES ?? []);
+    known?.(sound, problems);
     sources = (sound.DAYBOOK_SOURCES ?? []).map((source, index) => ({
       source,
       secrets: secretsOf(source, `DAYBOOK_SOURCES[${index}]`, environment, problems),
@@ -148,11 +155,15 @@ export function readSpoolConfiguration(): Configuration<(typeof spoolSettings)[n
   });
 }
 
+export type RedactConfiguration = Configuration<(typeof redactSettings)[number]>;
+
 /** What `redact` needs. Throws `configuration_invalid`. */
-export function readRedactConfiguration(): Configuration<(typeof redactSettings)[number]> {
-  return readSettings(readEnvironment(process.env, process.cwd()), redactSettings, (sound, problems) => {
-    const { DAYBOOK_REDACTION: redaction, DAYBOOK_REDACTION_KEY: key } = sound;
-    if (redaction === undefined || key !== undefined || !doesHash(redaction)) return;
-    problems.push('DAYBOOK_REDACTION_KEY: is required where a rule of DAYBOOK_REDACTION hashes');
-  });
+export function readRedactConfiguration(): RedactConfiguration {
+  return readSettings<SettingName>(readEnvironment(process.env, process.cwd()), redactSettings, checkHashKey);
+}
+
+function checkHashKey(sound: Partial<Configuration<SettingName>>, problems: string[]): void {
+  const { DAYBOOK_REDACTION: redaction, DAYBOOK_REDACTION_KEY: key } = sound;
+  if (redaction === undefined || key !== undefined || !doesHash(redaction)) return;
+  problems.push('DAYBOOK_REDACTION_KEY: is required where a rule of DAYBOOK_REDACTION hashes');
 }

@@ -14,7 +14,6 @@ import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
-import type { StoredRecord } from '../../shared/stream/stream.ts';
 
 export const verdicts = ['complete', 'provisional', 'incomplete', 'unverifiable', 'unreconciled'] as const;
 export type Verdict = (typeof verdicts)[number];
@@ -188,15 +187,6 @@ export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
 /** What `last` is of a stream record's value. */
 export function hash16(value: Uint8Array): string {
   return sha256Hex(value).slice(0, 16);
-}
-
-/** Of when the stream took a record (ms, in decimal; nothing for Kinesis), a line feed, and its value. */
-export function markOf({ value, appendedMs }: StoredRecord): string {
-  return createHash('sha256')
-    .update(`${appendedMs ?? ''}\n`)
-    .update(value)
-    .digest('hex')
-    .slice(0, 16);
 }
 
 export function sha256Hex(bytes: Uint8Array): string {

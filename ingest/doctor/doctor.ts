@@ -30,6 +30,7 @@ import { openPublicKeys } from '../public-keys/public-keys.ts';
 import type { ResolvedSource } from '../schemes/resolved-source.ts';
 import { maxBytesSchema } from '../spool/open-spool.ts';
 import { type CapturedRequest, parseCapture, parseHead } from './captured-request.ts';
+import { readersChecks } from './check-readers.ts';
 import { checkSecrets } from './check-secrets.ts';
 import { checkSpool } from './check-spool.ts';
 import { requestChecks } from './explain-request.ts';
@@ -69,7 +70,7 @@ async function findingsOf(request: CapturedRequest | undefined, nowMs: number): 
   return findAll(checks);
 }
 
-function installationChecks({ settings, sources, secretFiles }: DoctorConfiguration, nowMs: number): Check[] {
+function installationChecks({ settings, sources, readers, secretFiles }: DoctorConfiguration, nowMs: number): Check[] {
   const { DAYBOOK_DATA_DIR: dataDirectory, DAYBOOK_STREAM: stream, INGEST_SPOOL: spool } = settings;
   const listeners = listenersOf(settings);
   return [
@@ -91,6 +92,7 @@ function installationChecks({ settings, sources, secretFiles }: DoctorConfigurat
         ),
     },
     { name: 'spool', run: () => checkSpool(spool, dataDirectory, maxBytesSchema.parse(spool.params?.maxBytes)) },
+    ...(readers === undefined ? [] : readersChecks(readers, nowMs)),
     {
       name: 'listeners',
       run: async () => [

@@ -1,5 +1,4 @@
 /** `daybook-ingest redact`: composes the way from the stream to the readers' stream. */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { systemClock } from '../../shared/clock.ts';
 import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
@@ -8,12 +7,12 @@ import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
 import { keepHeapSmall } from '../../shared/program/memory.ts';
 import { withTimeLimit } from '../../shared/program/time-limit.ts';
-import { isLocalStream, keepsPositions, openReader, openWriter } from '../../shared/stream/open.ts';
+import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { StreamConfiguration } from '../../shared/stream/streams.ts';
 import { readRedactConfiguration } from '../configuration.ts';
 import { deadLetterFile, deadLetterStream } from './dead-letters.ts';
 import { openRedactMetrics } from './metrics.ts';
-import { committedPositions, filePositions } from './positions.ts';
+import { consumerOf, positionsOf } from './positions.ts';
 import { readersRecord } from './readers-record.ts';
 import { keepRedacting, openRedaction, type StreamRedaction } from './redact-stream.ts';
 import { compileRules } from './rules.ts';
@@ -35,11 +34,9 @@ export async function redactCommand({ once = false }: RedactOptions): Promise<vo
   const stopped = new AbortController();
   await using closing = new AsyncDisposableStack();
 
-  // An embedded stream is one file of a folder: the readers' has a folder of its own.
-  const readersDirectory = join(directory, 'readers');
+  const { readersDirectory } = foldersOf(directory);
   const readersId = await idOf(to, readersDirectory, log);
-  // Two redactions of one stream, for two kinds of readers, keep positions of their own.
-  const consumer = `daybook-redact-${createHash('sha256').update(readersId).digest('hex').slice(0, 12)}`;
+  const consumer = consumerOf(readersId);
   const stream = await openReader(from, directory, { consumer, clock: systemClock, log });
   closing.defer(() => stream.close());
   const streamId = (await stream.snapshot()).id;
@@ -63,9 +60,7 @@ export async function redactCommand({ once = false }: RedactOptions): Promise<vo
     stream,
     readers,
     deadLetters,
-    positions: keepsPositions(from)
-      ? committedPositions(stream)
-      : filePositions(join(directory, 'redact', `${consumer}.json`), streamId),
+    positions: positionsOf(from, stream, { directory, consumer, streamId }),
     redact: (value) => readersRecord(value, rules),
     observer: metrics.observer,
     clock: systemClock,
@@ -107,6 +102,16 @@ export async function redactCommand({ once = false }: RedactOptions): Promise<vo
   if (stopped.signal.aborted) setTimeout(() => process.exit(0), 500).unref();
 }
 
+/** An embedded stream is one file of a folder: those of `redact` have folders of their own in the data directory. */
+export function foldersOf(directory: string) {
+  return {
+    readersDirectory: join(directory, 'readers'),
+    lettersDirectory: join(directory, 'readers-dead-letters'),
+    /** Where they are in no stream. */
+    lettersFile: join(directory, 'redact', 'dead-letters.jsonl'),
+  };
+}
+
 async function idOf(stream: StreamConfiguration, directory: string, log: Logger): Promise<string> {
   const reader = await openReader(stream, directory, { consumer: 'daybook-redact', clock: systemClock, log });
   try {
@@ -122,12 +127,12 @@ async function openDeadLetters(
   others: readonly [readers: string, stream: string],
   log: Logger,
 ) {
-  if (stream === undefined) return deadLetterFile(join(directory, 'redact', 'dead-letters.jsonl'));
-  const own = join(directory, 'readers-dead-letters');
-  const id = await idOf(stream, own, log);
+  if (stream === undefined) return deadLetterFile(foldersOf(directory).lettersFile);
+  const { lettersDirectory } = foldersOf(directory);
+  const id = await idOf(stream, lettersDirectory, log);
   refuseSame('DAYBOOK_READERS_DEAD_LETTERS', 'DAYBOOK_READERS_STREAM', id, others[0]);
   refuseSame('DAYBOOK_READERS_DEAD_LETTERS', 'DAYBOOK_STREAM', id, others[1]);
-  return deadLetterStream(await openWriter(stream, own, log));
+  return deadLetterStream(await openWriter(stream, lettersDirectory, log));
 }
 
 function refuseSame(name: string, other: string, id: string, otherId: string): void {

@@ -73,6 +73,8 @@ export interface StreamSnapshot {
 export interface EventStreamReader {
   /** What this reader's consumer committed last, for lag and retention only: the ledger says what is archived. */
   committed(): Promise<ReadonlyMap<string, Cursor>>;
+  /** What this consumer noted beside its positions as it committed them. Only where the service keeps such notes: Kafka. */
+  notes?(): Promise<ReadonlyMap<string, string>>;
   snapshot(): Promise<StreamSnapshot>;
   /**
    * The records of one partition from a cursor (undefined: the oldest kept) to the snapshot's end, in order, in batches
@@ -81,7 +83,10 @@ export interface EventStreamReader {
   read(partition: string, from: Cursor | undefined, snapshot: StreamSnapshot): AsyncIterable<StreamBatch>;
   /** The record that ends at this cursor, or undefined where it is no longer kept. */
   recordBefore(partition: string, cursor: Cursor): Promise<StoredRecord | undefined>;
-  /** Notes how far this consumer is done with each partition. Idempotent; never moves a partition that is not named. */
-  commit(positions: ReadonlyMap<string, Cursor>): Promise<void>;
+  /**
+   * Says how far this consumer is done with each partition. Idempotent; never moves a partition that is not named. `notes`,
+   * of up to 1 KiB each, go with the positions where there is `notes`; a position that is given none loses what it had.
+   */
+  commit(positions: ReadonlyMap<string, Cursor>, notes?: ReadonlyMap<string, string>): Promise<void>;
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
+import { setTimeout as rest } from 'node:timers/promises';
 import { until } from '../compactor/until.ts';
 import { spawnIngest } from '../ingest/ingest-process.ts';
 import { startService } from '../services/service.ts';
@@ -30,6 +31,7 @@ import {
   runShown,
   type SearchCluster,
 } from './search-cluster.ts';
+import { assertTaken, recordsToRead, startReader } from './shown-reader.ts';
 
 const partitions = 3;
 /** 40 days that end on a fixed one: two months, and a part of a third. */
@@ -38,6 +40,27 @@ const fromSeconds = toSeconds - 40 * 86_400;
 const patienceMs = 180_000;
 const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0);
 
+const hidden = {
+  billing_details: {
+    name: 'Hidaname',
+    email: 'hidamail@example.com',
+    address: { line1: 'Hidastreet', city: 'Hidacity' },
+  },
+  receipt_email: 'hidareceipt@example.com',
+  customer_email: 'hidacustomer@example.com',
+  shipping: { name: 'Hidashipped', phone: '+15550123999' },
+  payment_method_details: { card: { last4: '9731', fingerprint: 'Hidafinger', brand: 'seenbrand' } },
+  sepa: { iban: 'DE89370400440532013999', bank_name: 'Hidabank' },
+  client_secret: 'pi_1_secret_hidasecret',
+  evidence: { customer_purchase_ip: '198.51.100.77', uncategorized_text: 'Hidawritten' },
+  tax_ids: [{ type: 'eu_vat', value: 'DE999999999' }],
+};
+const secrets: string[] = [];
+JSON.stringify(hidden, (_name, value) => {
+  if (typeof value === 'string' && !['seenbrand', 'eu_vat'].includes(value)) secrets.push(value);
+  return value;
+});
+
 const [kafka, cluster] = await Promise.all([
   startService<{ readonly broker: string }>('kafka.sh'),
   openSearchCluster(),
@@ -45,16 +68,36 @@ const [kafka, cluster] = await Promise.all([
 if (typeof cluster === 'string') test('opensearch.sh with all tests of this file', { skip: cluster });
 const [rsyslog, ...otherCarriers] = carrierKinds();
 if (rsyslog.missing !== undefined) test('rsyslog with all tests of this file', { skip: rsyslog.missing });
-if (kafka !== undefined && typeof cluster !== 'string' && rsyslog.missing === undefined) {
-  const folder = await mkdtemp(join(tmpdir(), 'daybook-elk-'));
-  after(async () => {
-    await Promise.all([kafka.stop(), cluster.stop()]);
-    await rm(folder, { recursive: true, force: true });
+const folder = await mkdtemp(join(tmpdir(), 'daybook-elk-'));
+after(async () => {
+  await Promise.all([kafka?.stop(), typeof cluster === 'string' ? undefined : cluster.stop()]);
+  await rm(folder, { recursive: true, force: true });
+});
+if (kafka !== undefined) {
+  readerTest(kafka.facts.broker);
+  if (typeof cluster !== 'string' && rsyslog.missing === undefined) carrierTests(kafka.facts.broker, cluster, folder);
+}
+
+function readerTest(broker: string): void {
+  test('the reader by kafkajs of the README takes each id once', async (t) => {
+    const { records, last } = recordsToRead();
+    const sent = [...records, ...records, last];
+    const topic = newTopicName();
+    await createTopic([broker], { topic, numPartitions: 1 });
+    const producer = testClient([broker]).producer();
+    await producer.connect();
+    for (let at = 0; at < sent.length; at += 100) await producer.send({ topic, messages: sent.slice(at, at + 100) });
+    await producer.disconnect();
+    const database = join(folder, 'kafka.db');
+    const reader = startReader(t, 'kafkajs', { DATABASE: database, ELK_BROKER: broker, ELK_TOPIC: topic });
+    const said = await reader.idsUntil((id) => id === last.key);
+    await reader.kill();
+    assert.deepEqual(
+      said,
+      [...records, last].map(({ key }) => key),
+    );
+    assertTaken(database, [...records, last]);
   });
-  carrierTests(kafka.facts.broker, cluster, folder);
-} else if (typeof cluster !== 'string') {
-  await cluster.stop();
-  await kafka?.stop();
 }
 
 function carrierTests(broker: string, cluster: SearchCluster, folder: string): void {
@@ -118,10 +161,14 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
   }
 
   /** Waits until so many documents are there. An index that is just being made does not answer. */
-  const untilCount = (count: number) =>
-    until(async () => ((await countOf(url).catch(() => 0)) >= count ? true : undefined), patienceMs).catch(async () => {
-      assert.fail(`${await countOf(url)} documents and not ${count}`);
-    });
+  async function untilCount(count: number): Promise<void> {
+    const deadlineMs = performance.now() + patienceMs;
+    // Each second there is a new answer, and what looks takes time from what works.
+    for (let found = 0; found < count; await rest(100)) {
+      found = await countOf(url).catch(() => 0);
+      assert.ok(performance.now() < deadlineMs, `${found} documents and not ${count}`);
+    }
+  }
 
   async function hasAstray(): Promise<boolean> {
     const indices = await ask<{ index: string }[]>(url, '_cat/indices/daybook-events*?format=json&h=index');
@@ -143,25 +190,84 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
     assert.equal(sent.size, 0);
   }
 
-  test('5,000 events, and the same again: 5,000 documents, each as redacted, in the index of its month', async (t) => {
+  test('events come through redact and rsyslog to the cluster, where people look at them', async (t) => {
     const { deliver, produce, untilPassedOn, start } = await scene(t);
+    const hidden = hiddenEvents();
     const events = streamedEvents({ count: 5_000, seed: 'twice', fromSeconds, toSeconds });
-    await start();
-    await deliver(events);
-    await untilCount(5_000);
-    await deliver(events);
-    await untilPassedOn(10_000);
-    // Once the last of each partition is there, all before it have been read.
     const last = streamedEvents({ count: partitions, seed: 'last', fromSeconds: toSeconds, toSeconds: toSeconds + 60 });
-    await produce(last.map((event, partition) => ({ ...passedOn(event), partition })));
-    await untilCount(5_000 + partitions);
-    await assertEachOnce([...events, ...last].map(passedOn));
+    const all = [...hidden, ...events, ...last];
+    await start();
+
+    await t.test('nothing that is redacted is found by a search over all fields, and the rest is', async () => {
+      await deliver(hidden);
+      await untilCount(hidden.length);
+      const everything = JSON.stringify(await allDocuments(url)).toLowerCase();
+      for (const word of ['seenbrand', 'seenorder', 'stripe.data.object.metadata.order:seenorder'])
+        assert.equal(await hitsOf(url, word), hidden.length, word);
+      assert.equal(await hitsOf(url, 'seendescription*'), hidden.length);
+      assert.equal(secrets.length, 16);
+      for (const secret of secrets) {
+        assert.ok(
+          hidden.every(({ envelope }) => envelope.includes(secret)),
+          `${secret} is on the stream`,
+        );
+        assert.ok(!everything.includes(secret.toLowerCase()), `${secret} is in a document`);
+        for (const query of [`"${secret}"`, `*${secret.replaceAll(/\W/g, '?')}*`])
+          assert.equal(await hitsOf(url, query), 0, query);
+      }
+    });
+
+    await t.test(
+      '5,000 events, and the same again: 5,000 documents, each as redacted, in the index of its month',
+      async () => {
+        await deliver(events);
+        await untilCount(hidden.length + 5_000);
+        await deliver(events);
+        await untilPassedOn(hidden.length + 10_000);
+        // Once the last of each partition is there, all before it have been read.
+        await produce(last.map((event, partition) => ({ ...passedOn(event), partition })));
+        await untilCount(all.length);
+        await assertEachOnce(all.map(passedOn));
+      },
+    );
+
+    await t.test('each visualization of the dashboards is answered by the index, with what was sent', async () => {
+      const types = all.map(({ type }) => type);
+      const expected = {
+        'daybook-by-source': () => true,
+        'daybook-by-type': () => true,
+        'daybook-failures': (type: string) => type.endsWith('failed'),
+        'daybook-disputes-and-refunds': (type: string) => /^(?:charge\.(?:dispute\.|refund)|refund\.)/.test(type),
+        'daybook-delay': () => true,
+      };
+      const answers = new Map((await runVisualizations(url)).map((answer) => [answer.id, answer]));
+      assert.deepEqual([...answers.keys()].toSorted(), Object.keys(expected).toSorted());
+      for (const [id, isShown] of Object.entries(expected)) {
+        const count = types.filter(isShown).length;
+        assert.ok(count > 0, id);
+        assert.equal(answers.get(id)!.total, count, id);
+        const { buckets } = answers.get(id)!;
+        if (id !== 'daybook-by-type') assert.equal(sum(buckets.map((bucket) => bucket.doc_count)), count, id);
+      }
+      const busiest = answers.get('daybook-by-type')!.buckets[0]!;
+      assert.equal(busiest.doc_count, types.filter((type) => type === busiest.key).length);
+      const [hour] = answers.get('daybook-delay')!.buckets as unknown as { '1': { values: Record<string, number> } }[];
+      assert.deepEqual(hour!['1'].values, { '50.0': 1.5, '95.0': 1.5, '99.0': 1.5 });
+    });
+
+    await t.test('what lies in daybook-events itself comes out of it by the commands of the README', async () => {
+      const [astray] = streamedEvents({ count: 1, seed: 'astray', fromSeconds, toSeconds }).map(passedOn);
+      const document = JSON.parse(astray!.value);
+      await ask(url, `daybook-events/_doc/${astray!.key}?pipeline=_none&refresh=true`, document, 'PUT');
+      runShown('_reindex', url);
+      await assertEachOnce([...all.map(passedOn), astray!]);
+    });
   });
 
   for (const kind of [rsyslog, ...otherCarriers]) {
     const skip = kind.missing ?? false;
     test(`OpenSearch killed, then ${kind.name}, while 5,000 events come: each is there once`, { skip }, async (t) => {
-      const { deliver, start, kill, refused } = await scene(t);
+      const { deliver, produce, start, kill, refused } = await scene(t);
       const events = streamedEvents({ count: 5_000, seed: 'killed', fromSeconds, toSeconds });
       await start(kind);
       await deliver(events.slice(0, 2_000));
@@ -183,117 +289,44 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
       }
       await assertEachOnce(events.map(passedOn));
       assert.deepEqual(await refused(), []);
+      if (kind !== rsyslog) return;
+
+      await t.test(
+        'a field that the template does not know, and what is no event, are kept with the reason',
+        async () => {
+          const records = streamedEvents({ count: 3, seed: 'refused', fromSeconds, toSeconds }).map(passedOn);
+          const [good, large, unknown] = records.map(({ value }) => JSON.parse(value));
+          large.stripe.data.object.description = 'word '.repeat(100_000);
+          large.stripe.data.object.number = Number.MAX_VALUE;
+          unknown.daybook.surprise = 'a field of tomorrow';
+          const documents = [unknown, large, good].map((document) => ({
+            key: document.event.id,
+            value: JSON.stringify(document),
+          }));
+          const sent = [{ key: 'no-event', value: '{"half":' }, ...documents];
+          await produce(sent.map((record) => ({ ...record, partition: 0 })));
+          await untilCount(5_002);
+          const kept = await until(async () => {
+            const lines = await refused();
+            return lines.length >= 2 ? lines : undefined;
+          });
+          const [strict, broken] = kept.toSorted((one, other) => (one.reason > other.reason ? -1 : 1));
+          assert.match(strict.reason, /^strict_dynamic_mapping_exception: .*\[surprise\] within \[daybook\]/);
+          assert.deepEqual(JSON.parse(strict.record), unknown);
+          assert.deepEqual(broken, { reason: 'not JSON, or without event.id', record: '{"half":' });
+          assert.equal(kept.length, 2);
+          const [found] = await allDocuments(url, { term: { 'event.id': large.event.id } });
+          const { description } = (found!._source as typeof large).stripe.data.object;
+          assert.equal(description, `${'word '.repeat(1_400)}…`);
+        },
+      );
     });
   }
+}
 
-  test('nothing that is redacted is found by a search over all fields, and the rest is', async (t) => {
-    const { deliver, start } = await scene(t);
-    const hidden = {
-      billing_details: {
-        name: 'Hidaname',
-        email: 'hidamail@example.com',
-        address: { line1: 'Hidastreet', city: 'Hidacity' },
-      },
-      receipt_email: 'hidareceipt@example.com',
-      customer_email: 'hidacustomer@example.com',
-      shipping: { name: 'Hidashipped', phone: '+15550123999' },
-      payment_method_details: { card: { last4: '9731', fingerprint: 'Hidafinger', brand: 'seenbrand' } },
-      sepa: { iban: 'DE89370400440532013999', bank_name: 'Hidabank' },
-      client_secret: 'pi_1_secret_hidasecret',
-      evidence: { customer_purchase_ip: '198.51.100.77', uncategorized_text: 'Hidawritten' },
-      tax_ids: [{ type: 'eu_vat', value: 'DE999999999' }],
-    };
-    const change = ({ data: { object } }: StripeBody) => {
-      Object.assign(object, hidden, { description: 'seendescription for Hidaname', metadata: { order: 'seenorder' } });
-    };
-    const events = streamedEvents({ count: 100, seed: 'hidden', fromSeconds: toSeconds - 3_600, toSeconds, change });
-    await start();
-    await deliver(events);
-    await untilCount(100);
-    const everything = JSON.stringify(await allDocuments(url)).toLowerCase();
-    for (const word of ['seenbrand', 'seenorder', 'stripe.data.object.metadata.order:seenorder'])
-      assert.equal(await hitsOf(url, word), 100, word);
-    assert.equal(await hitsOf(url, 'seendescription*'), 100);
-    const secrets: string[] = [];
-    JSON.stringify(hidden, (_name, value) => {
-      if (typeof value === 'string' && !['seenbrand', 'eu_vat'].includes(value)) secrets.push(value);
-      return value;
-    });
-    assert.equal(secrets.length, 16);
-    for (const secret of secrets) {
-      assert.ok(
-        events.every(({ envelope }) => envelope.includes(secret)),
-        `${secret} is on the stream`,
-      );
-      assert.ok(!everything.includes(secret.toLowerCase()), `${secret} is in a document`);
-      for (const query of [`"${secret}"`, `*${secret.replaceAll(/\W/g, '?')}*`])
-        assert.equal(await hitsOf(url, query), 0, query);
-    }
-  });
-
-  test('each visualization of the dashboards is answered by the index, with what was sent', async (t) => {
-    const { deliver, start } = await scene(t);
-    const events = streamedEvents({ count: 500, seed: 'shown', fromSeconds: toSeconds - 3 * 86_400, toSeconds });
-    await start();
-    await deliver(events);
-    await untilCount(500);
-    const types = events.map(({ type }) => type);
-    const expected = {
-      'daybook-by-source': () => true,
-      'daybook-by-type': () => true,
-      'daybook-failures': (type: string) => type.endsWith('failed'),
-      'daybook-disputes-and-refunds': (type: string) => /^(?:charge\.(?:dispute\.|refund)|refund\.)/.test(type),
-      'daybook-delay': () => true,
-    };
-    const answers = new Map((await runVisualizations(url)).map((answer) => [answer.id, answer]));
-    assert.deepEqual([...answers.keys()].toSorted(), Object.keys(expected).toSorted());
-    for (const [id, isShown] of Object.entries(expected)) {
-      const count = types.filter(isShown).length;
-      assert.ok(count > 0, id);
-      assert.equal(answers.get(id)!.total, count, id);
-      const { buckets } = answers.get(id)!;
-      if (id !== 'daybook-by-type') assert.equal(sum(buckets.map((bucket) => bucket.doc_count)), count, id);
-    }
-    const busiest = answers.get('daybook-by-type')!.buckets[0]!;
-    assert.equal(busiest.doc_count, types.filter((type) => type === busiest.key).length);
-    const [hour] = answers.get('daybook-delay')!.buckets as unknown as { '1': { values: Record<string, number> } }[];
-    assert.deepEqual(hour!['1'].values, { '50.0': 1.5, '95.0': 1.5, '99.0': 1.5 });
-  });
-
-  test('what lies in daybook-events itself comes out of it by the commands of the README', async (t) => {
-    await scene(t);
-    const [record] = streamedEvents({ count: 1, seed: 'astray', fromSeconds, toSeconds }).map(passedOn);
-    await ask(url, `daybook-events/_doc/${record!.key}?pipeline=_none&refresh=true`, JSON.parse(record!.value), 'PUT');
-    runShown('_reindex', url);
-    await assertEachOnce([record!]);
-  });
-
-  test('a field that the template does not know, and what is no event, are kept with the reason', async (t) => {
-    const { produce, start, refused } = await scene(t);
-    const records = streamedEvents({ count: 3, seed: 'refused', fromSeconds, toSeconds }).map(passedOn);
-    const [good, large, unknown] = records.map(({ value }) => JSON.parse(value));
-    large.stripe.data.object.description = 'word '.repeat(100_000);
-    large.stripe.data.object.number = Number.MAX_VALUE;
-    unknown.daybook.surprise = 'a field of tomorrow';
-    const documents = [unknown, large, good].map((document) => ({
-      key: document.event.id,
-      value: JSON.stringify(document),
-    }));
-    const sent = [{ key: 'no-event', value: '{"half":' }, ...documents];
-    await produce(sent.map((record) => ({ ...record, partition: 0 })));
-    await start();
-    await untilCount(2);
-    const kept = await until(async () => {
-      const lines = await refused();
-      return lines.length >= 2 ? lines : undefined;
-    });
-    const [strict, broken] = kept.toSorted((one, other) => (one.reason > other.reason ? -1 : 1));
-    assert.match(strict.reason, /^strict_dynamic_mapping_exception: .*\[surprise\] within \[daybook\]/);
-    assert.deepEqual(JSON.parse(strict.record), unknown);
-    assert.deepEqual(broken, { reason: 'not JSON, or without event.id', record: '{"half":' });
-    assert.equal(kept.length, 2);
-    const [found] = await allDocuments(url, { term: { 'event.id': large.event.id } });
-    const { description } = (found!._source as typeof large).stripe.data.object;
-    assert.equal(description, `${'word '.repeat(1_400)}…`);
-  });
+function hiddenEvents(): StreamedEvent[] {
+  const change = ({ data: { object } }: StripeBody) => {
+    Object.assign(object, hidden, { description: 'seendescription for Hidaname', metadata: { order: 'seenorder' } });
+  };
+  return streamedEvents({ count: 100, seed: 'hidden', fromSeconds: toSeconds - 3_600, toSeconds, change });
 }

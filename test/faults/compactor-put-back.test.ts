@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { encodeManifest, manifestKey } from '../../compactor/ledger/manifest.ts';
 import type { NightReport } from '../../compactor/night.ts';
@@ -13,6 +12,7 @@ import { readSigner } from '../../shared/crypto/signing.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
 import { assertBooks, assertUnchanged, copiesOf, eventsOfDay, objectsOf } from './night-books.ts';
+import { onStreamFile, snapshotStream } from './stream-snapshot.ts';
 
 const day = '2026-11-18';
 const today = '2026-11-21';
@@ -36,35 +36,9 @@ const once = (d: string, count: number, seed: string): AppendRecord[] =>
 const idsOf = (d: string, count: number, seed: string) => eventsOfDay(d, count, seed).map(({ id }) => id);
 const positionOf = async () => (await books.ledger()).stream!.partitions[partition]!;
 
-function onFile<T>(work: (file: DatabaseSync) => T): T {
-  const file = new DatabaseSync(join(books.directory, 'stream.sqlite'));
-  try {
-    return work(file);
-  } finally {
-    file.close();
-  }
-}
-
-/** What a snapshot of the machine holds; gives how it is put back, the id of the stream with it. */
-function snapshot(): () => void {
-  const path = join(books.directory, 'snapshot.sqlite');
-  const tables = onFile((file) => {
-    file.prepare('VACUUM INTO ?').run(path);
-    return file.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
-  });
-  return () =>
-    onFile((file) => {
-      file.prepare('ATTACH ? AS old').run(path);
-      const whole = tables.map(
-        ({ name }) => `DELETE FROM main.${name}; INSERT INTO main.${name} SELECT * FROM old.${name};`,
-      );
-      file.exec(`BEGIN; ${whole.join('\n')} COMMIT`);
-    });
-}
-
 /** As `commit` drops them once they are old. */
 const dropBelow = (position: number) =>
-  onFile((file) => file.exec(`DELETE FROM records_${partition} WHERE position < ${position}`));
+  onStreamFile(books.directory, (file) => file.exec(`DELETE FROM records_${partition} WHERE position < ${position}`));
 
 for (const [what, before] of [
   ['none archived', 0],
@@ -76,7 +50,7 @@ for (const [what, before] of [
     let ids: string[];
     beforeEach(async () => {
       await books.deliver(...once(day, before, 'first'), ...once(today, 1, 'waits'));
-      putBack = snapshot();
+      putBack = snapshotStream(books.directory);
       await books.deliver(...once(day, 4, 'late'));
       ids = [...idsOf(day, before, 'first'), ...idsOf(day, 4, 'late')];
       assert.deepEqual((await night()).errors, []);
@@ -132,7 +106,7 @@ for (const [what, before] of [
 
 test('a snapshot put back to before what was archived, though more came after it than were there', async () => {
   await books.deliver(...once(day, 2, 'first'));
-  const putBack = snapshot();
+  const putBack = snapshotStream(books.directory);
   await books.deliver(...once(day, 4, 'second'));
   await night();
   putBack();
@@ -145,7 +119,7 @@ test('a snapshot put back to before what was archived, though more came after it
 
 test('a spool that was put back too sends an equal record to the position that it had, behind another one', async () => {
   await books.deliver(...once(day, 2, 'first'));
-  const putBack = snapshot();
+  const putBack = snapshotStream(books.directory);
   await books.deliver(...once(day, 1, 'direct'), ...once(day, 1, 'spooled'));
   await night();
   putBack();
@@ -157,7 +131,7 @@ test('a spool that was put back too sends an equal record to the position that i
 
 test('a snapshot put back without which records are gone that a night had read and that waited: errors say so', async () => {
   await books.deliver(...once(day, 3, 'first'));
-  const putBack = snapshot();
+  const putBack = snapshotStream(books.directory);
   await books.deliver(...once(today, 2, 'waits'));
   assert.deepEqual((await night()).errors, []);
   putBack();
@@ -168,7 +142,7 @@ test('a snapshot put back without which records are gone that a night had read a
 
 test('a snapshot put back, and all of it aged out before a night came: the ledger is not behind', async () => {
   await books.deliver(...once(day, 4, 'first'));
-  const putBack = snapshot();
+  const putBack = snapshotStream(books.directory);
   await books.deliver(...once(day, 4, 'second'));
   await night();
   putBack();

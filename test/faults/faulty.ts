@@ -59,7 +59,8 @@ export function faultyReader(reader: EventStreamReader, decide: Decide<ReaderOpe
     snapshot: () => once('snapshot', '', () => reader.snapshot()),
     read: (partition, from, snapshot) => each('read', partition, () => reader.read(partition, from, snapshot)),
     recordBefore: (partition, cursor) => once('recordBefore', partition, () => reader.recordBefore(partition, cursor)),
-    commit: (positions) => once('commit', [...positions.keys()].join(','), () => reader.commit(positions)),
+    commit: (positions, notes) =>
+      once('commit', [...positions.keys()].join(','), () => reader.commit(positions, notes)),
     close: () => reader.close(),
   };
 }
@@ -85,8 +86,15 @@ function failing<Operation extends string, Subject>(
     async *each<T>(operation: Operation, subject: Subject, call: () => AsyncIterable<T>): AsyncGenerator<T> {
       const fault = faultOf(operation, subject);
       if (fault === 'before') throw errorOf(subject);
-      yield* call();
-      if (fault === 'after') throw errorOf(subject);
+      const endsWell = () => {
+        if (fault === 'after') throw errorOf(subject);
+      };
+      try {
+        yield* call();
+      } finally {
+        // Also where no more is asked for.
+        endsWell();
+      }
     },
   };
 }

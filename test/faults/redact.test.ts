@@ -20,6 +20,7 @@ import {
 } from '../ingest/redact/redact-under-test.ts';
 import { stripeEvents } from '../stripe/events.ts';
 import { type Fault, faultyReader, faultyWriter } from './faulty.ts';
+import { onStreamFile, snapshotStream } from './stream-snapshot.ts';
 
 const running = new AbortController().signal;
 const log = pino({ level: 'silent' });
@@ -147,33 +148,89 @@ test('what the readers’ stream will never take is told by its position, and ho
   );
 });
 
-test('a partition that was put back to an older state is read from its beginning', async (t) => {
+for (const count of [5, 10, 30]) {
+  test(`a stream put back to a snapshot from before 10 events, after which ${count} come: all of them are passed on`, async (t) => {
+    const readers = await openReaders();
+    t.after(() => readers.close());
+    const { ids, records } = eventsNamed('put back', 31 + count);
+    const inOnePartition = records.map(({ value }) => ({ key: 'one', value }));
+    await readers.writer.append(inOnePartition.slice(0, 20));
+    const putBack = snapshotStream(readers.directory);
+    await readers.writer.append(inOnePartition.slice(20, 30));
+    const redaction = await readers.open();
+    await redaction.passOver(running);
+    putBack();
+    await readers.writer.append(inOnePartition.slice(30, -1));
+    // The program that runs on sees no difference where just as many came as were lost, until one more does.
+    await redaction.passOver(running);
+    const assertAll = async (some: readonly string[]) =>
+      assert.deepEqual([...new Set(idsOf(await documentsIn(readers.readersDirectory)))].sort(), some.toSorted());
+    if (count !== 10) await assertAll(ids.slice(0, -1));
+    await readers.writer.append(inOnePartition.slice(-1));
+    await redaction.passOver(running);
+    await assertAll(ids);
+  });
+
+  test(`the same, and ${count} come before the program is started again`, async (t) => {
+    const readers = await openReaders();
+    t.after(() => readers.close());
+    const { ids, records } = eventsNamed('put back', 30 + count);
+    const inOnePartition = records.map(({ value }) => ({ key: 'one', value }));
+    await readers.writer.append(inOnePartition.slice(0, 20));
+    const putBack = snapshotStream(readers.directory);
+    await readers.writer.append(inOnePartition.slice(20, 30));
+    await (await readers.open()).passOver(running);
+    putBack();
+    await readers.writer.append(inOnePartition.slice(30));
+    await (await readers.open()).passOver(running);
+    const documents = idsOf(await documentsIn(readers.readersDirectory));
+    assert.deepEqual([...new Set(documents)].sort(), ids.toSorted());
+    assert.equal(documents.length, 30 + 20 + count);
+  });
+}
+
+test('positions are written once in a pass that moves them, and once an hour while nothing comes', async (t) => {
   const readers = await openReaders();
   t.after(() => readers.close());
-  const { ids, records } = eventsNamed('put back', 40);
-  await readers.writer.append([...records, ...strangers]);
-  const ahead = new Map([0, 1, 2, 3, 4, 5, 6, 7].map((partition) => [`${partition}`, 1_000n] as const));
-  const redaction = await readers.open({ positions: (positions) => ({ ...positions, read: async () => ahead }) });
-  await redaction.passOver(running);
-  await assertPassedOn(readers, ids);
+  let nowMs = 0;
+  let writes = 0;
+  const redaction = await readers.open({
+    clock: { now: () => new Date(nowMs) },
+    positions: (positions) => ({
+      ...positions,
+      async write(places) {
+        writes += 1;
+        await positions.write(places);
+      },
+    }),
+  });
+  const written: number[] = [];
+  const { records } = eventsNamed('quiet', 1);
+  for (const pass of ['empty', 'moved', 'quiet', 'an hour later', 'quiet']) {
+    if (pass === 'moved') await readers.writer.append(records);
+    if (pass === 'an hour later') nowMs += 3_600_000;
+    await redaction.passOver(running);
+    written.push(writes);
+  }
+  assert.deepEqual(written, [0, 1, 1, 2, 2]);
 });
 
 test('a stretch that aged out unread is counted once, and what is behind it comes', async (t) => {
   const readers = await openReaders();
   t.after(() => readers.close());
   const { ids, records } = eventsNamed('hole', 20);
-  await readers.writer.append([...records, ...strangers]);
-  const redaction = await readers.open({
-    stream: (reader) => ({
-      ...reader,
-      async *read(partition, from, snapshot) {
-        if (partition === '0') yield { entries: [], hole: { from: 0n, to: 1n } };
-        yield* reader.read(partition, from, snapshot);
-      },
-    }),
+  const inOnePartition = records.map(({ value }) => ({ key: 'one', value }));
+  await readers.writer.append(inOnePartition.slice(0, 10));
+  const redaction = await readers.open();
+  await redaction.passOver(running);
+  await readers.writer.append(inOnePartition.slice(10));
+  onStreamFile(readers.directory, (file) => {
+    for (let partition = 0; partition < 4; partition++)
+      file.exec(`DELETE FROM records_${partition} WHERE position < 15`);
   });
   await redaction.passOver(running);
-  await assertPassedOn(readers, ids);
+  const documents = idsOf(await documentsIn(readers.readersDirectory));
+  assert.deepEqual(documents.sort(), [...ids.slice(0, 10), ...ids.slice(15)].sort());
   assert.equal(readers.counts.missed, 1);
 });
 

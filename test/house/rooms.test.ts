@@ -64,7 +64,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     'configuration.ts': ['settings.ts', 'spool', 'schemes', 'watch-sources.ts'],
     'spool-command.ts': ['spool', 'configuration.ts'],
     redact: ['configuration.ts'],
-    doctor: ['receive', 'spool', 'schemes', 'public-keys', 'configuration.ts'],
+    doctor: ['receive', 'spool', 'schemes', 'public-keys', 'configuration.ts', 'redact'],
     'run-serve.ts': [
       ...[
         'public-keys',

@@ -30,7 +30,7 @@ export async function checkKafka({ create, ...params }: KafkaParams): Promise<St
     return { found: [ok(said), ...found(mendStream), ...probed], maxValueBytes };
   } catch (error) {
     if (create === undefined || !(error instanceof DaybookError) || error.code !== 'stream_missing') throw error;
-    const hint = 'Nothing to do, if that is wanted; else mend its name in DAYBOOK_STREAM.';
+    const hint = 'Nothing to do, if that is wanted; else mend its name in the settings.';
     return { found: [warning(`topic ${params.topic} is not there; daybook makes it as it starts`, hint)] };
   }
 }

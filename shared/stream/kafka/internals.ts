@@ -35,6 +35,12 @@ interface PartitionRequest {
   readonly maxBytes: number;
 }
 
+interface CommittedOffset {
+  readonly partition: number;
+  readonly offset: string;
+  readonly metadata: string | null;
+}
+
 interface OfTopic<T> {
   readonly topic: string;
   readonly partitions: readonly T[];
@@ -61,13 +67,13 @@ export interface KafkaBroker {
   offsetFetch(request: {
     readonly groupId: string;
     readonly topics: readonly OfTopic<{ readonly partition: number }>[];
-  }): Promise<{ readonly responses: readonly OfTopic<{ readonly partition: number; readonly offset: string }>[] }>;
+  }): Promise<{ readonly responses: readonly OfTopic<CommittedOffset>[] }>;
   offsetCommit(request: {
     readonly groupId: string;
     readonly groupGenerationId: -1;
     readonly memberId: '';
     readonly retentionTime: -1;
-    readonly topics: readonly OfTopic<{ readonly partition: number; readonly offset: string }>[];
+    readonly topics: readonly OfTopic<CommittedOffset>[];
   }): Promise<unknown>;
 }
 

@@ -29,6 +29,8 @@ export interface KafkaReaderOptions {
 
 /** Of one answer; a single batch of records may be larger (max.message.bytes) and comes whole. */
 const maxFetchBytes = 4 * 1024 * 1024;
+/** A broker answers with the first batch of records however large it is. */
+const oneBatch = 1;
 const maxWaitMs = 500;
 
 /** Rejects as `checkTopic` does. Its calls reject with `stream_unavailable` or as `kafkaErrorOf`. */
@@ -84,20 +86,24 @@ export async function openKafkaReader({
     }
   }
 
+  async function fetchCommitted() {
+    const offsets = await trying(async () => {
+      const partitions = (await connection.partitions()).map((partition) => ({ partition }));
+      const coordinator = await connection.coordinatorOf(consumer);
+      return coordinator.offsetFetch({ groupId: consumer, topics: [{ topic, partitions }] });
+    });
+    return (offsets.responses[0]?.partitions ?? []).filter(({ offset }) => offset !== '-1');
+  }
+
   function missing(partition: number, cursor: Cursor): string {
     return `partition ${partition} of topic ${topic} gives nothing from offset ${cursor} on, which it had before`;
   }
 
   return {
-    async committed() {
-      const offsets = await trying(async () => {
-        const partitions = (await connection.partitions()).map((partition) => ({ partition }));
-        const coordinator = await connection.coordinatorOf(consumer);
-        return coordinator.offsetFetch({ groupId: consumer, topics: [{ topic, partitions }] });
-      });
-      const known = (offsets.responses[0]?.partitions ?? []).filter(({ offset }) => offset !== '-1');
-      return new Map(known.map(({ partition, offset }) => [String(partition), BigInt(offset)]));
-    },
+    committed: async () =>
+      new Map((await fetchCommitted()).map(({ partition, offset }) => [String(partition), BigInt(offset)])),
+    notes: async () =>
+      new Map((await fetchCommitted()).map(({ partition, metadata }) => [String(partition), metadata ?? ''])),
     async snapshot() {
       const offsets = await offsetsOf();
       offsets.sort((one, other) => one.partition - other.partition);
@@ -131,7 +137,7 @@ export async function openKafkaReader({
       if (offset < 0n) return undefined;
       try {
         const records = await trying(async () =>
-          fetchRecords(await connection.leaderOf(Number(partition)), topic, Number(partition), offset, 0),
+          fetchRecords(await connection.leaderOf(Number(partition)), topic, Number(partition), offset, 0, oneBatch),
         );
         const found = records.find((record) => BigInt(record.offset) === offset && !record.isControlRecord);
         return found && storedOf(found);
@@ -140,11 +146,12 @@ export async function openKafkaReader({
         throw error;
       }
     },
-    async commit(positions) {
+    async commit(positions, notes) {
       if (positions.size === 0) return;
       const partitions = [...positions].map(([partition, cursor]) => ({
         partition: Number(partition),
         offset: String(cursor),
+        metadata: notes?.get(partition) ?? null,
       }));
       await trying(async () => {
         const coordinator = await connection.coordinatorOf(consumer);
@@ -226,14 +233,15 @@ async function fetchRecords(
   partition: number,
   offset: Cursor,
   maxWaitTime: number,
+  maxBytes = maxFetchBytes,
 ): Promise<readonly FetchedRecord[]> {
   const { responses } = await broker.fetch({
     replicaId: -1,
     isolationLevel: 0,
     maxWaitTime,
     minBytes: 1,
-    maxBytes: maxFetchBytes,
-    topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: maxFetchBytes }] }],
+    maxBytes,
+    topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes }] }],
   });
   const records = responses[0]?.partitions[0]?.messages ?? [];
   // A broker sends the whole batch that the offset lies in.

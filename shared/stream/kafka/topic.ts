@@ -158,10 +158,10 @@ function checkSettings(
     warn({}, 'weak acknowledgements: unclean.leader.election.enable lets a broker without the newest events take over');
   }
   if (retentionMs >= 0 && retentionMs < minRetentionMs) {
-    warn({ retentionMs }, 'events may age out before they are archived: set retention.ms to 7 days at least, or to -1');
+    warn({ retentionMs }, 'records may age out before they are read: set retention.ms to 7 days at least, or to -1');
   }
   if (number('retention.bytes', -1) >= 0) {
-    warn({}, 'events may be dropped before they are archived: retention.bytes limits each partition by size');
+    warn({}, 'records may be dropped before they are read: retention.bytes limits each partition by size');
   }
   return {
     id,

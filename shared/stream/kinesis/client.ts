@@ -57,7 +57,7 @@ export async function checkStream(
     if (RetentionPeriodHours < minRetentionHours) {
       log.warn(
         { stream: params.streamName, retentionHours: RetentionPeriodHours },
-        'events may age out before they are archived: raise the retention period of the stream to 168 hours at least',
+        'records may age out before they are read: raise the retention period of the stream to 168 hours at least',
       );
     }
     return {

@@ -40,7 +40,7 @@ if (kafka !== undefined) {
     assert.match(found[0]!, /^warning stream: weak acknowledgements: every event is on one broker alone/);
     assert.match(
       found[1]!,
-      /^warning stream: events may age out before they are archived: .* \(retentionMs 86400000\)$/,
+      /^warning stream: records may age out before they are read: .* \(retentionMs 86400000\)$/,
     );
     assert.match(found[2]!, /^warning stream: this is another stream than the one that the ledger stands in/);
   });

@@ -1,8 +1,9 @@
 /** What of a position is believed, by what the stream still has of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hash16, markOf, type PartitionPosition, type Tip } from '../../../compactor/ledger/manifest.ts';
+import { hash16, type PartitionPosition, type Tip } from '../../../compactor/ledger/manifest.ts';
 import { provePositions } from '../../../compactor/stream/prove-position.ts';
+import { markOf } from '../../../shared/stream/prove-record.ts';
 import type { EventStreamReader, StoredRecord } from '../../../shared/stream/stream.ts';
 
 /** A log of one partition: records `0`, `1` … as they were taken, of which those below `start` have aged out. */

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Finding } from '../../../shared/doctor/finding.ts';
+import { openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
+import { stripeRecord } from '../../compactor/books.ts';
 import { stripeSignatureHeader } from '../../stripe/webhook-sender.ts';
-import { startIngestProcess } from '../ingest-process.ts';
+import { spawnIngest, startIngestProcess } from '../ingest-process.ts';
 import { stripeEvent } from '../ingest-under-test.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'daybook-ingest-doctor-'));
@@ -108,6 +110,47 @@ test('beside a running ingest its ports are its own, and the file of its sources
   assert.equal(findingsOf(other.stdout).filter(({ code: of }) => of === 'listener_unavailable').length, 2);
   ingest.process.kill('SIGTERM');
   await ingest.exited;
+});
+
+test('where redact has settings: its key, its streams, what waits for it, and its dead letters', async () => {
+  const data = join(directory, 'readers');
+  const environment = { ...base, DAYBOOK_DATA_DIR: data, DAYBOOK_READERS_STREAM: '{"type":"embedded"}' };
+  const said = async (more: Record<string, string> = {}) => {
+    const { code, stdout } = await doctor(['--json'], { ...environment, ...more });
+    const found = findingsOf(stdout).filter(({ check }) => ['readers', 'dead letters', 'redact'].includes(check));
+    return { code, stdout, found: found.map(({ status, check, message }) => `${status} ${check}: ${message}`) };
+  };
+  const keyless = await said({ DAYBOOK_REDACTION: '{"rules":[{"hash":["a"]}]}' });
+  assert.equal(keyless.code, 1);
+  assert.match(keyless.stdout, /DAYBOOK_REDACTION_KEY: is required where a rule of DAYBOOK_REDACTION hashes/);
+
+  const none = await said();
+  assert.equal(none.code, 0);
+  assert.deepEqual(none.found, [
+    'ok readers: stream.sqlite is not there yet; the program that starts first makes it',
+    'ok dead letters: the folder of the dead letters is not there yet; it is made when it is first used',
+    'ok redact: there is no stream yet to read from',
+  ]);
+  assert.equal((await readdir(directory)).includes('readers'), false);
+
+  await mkdir(data, { mode: 0o700 });
+  const writer = await openEmbeddedWriter({ directory: data });
+  const receivedAt = new Date(Date.now() - 3_600_000).toISOString();
+  await writer.append([stripeRecord(body, { receivedAt }), { key: 's', value: Buffer.from('a stranger') }]);
+  await writer.close();
+  const waiting = await said();
+  assert.match(waiting.found[2]!, /^warning redact: 2 records wait for redact, the oldest since \d{4}-/);
+  assert.match(waiting.stdout, /It has not run yet/);
+
+  const { INGEST_PORT: _, DAYBOOK_SOURCES: __, ...settings } = environment;
+  const redact = spawnIngest({ cwd: directory, environment: settings, commands: ['redact', '--once'] });
+  redact.stderr.resume();
+  assert.deepEqual(await once(redact, 'exit'), [0, null]);
+  const { code, found } = await said();
+  assert.equal(code, 0);
+  assert.match(found[0]!, /^ok readers: stream.sqlite takes events/);
+  assert.match(found.at(-2)!, /^warning dead letters: redact\/dead-letters.jsonl has \d+ B of dead letters$/);
+  assert.equal(found.at(-1), "ok redact: the readers' stream has all that the stream has");
 });
 
 test('a captured request comes from a file, from stdin, or as headers and body', async () => {

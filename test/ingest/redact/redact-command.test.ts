@@ -1,5 +1,6 @@
 /** `daybook-ingest redact` as a process, on the embedded stream and against real servers of Kafka and Kinesis. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { after, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
+import { consumerOf } from '../../../ingest/redact/positions.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { openReader, openWriter } from '../../../shared/stream/open.ts';
 import type { AppendRecord } from '../../../shared/stream/stream.ts';
@@ -21,6 +24,7 @@ import { stripeEvents } from '../../stripe/events.ts';
 import { spawnIngest } from '../ingest-process.ts';
 import { documentsOf, idsOf } from './redact-under-test.ts';
 
+const main = fileURLToPath(new URL('../../../ingest/main.ts', import.meta.url));
 const log = pino({ level: 'silent' });
 
 interface Streams {
@@ -46,6 +50,15 @@ async function append({ stream, directory }: Streams, records: readonly AppendRe
   const writer = await openWriter(stream, directory, log);
   for (let at = 0; at < records.length; at += 100) await writer.append(records.slice(at, at + 100));
   await writer.close();
+}
+
+async function snapshotOf(stream: StreamConfiguration, directory: string) {
+  const reader = await openReader(stream, directory, { consumer: 'test', clock: systemClock, log });
+  try {
+    return await reader.snapshot();
+  } finally {
+    await reader.close();
+  }
 }
 
 async function readAll(stream: StreamConfiguration, directory: string) {
@@ -208,6 +221,38 @@ function betweenStreams(name: string, count: number, newStreams: (t: TestContext
     const letters = await redact({ ...streams, letters: streams.readers }, {}, '--once');
     assert.equal(letters.code, 1);
     assert.match(letters.said, /DAYBOOK_READERS_DEAD_LETTERS: is the stream of DAYBOOK_READERS_STREAM/);
+    const sources = { DAYBOOK_SOURCES: '[{"name":"a","scheme":"stripe","secrets":["whsec_0123456789abcdef"]}]' };
+    const environment = { ...environmentOf({ ...streams, letters: streams.readers }), ...sources };
+    const doctor = spawnSync(process.execPath, [main, 'doctor'], { env: environment, cwd: streams.directory });
+    assert.match(`${doctor.stdout}`, /redact +DAYBOOK_READERS_DEAD_LETTERS is the stream of DAYBOOK_READERS_STREAM/);
+  });
+}
+
+/** What a broker keeps of a topic that was made again under its name, once it is as long as it was. */
+function provenPositions(newStreams: (t: TestContext) => Promise<Streams>): void {
+  test('Kafka: positions of another stream of the same name, as their marks tell, are not believed', async (t) => {
+    const streams = await newStreams(t);
+    const { ids, records } = eventsNamed('made again', 60);
+    await append(streams, records);
+    const count = async () => idsOf(await readAll(streams.readers, streams.directory)).length;
+    for (let run = 0; run < 2; run++) {
+      assert.deepEqual(await redact(streams, {}, '--once'), { code: 0, said: '' });
+      assert.equal(await count(), ids.length);
+    }
+    const { id } = await snapshotOf(streams.readers, streams.directory);
+    const consumer = consumerOf(id);
+    const reader = await openReader(streams.stream, streams.directory, { consumer, clock: systemClock, log });
+    const [committed, notes] = [await reader.committed(), await reader.notes!()];
+    for (const [partition, cursor] of committed) {
+      assert.match(notes.get(partition)!, new RegExp(`^${cursor} [0-9a-f]{16}$`));
+    }
+    await reader.commit(
+      committed,
+      new Map([...committed].map(([partition, at]) => [partition, `${at} ${'0'.repeat(16)}`])),
+    );
+    await reader.close();
+    assert.deepEqual(await redact(streams, {}, '--once'), { code: 0, said: '' });
+    assert.equal(await count(), 2 * ids.length);
   });
 }
 
@@ -218,10 +263,12 @@ if (kafka !== undefined) {
     type: 'kafka' as const,
     params: { brokers: [kafka.facts.broker], topic: newTopicName(), create: { partitions: 3, replicationFactor: 1 } },
   });
-  betweenStreams('Kafka', 5_000, async (t) => ({
+  const newTopics = async (t: TestContext) => ({
     ...{ stream: topic(), readers: topic(), letters: topic() },
     directory: await newDirectory(t),
-  }));
+  });
+  betweenStreams('Kafka', 5_000, newTopics);
+  provenPositions(newTopics);
 }
 
 const kinesis = await startService<{ readonly endpoint: string }>('kinesis.sh');

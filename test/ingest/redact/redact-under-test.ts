@@ -9,7 +9,7 @@ import { filePositions, type Positions } from '../../../ingest/redact/positions.
 import { readersRecord } from '../../../ingest/redact/readers-record.ts';
 import { openRedaction, type StreamRedaction } from '../../../ingest/redact/redact-stream.ts';
 import { compileRules } from '../../../ingest/redact/rules.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { type Clock, systemClock } from '../../../shared/clock.ts';
 import { redactionSchema } from '../../../shared/redaction.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
 import type { EventStreamReader, EventStreamWriter } from '../../../shared/stream/stream.ts';
@@ -26,6 +26,7 @@ export interface Readers {
 }
 
 export interface RedactChange {
+  readonly clock?: Clock;
   stream?(reader: EventStreamReader): EventStreamReader;
   readers?(writer: EventStreamWriter): EventStreamWriter;
   positions?(positions: Positions): Positions;
@@ -76,7 +77,7 @@ export async function openReaders({ redaction = {}, streamKeys }: ReadersOptions
         positions: change.positions?.(positions) ?? positions,
         redact: (value) => readersRecord(value, rules),
         observer,
-        clock: systemClock,
+        clock: change.clock ?? systemClock,
         log: pino({ level: 'silent' }),
       });
     },
