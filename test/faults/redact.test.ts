@@ -189,6 +189,31 @@ for (const count of [5, 10, 30]) {
   });
 }
 
+test('never is more than one partition’s reading open, and with it what it read', async (t) => {
+  const readers = await openReaders();
+  t.after(() => readers.close());
+  const { ids, records } = eventsNamed('one at a time', 40);
+  await readers.writer.append([...records, ...strangers]);
+  let [open, most] = [0, 0];
+  const redaction = await readers.open({
+    stream: (reader) => ({
+      ...reader,
+      async *read(partition, from, snapshot) {
+        open += 1;
+        most = Math.max(most, open);
+        try {
+          yield* reader.read(partition, from, snapshot);
+        } finally {
+          open -= 1;
+        }
+      },
+    }),
+  });
+  await redaction.passOver(running);
+  await assertPassedOn(readers, ids);
+  assert.deepEqual({ open, most }, { open: 0, most: 1 });
+});
+
 test('positions are written once in a pass that moves them, and once an hour while nothing comes', async (t) => {
   const readers = await openReaders();
   t.after(() => readers.close());
