@@ -38,10 +38,7 @@ if (kafka !== undefined) {
     const found = await look(topic);
     assert.equal(found.length, 3);
     assert.match(found[0]!, /^warning stream: weak acknowledgements: every event is on one broker alone/);
-    assert.match(
-      found[1]!,
-      /^warning stream: records may age out before they are read: .* \(retentionMs 86400000\)$/,
-    );
+    assert.match(found[1]!, /^warning stream: records may age out before they are read: .* \(retentionMs 86400000\)$/);
     assert.match(found[2]!, /^warning stream: this is another stream than the one that the ledger stands in/);
   });
 
