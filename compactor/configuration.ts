@@ -12,8 +12,16 @@ import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
 import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
 import { secretFilesOf } from '../shared/secret-files.ts';
+import type { Witnesses } from './anchors/anchor-ledger.ts';
 import type { NightSource } from './night.ts';
-import { archiveSettings, backupSettings, nightSettings, storeSettings, stripeSettings } from './settings.ts';
+import {
+  archiveSettings,
+  backupSettings,
+  nightSettings,
+  storeSettings,
+  stripeSettings,
+  type witnessSettings,
+} from './settings.ts';
 import { openStripeApi, type StripeApi } from './stripe/list-events.ts';
 
 export interface ArchiveConfiguration<N extends SettingName = never> {
@@ -77,6 +85,10 @@ export function readArchiveConfiguration<N extends SettingName = never>(
     }
   });
   return { settings, verifyingKeys };
+}
+
+export function witnessesOf(settings: Configuration<(typeof witnessSettings)[number]>): Witnesses {
+  return { timestamps: settings.COMPACTOR_TIMESTAMPS, log: settings.COMPACTOR_WITNESSES };
 }
 
 /** For a night, and what else the command uses. */

@@ -11,8 +11,15 @@ export const storeSettings = [
 /** Of what reads the archive. */
 export const archiveSettings = [...storeSettings, 'COMPACTOR_VERIFYING_KEYS'] as const satisfies readonly SettingName[];
 
+/** Who has seen the archive from outside. */
+export const witnessSettings = [
+  'COMPACTOR_TIMESTAMPS',
+  'COMPACTOR_WITNESSES',
+] as const satisfies readonly SettingName[];
+
 export const nightSettings = [
   ...archiveSettings,
+  ...witnessSettings,
   'DAYBOOK_SOURCES',
   'DAYBOOK_STREAM',
   'DAYBOOK_STREAM_KEY',

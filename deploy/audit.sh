@@ -1,13 +1,11 @@
 #!/bin/sh
 # audit.sh FOLDER KEYS.pem [IDENTITY]: checks an archive with sh, openssl, sha256sum, gunzip, jq and, given IDENTITY, age alone.
 # FOLDER holds the objects under their keys; PREFIX (`daybook/`) is what these begin with. KEYS.pem: the signers' public keys.
-# Chain, signatures, presence, hashes, names, counts, ids. IDENTITY opens what is sealed, one object at a time in $TMPDIR.
-# Exit 0: all holds. 3: broken, a line each. What is in the lines, and whether claims fit each other, `verify` alone checks.
-set -eu
-export LC_ALL=C
-keys=$(realpath "$2") identity=${3:+$(realpath "$3")} p=${PREFIX:-} w=$(mktemp -d)
-trap 'rm -rf "$w"' EXIT
-cd "$1"
+# Chain, signatures, presence, hashes, names, counts, ids; the time stamps by ROOTS=roots.pem. IDENTITY opens what is sealed,
+# one object at a time in $TMPDIR. Exit 0: all holds. 3: broken, a line each. `verify` alone checks lines, checkpoints, claims.
+set -eu && export LC_ALL=C
+keys=$(realpath "$2") identity=${3:+$(realpath "$3")} roots=${ROOTS:+$(realpath "$ROOTS")} p=${PREFIX:-} w=$(mktemp -d)
+trap 'rm -rf "$w"' EXIT && cd "$1"
 said() { sed 's/^/BROKEN /' | tee -a "$w/broken"; }
 broken() { echo "$*" | said; }
 hash() { sha256sum | cut -c1-64; }
@@ -31,6 +29,11 @@ for m in "$p"manifests/[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].jsonl; do
   n=$((n + 1)) signer=$key previous=$(hash <"$m")
   { cat "$w/body"; echo; } >>"$w/ledger"
 done
+for a in "$p"anchors/*.tsr "$p"anchors/*.checkpoint; do
+  m=${a##*/} m="$p"manifests/${m%%[-.]*}.jsonl
+  if [ -f "$a" ] && [ ! -f "$m" ]; then broken "$m is not there, and was witnessed: $a"; fi
+  case $a in *.tsr) [ -z "$roots" ] || [ ! -f "$a" ] || openssl ts -verify -in "$a" -data "$m" -CAfile "$roots" >"$w/log" 2>&1 || broken "$a does not hold" ;; esac
+done
 jq -nr 'reduce inputs as $m ({}; reduce ($m.sources | to_entries[]) as $s (.; reduce ($s.value | to_entries[]) as $d (.;
   "\($s.key) \($d.key)" as $k | $d.value as {$counts, $parts, $lateDeliveries} | .[$k].events += ([$parts[].events] | add // 0) |
   .[$k].lines += ([($parts[].deliveries, $lateDeliveries[]) | values | .count] | add // 0) |
@@ -46,8 +49,7 @@ while read -r source key bytes plain lines; do
   [ -f "$key" ] || { grep -qxF -- "$key" "$w/pruned" || broken "$key is not there"; continue; }
   [ "$(hash <"$key")" = "$bytes" ] || { broken "$key has other bytes"; continue; }
   if [ "$plain" = - ]; then
-    gunzip -c "$key" >"$w/plain" && plain=$(hash <"$w/plain") && sort -cu "$w/plain" || broken "$key is not sorted"
-    sed "s/^/$source /" "$w/plain" >>"$w/ids"
+    gunzip -c "$key" >"$w/plain" && plain=$(hash <"$w/plain") && sort -cu "$w/plain" || broken "$key is not sorted"; sed "s/^/$source /" "$w/plain" >>"$w/ids"
   elif [ -n "$identity" ]; then age -d -i "$identity" "$key" | gunzip -c >"$w/plain" || :
   else continue; fi
   [ "$(hash <"$w/plain") $(wc -l <"$w/plain")" = "$plain $lines" ] || broken "$key has other lines"

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { addressRange } from './address-list.ts';
+import { type NoteKey, parseWitnessKey } from './crypto/note-key.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
@@ -59,6 +60,17 @@ export type SpoolSettings = z.infer<typeof spoolSchema>;
 
 // Private keys too: they are refused by what they are, not as a file that is not there.
 const recipientsText = textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN |AGE-(?:SECRET-KEY|PLUGIN)-)/);
+/** What comes back is signed, so plain http does no harm. */
+const witnessUrl = z
+  .url({ protocol: /^https?$/, message: 'is not an http or https URL' })
+  .refine((text) => URL.parse(text)?.username === '', 'may hold no user')
+  .optional();
+const witnessKey = z.string().transform((text, context): NoteKey => {
+  const key = parseWitnessKey(text);
+  if (key !== undefined) return key;
+  context.addIssue({ code: 'custom', message: 'is not a key of a witness: name+id+base64, algorithm 4' });
+  return z.NEVER;
+});
 
 export const settings = {
   DAYBOOK_DATA_DIR: setting({
@@ -251,6 +263,25 @@ export const settings = {
       'Who can open what `backup-secrets` seals: as COMPACTOR_RECIPIENTS, and rather others than those, for the keys that sign are in it.',
     default: optional,
     schema: recipientsText,
+  }),
+  COMPACTOR_TIMESTAMPS: setting({
+    of: 'compactor',
+    meaning:
+      'Time stamp authority (RFC 3161) that sees each newest manifest: `{"url":"https://…","roots":…}`, roots as PEM or a path. Without `url` it is believed and not asked.',
+    default: optional,
+    schema: json(z.strictObject({ url: witnessUrl, roots: textOrPath(pem) })),
+  }),
+  COMPACTOR_WITNESSES: setting({
+    of: 'compactor',
+    meaning:
+      'Witnesses (C2SP) of the log of manifests: `{"origin":"example.com/daybook","witnesses":[{"url":"https://…","key":"name+id+…"}]}`. Without `url` one is believed and not asked.',
+    default: optional,
+    schema: json(
+      z.strictObject({
+        origin: z.string().regex(/^[^\s+\p{Cc}]{1,255}$/u, 'must be one word without +, as example.com/daybook'),
+        witnesses: z.array(z.strictObject({ url: witnessUrl, key: witnessKey })).min(1, 'names none'),
+      }),
+    ),
   }),
   COMPACTOR_LAG_SECONDS: setting({
     of: 'compactor',

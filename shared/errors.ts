@@ -399,6 +399,19 @@ export const errorCodes = {
     title: 'The chain does not hold the manifest that was expected',
     hint: 'Newer manifests were deleted, or this is another archive: restore the missing ones from a copy.',
   },
+  anchor_wrong: {
+    title: 'An anchor does not hold',
+    hint: 'It was changed, or made by another than the configured witnesses: put it back from a copy. The archive is as its other checks say.',
+  },
+  anchor_pending: {
+    title: 'A witness has not seen the newest manifest yet',
+    hint: 'The next run asks again, and its word covers all manifests before. Look at COMPACTOR_TIMESTAMPS and COMPACTOR_WITNESSES where it stays so.',
+  },
+  anchor_contradicted: {
+    exit: 3,
+    title: 'A witness knows another history of this archive',
+    hint: 'Manifests that it has seen were deleted or replaced, or another archive uses this origin: put them back from a copy.',
+  },
   claims_wrong: {
     title: 'A manifest says what its other words, or the manifests before it, contradict',
     hint: 'The signed manifest says it so: a fault in daybook, or another has the signing key. Keep the archive.',

@@ -12,6 +12,7 @@ import {
   storeSettings,
   stripeSettings,
   waitingSettings,
+  witnessSettings,
 } from '../settings.ts';
 
 /** The public half of the signing key counts as a verifying key where it is given. */
@@ -45,7 +46,7 @@ export const help: Readonly<Record<string, CommandHelp>> = {
   },
   verify: {
     example: 'node compactor/main.ts verify --identity archive-identity.txt --secrets sources.json',
-    settings: readerSettings,
+    settings: [...readerSettings, ...witnessSettings],
     exits: {
       0: 'all that was looked at holds',
       2: 'the store cannot be read, or it was interrupted',

@@ -11,10 +11,11 @@ import { openStore } from '../../shared/store/open.ts';
 import { stores } from '../../shared/store/stores.ts';
 import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
+import { anchorLedger } from '../anchors/anchor-ledger.ts';
 import { compact } from '../compact.ts';
-import { consumerOf, type NightConfiguration, readNightConfiguration } from '../configuration.ts';
+import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesOf } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
-import { headOf, type Ledger } from '../ledger/ledger.ts';
+import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
@@ -144,9 +145,19 @@ async function runNight(
       log,
       progress,
     });
-    const states = [...left!.sources.values()].flatMap((known) => [...known.values()]);
+    const ledger = left!;
+    // Dies here: what was not witnessed is so with the next manifest.
+    const anchoring = { store, prefix, signer, witnesses: witnessesOf(settings) };
+    const load = () => loadLedger(store, prefix, verifyingKeys);
+    const anchored = await anchorLedger({ ...anchoring, loadLedger: load }, ledger);
+    const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
     return {
-      report: { ...report, head: headOf(left!) },
+      report: {
+        ...report,
+        head: headOf(ledger),
+        errors: [...report.errors, ...anchored.errors],
+        warnings: [...report.warnings, ...anchored.warnings],
+      },
       incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
     };
   } catch (error) {

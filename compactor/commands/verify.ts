@@ -12,7 +12,8 @@ import { tableOf } from '../../shared/program/table.ts';
 import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
-import { readArchiveConfiguration } from '../configuration.ts';
+import { readArchiveConfiguration, witnessesOf } from '../configuration.ts';
+import { witnessSettings } from '../settings.ts';
 import type { Break } from '../verify/breaks.ts';
 import { readSecretsFile, type SecretsOfSources } from '../verify/check-delivery.ts';
 import { type ArchiveReport, verifyArchive } from '../verify/verify-archive.ts';
@@ -35,7 +36,7 @@ const maxBreaksShown = 20;
 
 /** Prints what was found. Sets the exit code: 3 with a break, or, when strict, with an incomplete day. */
 export async function verifyCommand(options: VerifyOptions): Promise<void> {
-  const { settings, verifyingKeys } = readArchiveConfiguration();
+  const { settings, verifyingKeys } = readArchiveConfiguration(witnessSettings);
   if (options.secrets !== undefined && options.identity === undefined) {
     throw new DaybookError('usage', { detail: '--secrets needs --identity: the deliveries are sealed' });
   }
@@ -80,6 +81,7 @@ export async function verifyCommand(options: VerifyOptions): Promise<void> {
       secrets,
       only,
       expectHead,
+      witnesses: witnessesOf(settings),
       allowEmpty: options.allowEmpty === true,
       resume,
       temporaryDirectory,

@@ -67,6 +67,8 @@ export interface Pruned {
 export interface Ledger {
   /** The newest manifest; undefined while there is none. */
   readonly head: NumberedManifest | undefined;
+  /** Of all manifests, in their order: SHA-256 of the whole object, in hex. */
+  readonly hashes: readonly string[];
   /** The key that signed it. */
   readonly signer: string | undefined;
   /** Keys that signed before another one did: they sign no more. */
@@ -232,6 +234,7 @@ export function headOf({ head }: Ledger): { number: number; sha256: string } | n
 
 export interface LedgerInLoading extends Ledger {
   head: Ledger['head'];
+  readonly hashes: string[];
   signer: Ledger['signer'];
   readonly retiredSigners: Set<string>;
   stream: Ledger['stream'];
@@ -248,6 +251,7 @@ export interface LedgerInLoading extends Ledger {
 export function startLedger(): LedgerInLoading {
   return {
     head: undefined,
+    hashes: [],
     signer: undefined,
     retiredSigners: new Set(),
     newestNight: undefined,
@@ -269,6 +273,7 @@ export function addManifest(ledger: LedgerInLoading, { manifest, signer }: Signe
   const { number, createdAt } = manifest;
   const head: NumberedManifest = { number, sha256, createdAt };
   ledger.head = head;
+  ledger.hashes.push(sha256);
   if (manifest.pruned === undefined) ledger.newestNight = head;
   ledger.stream = manifest.stream;
   ledger.holes = manifest.holes;

@@ -9,6 +9,7 @@ export type BreakCode = Extract<
   | 'signer_retired'
   | 'archive_empty'
   | 'head_unexpected'
+  | 'anchor_wrong'
   | 'claims_wrong'
   | 'object_key_invalid'
   | 'object_missing'

@@ -10,12 +10,14 @@ import { DaybookError } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
 import { counted } from '../../shared/program/counted.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
+import { anchorsFolder, type Witnesses } from '../anchors/anchor-ledger.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import { type Hashes, manifestKey, type Verdict } from '../ledger/manifest.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
 import { type Break, openBreaks } from './breaks.ts';
 import type { SecretsOfSources } from './check-delivery.ts';
+import { type AnchorsFound, verifyAnchors, type Witnessed } from './verify-anchors.ts';
 import { type Chain, walkChain } from './verify-chain.ts';
 import { type DeliveryCounts, isOpened, named, readIds, type Verification, verifyDay } from './verify-day.ts';
 import { openIdRegister } from './verify-ids.ts';
@@ -36,6 +38,8 @@ export interface ArchiveToVerify {
   readonly only?: { readonly sources: readonly string[]; readonly days: readonly Day[] } | undefined;
   /** A manifest that the chain must hold, as it was told when it was written; undefined: none. */
   readonly expectHead?: { readonly number: number; readonly sha256: string } | undefined;
+  /** Who has seen the archive from outside; undefined: nobody's word is believed. */
+  readonly witnesses?: Witnesses | undefined;
   /** An archive without any manifest is a new one, and no fault. */
   readonly allowEmpty?: boolean;
   /** What an interrupted verification has proven already, and the memory of this one; undefined: none. */
@@ -60,6 +64,8 @@ export interface ArchiveReport {
   /** What is worth knowing and no fault. */
   readonly information: readonly Information[];
   readonly deliveries: DeliveryCounts;
+  /** The newest manifest that a witness outside has seen; null: none, or none that is believed. */
+  readonly witnessed: Witnessed | null;
 }
 
 export interface VerifiedDay {
@@ -75,6 +81,8 @@ export interface VerifiedDay {
 export interface Information {
   readonly code:
     | 'newest_manifest'
+    | 'witnessed'
+    | 'witness_unknown'
     | 'not_opened'
     | 'orphan'
     | 'other_file'
@@ -104,13 +112,14 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
     breaks.add({ code: 'archive_empty', manifest: 1, key: manifestKey(prefix, 1), message });
   }
   const { expectHead } = archive;
-  if (expectHead !== undefined && chain.hashes[expectHead.number - 1] !== expectHead.sha256) {
-    const found = chain.hashes[expectHead.number - 1];
+  if (expectHead !== undefined && chain.ledger.hashes[expectHead.number - 1] !== expectHead.sha256) {
+    const found = chain.ledger.hashes[expectHead.number - 1];
     const message = `is expected with SHA-256 ${expectHead.sha256}, and ${found === undefined ? 'is not in the chain' : `has ${found}`}`;
     const { number } = expectHead;
     breaks.add({ code: 'head_unexpected', manifest: number, key: manifestKey(prefix, number), message });
   }
-  const resumed = resume?.begin(chain.ledger.head, chain.hashes);
+  const anchors = await verifyAnchors(archive, chain, breaks);
+  const resumed = resume?.begin(chain.ledger.head, chain.ledger.hashes);
 
   const budget = openSortBudget({ directory: temporaryDirectory, maxBytes: sortBytes });
   const register = openIdRegister(budget);
@@ -183,11 +192,28 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
       ...incompleteDays(days),
       ...deliveriesUnknown(deliveries),
       ...(archive.only === undefined ? await unnamedObjects(archive, chain, named) : [limitation]),
+      ...anchors.strays.map((key) => ({ code: 'other_file' as const, key, message: 'is not of daybook' })),
       ...resumption(resumed),
+      ...testimony(anchors),
       ...limits(chain, identities),
     ],
     deliveries,
+    witnessed: anchors.newest ?? null,
   };
+}
+
+function testimony({ newest, held, unknown }: AnchorsFound): Information[] {
+  const found: Information[] = [];
+  if (newest !== undefined) {
+    const { number, at, by } = newest;
+    const message = `manifest ${number} is the newest that was witnessed: by ${by}, at ${at}; ${counted(held, 'anchor', ' holds', 's hold')}`;
+    found.push({ code: 'witnessed', key: null, message });
+  }
+  if (unknown > 0) {
+    const message = `${counted(unknown, 'anchor')} of witnesses that COMPACTOR_TIMESTAMPS and COMPACTOR_WITNESSES do not name: not checked`;
+    found.push({ code: 'witness_unknown', key: null, message });
+  }
+  return found;
 }
 
 interface StatedDay {
@@ -277,8 +303,8 @@ async function unnamedObjects(
   let left = 0;
   for await (const key of store.list(prefix)) {
     if (pruned.has(key)) left += 1;
-    if (known.has(key) || key.startsWith(`${prefix}manifests/`)) continue; // strays are told by the chain
     if (backupName.test(key.slice(prefix.length))) continue;
+    if (known.has(key) || isLedgers(key.slice(prefix.length))) continue;
     found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
   }
   const orphan = isWhole
@@ -292,6 +318,9 @@ async function unnamedObjects(
     ...found.other_file.omitted((count) => ({ code: 'other_file', key: null, message: `${count} more other files` })),
   ];
 }
+
+/** Of these what is strange is told where they are looked at. */
+const isLedgers = (name: string) => name.startsWith('manifests/') || name.startsWith(anchorsFolder);
 
 function prunedObjects(count: number, left: number): Information[] {
   if (count === 0) return [];

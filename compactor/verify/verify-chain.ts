@@ -24,8 +24,6 @@ export interface Chain {
   /** What the manifests say, up to the first that cannot be trusted. */
   readonly ledger: Ledger;
   readonly quarantine: readonly (QuarantineObject & { readonly manifest: number })[];
-  /** Their SHA-256 in the order of the manifests. */
-  readonly hashes: readonly string[];
   /** Other names in the folder of manifests. */
   readonly strays: readonly string[];
   /** Whether every manifest that is there was read. */
@@ -41,7 +39,6 @@ export async function walkChain(
 ): Promise<Chain> {
   const ledger = startLedger();
   const quarantine: (QuarantineObject & { manifest: number })[] = [];
-  const hashes: string[] = [];
   const prunable = new Map<string, Day>();
   let newestNight: Manifest | undefined;
   const { keys: listed, strays } = await listManifests(store, prefix);
@@ -51,7 +48,7 @@ export async function walkChain(
     const expected = manifestKey(prefix, number);
     if (key !== expected) {
       breaks.add({ code: 'ledger_broken', manifest: number, key: expected, message: `is not there, but ${key} is` });
-      return { ledger, quarantine, hashes, strays, isWhole: false };
+      return { ledger, quarantine, strays, isWhole: false };
     }
     try {
       if (!Buffer.isBuffer(result)) throw result?.error;
@@ -60,7 +57,6 @@ export async function walkChain(
       const sha256 = sha256Hex(result);
       const before = saidBefore(ledger, manifest);
       take(ledger, signed, sha256);
-      hashes.push(sha256);
       if (manifest.pruned === undefined) newestNight = manifest;
       quarantine.push(...manifest.quarantine.map((object) => ({ ...object, manifest: number })));
       for (const { message, source, day } of wrongClaims(manifest, result, before, prefix)) {
@@ -73,7 +69,7 @@ export async function walkChain(
       const code = error instanceof DaybookError ? error.code : undefined;
       if (code === undefined || !isOfChain(code)) throw error;
       breaks.add({ code, manifest: number, key, message: messageOf(error) });
-      return { ledger, quarantine, hashes, strays, isWhole: false };
+      return { ledger, quarantine, strays, isWhole: false };
     }
   }
   if (newestNight !== undefined) {
@@ -82,7 +78,7 @@ export async function walkChain(
       breaks.add({ code: 'claims_wrong', manifest, key: manifestKey(prefix, manifest), message });
     }
   }
-  return { ledger, quarantine, hashes, strays, isWhole: true };
+  return { ledger, quarantine, strays, isWhole: true };
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T, void, void> {

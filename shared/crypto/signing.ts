@@ -19,6 +19,8 @@ export type VerifyingKeys = ReadonlyMap<string, VerifyingKey>;
 export interface Signer {
   /** First 16 hex of the SHA-256 of the public key's SPKI DER. */
   readonly keyId: string;
+  /** Its 32 bytes. */
+  readonly publicKey: Uint8Array;
   /** The signature in base64. */
   sign(bytes: Uint8Array): string;
   readonly verify: Verify;
@@ -35,6 +37,7 @@ export function readSigner(pem: string): Signer {
   const publicKey = createPublicKey(privateKey);
   return {
     keyId: keyIdOf(publicKey),
+    publicKey: publicKey.export({ type: 'spki', format: 'der' }).subarray(-32),
     sign: (bytes) => sign(null, bytes, privateKey).toString('base64'),
     verify: verifierOf(publicKey),
   };

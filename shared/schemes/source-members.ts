@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { parseInstant } from '../clock.ts';
 
 const sourceName = /^[a-z][a-z0-9-]{0,39}$/;
-const reservedNames: ReadonlySet<string> = new Set(['manifests', 'quarantine']);
+const reservedNames: ReadonlySet<string> = new Set(['manifests', 'quarantine', 'anchors']);
 
 /** Whether a name can stand in paths and object keys: the pattern, and none of the archive's own folders. */
 export function isSourceName(name: string): boolean {
@@ -30,5 +30,5 @@ export type SecretReference = z.infer<typeof secretReference>;
 
 export const name = z
   .string()
-  .refine(isSourceName, 'must match [a-z][a-z0-9-]{0,39} and be neither manifests nor quarantine');
+  .refine(isSourceName, 'must match [a-z][a-z0-9-]{0,39} and be none of manifests, quarantine and anchors');
 export const secrets = z.array(secretReference).min(1, 'needs at least one secret');

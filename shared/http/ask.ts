@@ -1,0 +1,54 @@
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { openAgents } from './agents.ts';
+
+export interface Question {
+  /** GET, unless there is a body: then POST. */
+  readonly body?: Uint8Array;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Until the answer is whole. */
+  readonly limitMs: number;
+  readonly maxBytes: number;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/**
+ * One request, through the proxy of the environment where there is one. Nothing is followed. Rejects where the answer has
+ * more than `maxBytes`, or is not whole within `limitMs`.
+ */
+export async function ask(url: string, { body, headers = {}, limitMs, maxBytes }: Question): Promise<Answer> {
+  const agents = openAgents(url);
+  const isSecure = url.startsWith('https:');
+  const options = {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: { ...headers, ...(body && { 'content-length': body.byteLength }) },
+    agent: isSecure ? agents.httpsAgent : agents.httpAgent,
+    signal: AbortSignal.timeout(limitMs),
+  };
+  try {
+    return await new Promise((resolve, reject) => {
+      const sent = (isSecure ? httpsRequest : httpRequest)(url, options, (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('error', reject);
+        response.on('data', (chunk: Buffer) => {
+          chunks.push(chunk);
+          bytes += chunk.length;
+          if (bytes > maxBytes) sent.destroy(new Error(`more than ${maxBytes} bytes`));
+        });
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }),
+        );
+      });
+      sent.on('error', reject).end(body);
+    });
+  } finally {
+    agents.httpAgent.destroy();
+    agents.httpsAgent.destroy();
+  }
+}

@@ -1,0 +1,262 @@
+/** Sixty nights seen by a time stamp authority and by a real witness: what they prove, with stock tools, when both are gone. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createPublicKey, verify as verifySignature } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type Anchoring, anchorLedger, type Witnesses } from '../../../compactor/anchors/anchor-ledger.ts';
+import { signCheckpoint } from '../../../compactor/anchors/checkpoint.ts';
+import { leafHash, rootOf } from '../../../compactor/anchors/tree.ts';
+import { addDays, startOfDayMs } from '../../../shared/clock.ts';
+import { encodeNoteKey, noteAlgorithms, parseWitnessKey } from '../../../shared/crypto/note-key.ts';
+import { readSigner } from '../../../shared/crypto/signing.ts';
+import { startService } from '../../services/service.ts';
+import { eventsOf, signedRecord, verify } from '../archive-under-test.ts';
+import { type Books, openBooks } from '../books.ts';
+import { type Authority, startAuthority } from './authority.ts';
+
+const origin = 'daybook.test/archive';
+const nights = 60;
+/** Nights after which nobody could be asked. */
+const away = new Set([20, 21]);
+
+const books = await openBooks();
+const signer = readSigner(books.signingKey);
+const logKey = encodeNoteKey(origin, noteAlgorithms.ed25519, signer.publicKey).text;
+const service = await startService<{ url: string; publicKey: string }>('witness.sh', [origin, logKey]);
+after(async () => {
+  await service?.stop();
+  await books.close();
+});
+
+const digits = (number: number) => String(number).padStart(8, '0');
+const anchor = (name: string) => join(books.archive, 'anchors', name);
+
+if (service !== undefined) {
+  const { url, publicKey } = service.facts;
+  const witnessKey = encodeNoteKey('witness.test', noteAlgorithms.cosignature, sshKeyOf(publicKey));
+  let authority: Authority;
+  let witnesses: Witnesses;
+  let kept: string;
+
+  const anchoring = (of: Books, change: Partial<Anchoring> = {}): Anchoring => ({
+    ...{ store: of.store, prefix: '', signer: readSigner(of.signingKey), witnesses, loadLedger: () => of.ledger() },
+    ...change,
+  });
+  const anchorNow = async (change: Partial<Anchoring> = {}) =>
+    anchorLedger(anchoring(books, change), await books.ledger());
+  const night = async (number: number) => {
+    const day = addDays('2026-01-01', number);
+    books.at(new Date(startOfDayMs(addDays(day, 1)) + 3 * 3_600_000).toISOString());
+    await books.deliver(...eventsOf(day, 2, day).map((event) => signedRecord(event)));
+    await books.night([{ name: 'platform' }]);
+  };
+
+  before(async () => {
+    authority = await startAuthority();
+    witnesses = {
+      timestamps: { url: authority.url, roots: authority.roots },
+      log: { origin, witnesses: [{ url, key: parseWitnessKey(witnessKey.text)! }] },
+    };
+    for (let number = 1; number <= nights; number += 1) {
+      await night(number);
+      if (!away.has(number)) {
+        assert.deepEqual(await anchorNow(), { errors: [], warnings: [] });
+        continue;
+      }
+      authority.fault = 'away';
+      const { key } = witnesses.log!.witnesses[0]!;
+      const log = { origin, witnesses: [{ url: 'http://127.0.0.1:1', key }] };
+      const { errors, warnings } = await anchorNow({ witnesses: { ...witnesses, log } });
+      authority.fault = undefined;
+      assert.deepEqual([errors, warnings.map(({ code }) => code)], [[], ['anchor_pending', 'anchor_pending']]);
+      assert.match(warnings[0]!.message, /^manifest 2[01], 127\.0\.0\.1:\d+: /);
+    }
+    fs.writeFileSync(join(books.directory, 'roots.pem'), authority.roots);
+    kept = join(books.directory, 'kept');
+    fs.cpSync(books.archive, kept, { recursive: true });
+  });
+  afterEach(() => {
+    fs.rmSync(books.archive, { recursive: true });
+    fs.cpSync(kept, books.archive, { recursive: true });
+  });
+  after(() => authority.close());
+
+  describe('sixty nights', () => {
+    test('verify names the newest that was witnessed; who believes nobody is told so', async () => {
+      const report = await verify(books, { witnesses });
+      assert.deepEqual(report.breaks, []);
+      assert.equal(report.witnessed?.number, nights);
+      assert.match(
+        report.information.find(({ code }) => code === 'witnessed')!.message,
+        /^manifest 60 .* 116 anchors hold$/,
+      );
+      const stranger = await verify(books);
+      assert.deepEqual([stranger.ok, stranger.witnessed], [true, null]);
+      assert.match(stranger.information.find(({ code }) => code === 'witness_unknown')!.message, /^116 anchors/);
+      assert.equal(
+        report.information.some(({ code }) => code === 'orphan' || code === 'other_file'),
+        false,
+      );
+    });
+
+    test('the same is seen with openssl alone', () => {
+      for (const number of [1, 19, 22, nights]) {
+        const stamp = [
+          '-in',
+          anchor(`${digits(number)}.tsr`),
+          '-data',
+          join(books.archive, `manifests/${digits(number)}.jsonl`),
+        ];
+        const args = ['ts', '-verify', ...stamp, '-CAfile', join(books.directory, 'roots.pem')];
+        assert.match(execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), /OK/);
+      }
+      const note = fs.readFileSync(anchor(`${digits(nights)}-${witnessKey.id}.checkpoint`), 'utf8');
+      const text = note.slice(0, note.indexOf('\n\n') + 1);
+      const [, own, witness] = note
+        .match(/(?<= )[A-Za-z0-9+/]{60,}=*/g)!
+        .map((line) => Buffer.from(line, 'base64'))
+        .toSpliced(0, 0, Buffer.of());
+      assert.equal(verifySignature(null, Buffer.from(text), createPublicKey(books.signingKey), own!.subarray(4)), true);
+      assert.equal(witness!.length, 4 + 8 + 64);
+    });
+
+    /** What the audit script says of the archive as it is now; verify agrees. */
+    const audit = () => {
+      const [keys, roots] = ['keys.pem', 'roots.pem'].map((name) => join(books.directory, name)) as [string, string];
+      fs.writeFileSync(keys, createPublicKey(books.signingKey).export({ type: 'spki', format: 'pem' }));
+      const script = fileURLToPath(new URL('../../../deploy/audit.sh', import.meta.url));
+      return spawnSync('sh', [script, books.archive, keys], {
+        env: { ...process.env, ROOTS: roots },
+        encoding: 'utf8',
+      });
+    };
+
+    test('the audit script holds them too, and names one that does not', () => {
+      fs.copyFileSync(anchor(`${digits(5)}.tsr`), anchor(`${digits(4)}.tsr`));
+      const { status, stdout, stderr } = audit();
+      assert.deepEqual([status, stderr], [3, '']);
+      assert.match(stdout, /^BROKEN anchors\/00000004.tsr does not hold\n60 manifests, \d+ objects, .*\n$/);
+    });
+
+    for (const cut of [1, 19, 22, 40, 59]) {
+      test(`cut off after manifest ${cut}, also with its objects: the anchors behind it tell`, async () => {
+        for (let number = cut + 1; number <= nights; number += 1) {
+          fs.rmSync(join(books.archive, `manifests/${digits(number)}.jsonl`));
+          fs.rmSync(join(books.archive, `platform/${addDays('2026-01-01', number).replaceAll('-', '/')}`), {
+            recursive: true,
+          });
+        }
+        for (const change of [{ witnesses }, {}]) {
+          const { breaks } = await verify(books, change);
+          assert.deepEqual(
+            breaks.map(({ code, manifest }) => [code, manifest]),
+            [['head_unexpected', nights]],
+          );
+        }
+        if (cut !== 19) return;
+        const { status, stdout } = audit();
+        assert.equal(status, 3);
+        assert.match(stdout, /BROKEN manifests\/00000060.jsonl is not there, and was witnessed: anchors\/00000060.tsr/);
+      });
+    }
+
+    test('cut off with the anchors: the next night is contradicted by the witness, which remembers', async () => {
+      for (let number = 41; number <= nights; number += 1) {
+        fs.rmSync(join(books.archive, `manifests/${digits(number)}.jsonl`));
+        for (const name of [
+          `${digits(number)}.tsr`,
+          `${digits(number)}-${witnessKey.id}.checkpoint`,
+          `tile/0/000.p/${number}`,
+        ]) {
+          fs.rmSync(anchor(name), { force: true });
+        }
+      }
+      assert.equal((await verify(books, { witnesses })).witnessed?.number, 40);
+      const shorter = await anchorNow();
+      assert.deepEqual(
+        shorter.errors.map(({ code }) => code),
+        ['anchor_contradicted'],
+      );
+      assert.match(shorter.errors[0]!.message, /has seen 60 manifests, and there are 40/);
+      // Longer than what was cut off, and another.
+      const changed = await openBooks();
+      const ledger = {
+        ...(await changed.ledger()),
+        head: { number: 61, sha256: '', createdAt: '' },
+        hashes: Array(61).fill('00'),
+      };
+      const { errors } = await anchorLedger(
+        anchoring(books, { witnesses: { log: witnesses.log }, store: changed.store }),
+        ledger,
+      );
+      await changed.close();
+      assert.deepEqual(
+        errors.map(({ code }) => code),
+        ['anchor_contradicted'],
+      );
+      assert.match(errors[0]!.message, /60 manifests with which these do not begin/);
+    });
+
+    test('anchors that were changed, or are of other bytes, are told one by one', async () => {
+      const flip = (name: string, at: number) => {
+        const bytes = fs.readFileSync(anchor(name));
+        bytes[at < 0 ? bytes.length + at : at]! ^= 1;
+        fs.writeFileSync(anchor(name), bytes);
+      };
+      flip(`${digits(3)}.tsr`, -5);
+      fs.copyFileSync(anchor(`${digits(5)}.tsr`), anchor(`${digits(4)}.tsr`));
+      fs.writeFileSync(anchor(`${digits(6)}.tsr`), 'x');
+      const checkpoint = (number: number) => `${digits(number)}-${witnessKey.id}.checkpoint`;
+      fs.copyFileSync(anchor(checkpoint(8)), anchor(checkpoint(7)));
+      fs.writeFileSync(
+        anchor(checkpoint(9)),
+        fs.readFileSync(anchor(checkpoint(9)), 'utf8').replace(/— witness.*\n/, ''),
+      );
+      flip('tile/0/000.p/11', 40);
+      // The signer lies about the tree.
+      fs.writeFileSync(anchor(checkpoint(12)), signCheckpoint(origin, 12, rootOf([leafHash('00')]), signer));
+      const { breaks } = await verify(books, { witnesses });
+      assert.deepEqual(
+        breaks.map(({ code, manifest, message }) => `${code} ${manifest}: ${message.split(': ')[0]}`),
+        [
+          'anchor_wrong 3: does not hold',
+          'anchor_wrong 4: is of other bytes than the manifest has',
+          'anchor_wrong 6: does not hold',
+          'anchor_wrong 7: is of 8 manifests',
+          'anchor_wrong 9: the signature of witness.test does not hold',
+          'anchor_wrong 11: is not the tile of the manifests here',
+          'anchor_wrong 12: has another root than the manifests here',
+        ],
+      );
+    });
+  });
+
+  test('an answer that would not hold is not kept: refused, of other bytes, of another authority', async () => {
+    fs.rmSync(anchor(`${digits(nights)}.tsr`));
+    for (const [fault, said] of [
+      ['refuses', /refusal|HTTP 500/],
+      ['other bytes', /other bytes/],
+    ] as const) {
+      authority.fault = fault;
+      const { errors, warnings } = await anchorNow();
+      authority.fault = undefined;
+      assert.deepEqual(errors, []);
+      assert.match(warnings[0]!.message, said);
+    }
+    const other = await startAuthority();
+    const { warnings } = await anchorNow({ witnesses: { timestamps: { url: authority.url, roots: other.roots } } });
+    await other.close();
+    assert.match(warnings[0]!.message, /does not hold/);
+    assert.equal(fs.existsSync(anchor(`${digits(nights)}.tsr`)), false);
+    assert.deepEqual((await anchorNow()).warnings, []);
+    assert.equal(fs.existsSync(anchor(`${digits(nights)}.tsr`)), true);
+  });
+}
+
+/** The 32 bytes of an Ed25519 key, which end the SSH form. */
+function sshKeyOf(base64: string): Buffer {
+  return Buffer.from(base64, 'base64').subarray(-32);
+}
