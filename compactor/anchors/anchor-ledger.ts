@@ -14,7 +14,7 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { type Answer, ask } from '../../shared/http/ask.ts';
 import { bodyOf, type ObjectStore } from '../../shared/store/store.ts';
 import type { Ledger, NumberedManifest } from '../ledger/ledger.ts';
-import { manifestKey, readManifest } from '../ledger/manifest.ts';
+import { anchorsFolder, manifestKey, readManifest } from '../ledger/manifest.ts';
 import type { Problem } from '../night.ts';
 import { readCheckpoint, signCheckpoint, witnessedAt } from './checkpoint.ts';
 import { makeTimestampQuery, readTimestamp } from './timestamp.ts';
@@ -42,7 +42,6 @@ export interface Anchoring {
   loadLedger(): Promise<Ledger>;
 }
 
-export const anchorsFolder = 'anchors/';
 export const maxAnchorBytes = 1024 * 1024;
 const limitMs = 10_000;
 

@@ -171,6 +171,9 @@ export interface Manifest {
   readonly pruned?: readonly PrunedObject[];
 }
 
+/** What witnesses outside have seen of the manifests lies there, named by none of them. */
+export const anchorsFolder = 'anchors/';
+
 export function manifestKey(prefix: string, number: number): string {
   return `${prefix}manifests/${String(number).padStart(8, '0')}.jsonl`;
 }

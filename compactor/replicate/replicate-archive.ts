@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
-import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
+import { bodyOf, type ObjectRemover, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import {
   addManifest,
   checkManifest,
@@ -16,7 +16,7 @@ import {
   readManifests,
   startLedger,
 } from '../ledger/ledger.ts';
-import { appendManifest, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import { anchorsFolder, appendManifest, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import { type NamedObject, objectsOf } from '../ledger/named-objects.ts';
 import { type PruneFailure, removeAll } from '../ledger/prune-archive.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
@@ -112,6 +112,8 @@ export async function replicateArchive(replication: Replication): Promise<Replic
 
   const behind = manifests.filter(({ key }) => !there.has(key)).length;
   const isWhole = behind === 0 && failures.length === 0;
+  // Behind the manifests: an anchor of one that is not there would say that the replica was cut off.
+  if (isWhole && !check) await copyAnchors(archive, replica, prefix);
   const pruned = isWhole && ledger.pruned.size > 0 ? await keysThere(replica, prefix, ledger) : undefined;
   const removal =
     pruned === undefined || remover === undefined || check
@@ -252,6 +254,16 @@ async function* provenBytes(store: ObjectStore, { key, sha256 }: NamedObject): A
   }
   if (hash.digest('hex') === sha256) return;
   throw new DaybookError('object_damaged', { detail: 'has other bytes in the archive than its manifest names' });
+}
+
+/** What witnesses outside have seen. No manifest names it; verify tells whether it holds. */
+async function copyAnchors(archive: ObjectStore, replica: ObjectStore, prefix: string): Promise<void> {
+  const folder = `${prefix}${anchorsFolder}`;
+  const keys = await Array.fromAsync(archive.list(folder));
+  const there = new Set(keys.length === 0 ? [] : await Array.fromAsync(replica.list(folder)));
+  for (const key of keys) {
+    if (!there.has(key)) await replica.create(key, bodyOf(await readWhole(archive, key)));
+  }
 }
 
 /** In hex; undefined where the object is not there. */

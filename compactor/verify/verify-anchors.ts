@@ -8,11 +8,11 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
-import { anchorsFolder, maxAnchorBytes, type Witnesses } from '../anchors/anchor-ledger.ts';
+import { maxAnchorBytes, type Witnesses } from '../anchors/anchor-ledger.ts';
 import { isOfArchive, readCheckpoint, witnessedAt } from '../anchors/checkpoint.ts';
 import { readTimestamp } from '../anchors/timestamp.ts';
 import { type Hash, leafHash, levelsOf, readTilePath, rootsOf } from '../anchors/tree.ts';
-import { manifestKey, readManifest } from '../ledger/manifest.ts';
+import { anchorsFolder, manifestKey, readManifest } from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
 import type { Chain } from './verify-chain.ts';
 

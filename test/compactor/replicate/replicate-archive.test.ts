@@ -69,6 +69,18 @@ async function assertWhole(): Promise<void> {
 const codesOf = ({ failures }: ReplicaReport) => failures.map(({ code, key }) => [code, key]);
 const partOf = async (number: number) => (await books.manifest(number)).sources.platform!['2026-11-18']!.parts[0]!;
 
+test('anchors follow when their manifests are all there', async () => {
+  const key = 'anchors/00000003.tsr';
+  await books.store.create(key, bodyOf(Buffer.from('the word of a witness')));
+  const { archive } = books;
+  fs.renameSync(join(archive, 'quarantine'), join(archive, 'gone'));
+  assert.notEqual((await replicate()).behind, 0);
+  assert.equal(await replica.head(key), undefined);
+  fs.renameSync(join(archive, 'gone'), join(archive, 'quarantine'));
+  await replicate();
+  assert.deepEqual(await readWhole(replica, key), await readWhole(books.store, key));
+});
+
 test('the copy is the archive, byte for byte, and verifies; again there is nothing to do; what comes later follows', async () => {
   const first = await replicate();
   const { head } = await books.ledger();
