@@ -29,6 +29,7 @@ export const nightSettings = [
   'COMPACTOR_SIGNING_KEY',
   'COMPACTOR_LAG_SECONDS',
   'COMPACTOR_PUBLISH_RECOVERED',
+  'COMPACTOR_NOTIFY',
 ] as const satisfies readonly SettingName[];
 
 /** Beside those of a night. */

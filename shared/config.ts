@@ -11,6 +11,7 @@ import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/str
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
 import { jobScheduleSchema } from './job-schedule.ts';
+import { notifySchema } from './notify-settings.ts';
 import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
@@ -325,6 +326,14 @@ export const settings = {
       'What `serve` runs beside its nights: `{"replicate":"after run","verify":"0 6 * * 0","prune":{"when":"0 7 1 * *","options":["--apply"]}}`, of each job one entry or a list of them; `when` is `after run`, or five fields of a crontab, UTC.',
     default: '{}',
     schema: json(jobScheduleSchema),
+  }),
+  COMPACTOR_NOTIFY: setting({
+    of: 'compactor',
+    meaning:
+      'Who is told when a job ends otherwise than before: `[{"url":…,"format":"slack"|"cloudevent","secret":"whsec_…"}]`; with a secret signed as Standard Webhooks.',
+    default: '[]',
+    secret: true,
+    schema: json(notifySchema),
   }),
   COMPACTOR_JOB_SECRET: setting({
     of: 'compactor',

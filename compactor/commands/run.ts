@@ -17,6 +17,7 @@ import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesO
 import { newestClosedDay } from '../day/closing.ts';
 import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
+import { openNotifier } from '../notify/notify.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
 import { waitingCommand } from './waiting.ts';
@@ -56,16 +57,35 @@ export async function runCommand(options: RunOptions): Promise<void> {
     acceptRestored: options.acceptRestored === true,
     trustClock: options.trustClock === true,
   };
+  const startedAt = systemClock.now().toISOString();
+  /** A `serve` that started this tells it itself: also where this dies. */
+  const notify = async (told: RunReport) => {
+    if (process.channel !== undefined) return;
+    const { COMPACTOR_NOTIFY: listeners, DAYBOOK_DATA_DIR: dataDirectory } = configuration.settings;
+    const { exitCode } = process as { exitCode?: number };
+    const outcome = exitCode === undefined ? 'done' : exitCode === 3 ? 'fault' : 'failed';
+    const end = {
+      job: 'run',
+      outcome,
+      exitCode: exitCode ?? 0,
+      startedAt,
+      endedAt: systemClock.now().toISOString(),
+    } as const;
+    await openNotifier({ listeners, dataDirectory, clock: systemClock, log: configuration.log }).tell({
+      ...end,
+      report: { ...told },
+    });
+  };
   let report: RunReport;
   let incomplete = 0;
   try {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
-    if (options.json !== true) throw error;
     process.exitCode = exitCodeOf(error);
-    await print(
-      `${JSON.stringify({ manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [] })}\n`,
-    );
+    const failed = { manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [] };
+    if (options.json === true) await print(`${JSON.stringify(failed)}\n`);
+    await notify(failed);
+    if (options.json !== true) throw error;
     return;
   } finally {
     configuration.close();
@@ -73,6 +93,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
   if (report.errors.length > 0) process.exitCode = 2;
   else if (incomplete > 0) process.exitCode = 3;
   await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
+  await notify(report);
 }
 
 function problemOf(error: unknown): Problem {

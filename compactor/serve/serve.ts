@@ -20,6 +20,7 @@ import { openLedgerView } from '../console/ledger-view.ts';
 import { admitsLoopback } from '../console/loopback-only.ts';
 import type { NightNow } from '../console/now-shapes.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import { type Notifier, openNotifier } from '../notify/notify.ts';
 import { serveSettings } from '../settings.ts';
 import { createApp } from './app.ts';
 import { type EndedJob, openJobs } from './jobs.ts';
@@ -51,6 +52,12 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
     jobSecret: settings.COMPACTOR_JOB_SECRET,
     runHour: settings.COMPACTOR_ENABLED ? settings.COMPACTOR_RUN_HOUR_UTC : undefined,
     otherJobs: settings.COMPACTOR_SCHEDULE,
+    notifier: openNotifier({
+      listeners: settings.COMPACTOR_NOTIFY,
+      dataDirectory: settings.DAYBOOK_DATA_DIR,
+      clock: systemClock,
+      log,
+    }),
     lagSeconds: settings.COMPACTOR_LAG_SECONDS,
     jobLimitSeconds: settings.COMPACTOR_JOB_LIMIT_SECONDS,
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
@@ -118,6 +125,8 @@ export interface ServeOptions {
   readonly runHour: number | undefined;
   /** Beside the nights. */
   readonly otherJobs?: readonly ScheduledJob[];
+  /** Hears of each job's end; nothing waits for it. */
+  readonly notifier?: Notifier;
   readonly lagSeconds: number;
   readonly jobLimitSeconds: number;
   /** Names of the configured sources. */
@@ -164,6 +173,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   async function afterJob(job: EndedJob): Promise<void> {
     metrics.ended(job);
     if (isClosing) return;
+    void options.notifier?.tell(job);
     const night = wholeNightOf(job);
     if (night !== undefined) schedule?.ended(night);
     if (job.job === 'run') otherJobs?.runEnded();
@@ -219,7 +229,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     isClosing = true;
     schedule?.stop();
     otherJobs?.stop();
-    await Promise.all([jobs.stop(), closeServer(server), admin.close()]);
+    await Promise.all([jobs.stop(), options.notifier?.stop(), closeServer(server), admin.close()]);
     metrics.close();
     log.info('stopped');
   }

@@ -11,6 +11,8 @@ import { pino } from 'pino';
 import request from 'supertest';
 import { type DayState, type LedgerInLoading, startLedger } from '../../../compactor/ledger/ledger.ts';
 import type { Verdict } from '../../../compactor/ledger/manifest.ts';
+import type { EndOfJob } from '../../../compactor/notify/message.ts';
+import type { Notifier } from '../../../compactor/notify/notify.ts';
 import { isJobSecret } from '../../../compactor/serve/job-requests.ts';
 import { openOtherJobs } from '../../../compactor/serve/other-jobs.ts';
 import { type CompactorServer, serve } from '../../../compactor/serve/serve.ts';
@@ -42,6 +44,7 @@ interface Change {
   readonly runHour?: number;
   readonly program?: string;
   readonly otherJobs?: readonly ScheduledJob[];
+  readonly notifier?: Notifier;
   readonly now?: string;
   readonly ledger?: () => LedgerInLoading;
 }
@@ -56,6 +59,7 @@ async function start(change: Change = {}): Promise<Served> {
     jobSecret: 'jobSecret' in change ? change.jobSecret : secret,
     runHour: change.runHour,
     otherJobs: change.otherJobs ?? [],
+    ...(change.notifier === undefined ? {} : { notifier: change.notifier }),
     lagSeconds: 3600,
     jobLimitSeconds: 3600,
     sources: ['billing', 'platform'],
@@ -271,7 +275,13 @@ test('what is to follow each run does so, once at the start too; each job waits 
     { job: 'verify', when: 'after run', options: [] },
     { job: 'prune', when: '0 0 1 1 *', options: [] },
   ];
-  const { begin, log, metric } = await start({ otherJobs, program: 'reporting-job.ts' });
+  const told: unknown[] = [];
+  // Whoever is told may take as long as he likes.
+  const notifier = {
+    tell: (end: EndOfJob) => new Promise<void>(() => told.push([end.job, end.outcome])),
+    stop: async () => {},
+  };
+  const { begin, log, metric } = await start({ otherJobs, notifier, program: 'reporting-job.ts' });
   const ended = (count: number) =>
     until(() => {
       const jobs = log.filter(({ msg }) => msg === 'job ended');
@@ -284,6 +294,11 @@ test('what is to follow each run does so, once at the start too; each job waits 
   assert.deepEqual(await ended(2), both);
   assert.equal((await begin()).status, 202);
   assert.deepEqual(await ended(5), [...both, ['run', 'request'], ...both]);
+  assert.deepEqual(told.slice(0, 3), [
+    ['replicate', 'fault'],
+    ['verify', 'done'],
+    ['run', 'fault'],
+  ]);
   const started = log.filter(({ msg, job }) => msg === 'job started' && job === 'replicate');
   assert.deepEqual(started[0]?.arguments, ['--prune']);
   assert.equal(await metric('daybook_compactor_replica_manifests_behind'), '2');

@@ -1,0 +1,93 @@
+/** What is said of a job that has ended. */
+import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
+import type { Listener } from '../../shared/notify-settings.ts';
+
+export interface EndOfJob {
+  readonly job: string;
+  readonly outcome: 'done' | 'fault' | 'failed' | 'stopped';
+  /** null where a signal ended it. */
+  readonly exitCode: number | null;
+  readonly startedAt: string;
+  readonly endedAt: string;
+  /** Its `--json`, lists cut short; null where it gave none. */
+  readonly report: Readonly<Record<string, unknown>> | null;
+}
+
+interface Said {
+  readonly code: string;
+  readonly where: string;
+  readonly message: string;
+}
+
+const maxShown = 10;
+
+/** Two ends are alike where outcome and the codes of errors are. */
+export function stateOf(end: EndOfJob): string {
+  const codes = problemsIn(end, 'errors').concat(problemsIn(end, 'failures'));
+  const named = codes.map(({ code, where }) => `${code}${where === '' ? '' : `(${where})`}`);
+  return [end.outcome, ...new Set(named.sort())].join(' ');
+}
+
+export function messageTo(
+  { format }: Listener,
+  end: EndOfJob,
+  before: string | null,
+  id: string,
+): { readonly contentType: string; readonly body: string } {
+  if (format === 'slack')
+    return { contentType: 'application/json', body: JSON.stringify({ text: slackText(textOf(end)) }) };
+  const { job, outcome, endedAt, ...others } = end;
+  const event = {
+    specversion: '1.0',
+    id,
+    source: '/daybook-compactor',
+    type: `daybook.job.${outcome}`,
+    subject: job,
+    time: endedAt,
+    datacontenttype: 'application/json',
+    data: { job, outcome, before, state: stateOf(end), text: textOf(end), endedAt, ...others },
+  };
+  return { contentType: 'application/cloudevents+json', body: JSON.stringify(event) };
+}
+
+const words = { done: 'is well again', fault: 'found a fault', failed: 'failed', stopped: 'was stopped' } as const;
+
+function textOf(end: EndOfJob): string {
+  const { job, outcome, exitCode, report } = end;
+  const problems = [...problemsIn(end, 'errors'), ...problemsIn(end, 'failures')];
+  const warnings = problemsIn(end, 'warnings');
+  const isIncomplete = job === 'run' && outcome === 'fault' && problems.length === 0;
+  const did = isIncomplete ? 'knows of a day that is incomplete' : words[outcome];
+  const lines = problems.slice(0, maxShown).map(({ code, where, message }) => {
+    const place = where === '' ? '' : ` (${where})`;
+    const hint = isCode(code) ? ` ${errorKind(code).hint}` : '';
+    return `• ${code}${place}: ${message}.${hint}`;
+  });
+  const manifest = typeof report?.manifest === 'number' ? ` Manifest ${report.manifest}.` : '';
+  const code = exitCode === null ? 'by a signal' : `exit ${exitCode}`;
+  return [
+    `daybook: ${job === 'run' ? 'the night' : job} ${did} (${code}).${manifest}`,
+    ...lines,
+    ...(problems.length > maxShown ? [`and ${problems.length - maxShown} more`] : []),
+    ...(warnings.length === 0 ? [] : [`Warnings: ${[...new Set(warnings.map((warning) => warning.code))].join(', ')}`]),
+  ].join('\n');
+}
+
+function problemsIn({ report }: EndOfJob, list: 'errors' | 'failures' | 'warnings'): Said[] {
+  const found = report?.[list];
+  if (!Array.isArray(found)) return [];
+  return found.map((one) => {
+    const { code, source, day, key, message } = Object(one) as Record<string, unknown>;
+    const where = [source, list === 'failures' ? key : day].filter((part) => typeof part === 'string');
+    return { code: String(code), where: where.join(' '), message: String(message).replace(/\.$/, '') };
+  });
+}
+
+function isCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorCodes, code);
+}
+
+/** Slack's own marks stand for nothing here. api.slack.com/reference/surfaces/formatting, Escaping text. */
+function slackText(text: string): string {
+  return text.slice(0, 3_000).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
