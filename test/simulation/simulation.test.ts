@@ -1,5 +1,5 @@
 /**
- * Hundreds of nights with a seeded clock, network and disk: random deliveries, losses, copies, late lists, crashes, rivals.
+ * Nights, as many as asked for, with a seeded clock, network and disk: random deliveries, losses, copies, late lists, crashes, rivals.
  * After each night model.ts looks whether the eight promises of the design hold and whether the rules of a night were kept;
  * every few weeks, and at the end with the private key, `verify` does.
  *
@@ -34,7 +34,7 @@ const keptSeeds: readonly { readonly seed: string; readonly nights: number; read
 
 const nightsOfLife = 60;
 const { SEED, SIMULATION_NIGHTS } = process.env;
-const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 300 : nightsOfLife));
+const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 2 * nightsOfLife : nightsOfLife));
 
 function say(t: TestContext, seed: string, report: LifeReport): void {
   const { faults, ...figures } = report;
