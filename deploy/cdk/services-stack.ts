@@ -9,7 +9,7 @@ import {
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { Port, SecurityGroup, SubnetType } from 'aws-cdk-lib/aws-ec2';
+import { type ISecurityGroup, Peer, Port, SecurityGroup, SubnetType } from 'aws-cdk-lib/aws-ec2';
 import {
   Cluster,
   ContainerImage,
@@ -144,7 +144,8 @@ export class ServicesStack extends Stack {
       healthCheckGracePeriod: Duration.seconds(30),
     });
     const spoolGroup = SecurityGroup.fromSecurityGroupId(this, 'SpoolGroup', data.spoolGroup.securityGroupId);
-    ingests.connections.allowTo(spoolGroup, Port.tcp(5432), 'the spool of all ingests');
+    const [{ securityGroupId }] = ingests.connections.securityGroups as [ISecurityGroup];
+    spoolGroup.addIngressRule(Peer.securityGroupId(securityGroupId), Port.tcp(5432), 'the spool of all ingests');
     ingests
       .autoScaleTaskCount({ minCapacity: 2, maxCapacity: 10 })
       .scaleOnCpuUtilization('Cpu', { targetUtilizationPercent: 60 });
