@@ -1,9 +1,10 @@
 /** kafkajs as daybook uses it: how long it waits, its log lines on pino, its false warnings gone. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import kafkajs, { type Admin, type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
+import kafkajs, { type Admin, type Kafka, type KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../program/log.ts';
 import { readEveryCodec } from './codecs.ts';
 import { mendRequestQueue } from './internals.ts';
+import { saslOf } from './sasl.ts';
 import type { KafkaParams } from './settings.ts';
 
 /** Within this time a request to a broker is answered or given up: a broker that hangs is left, not waited for. */
@@ -18,7 +19,7 @@ export function kafkaConfigOf({ brokers, ssl, sasl }: KafkaParams, log: Logger):
     // Of connecting and of metadata; every broker named is tried.
     retry: { initialRetryTime: 100, multiplier: 2, maxRetryTime: 1_000, retries: Math.max(3, brokers.length) },
     ...(ssl === undefined ? {} : { ssl: typeof ssl === 'boolean' ? ssl : withoutUndefined(ssl) }),
-    ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }),
+    ...(sasl === undefined ? {} : { sasl: saslOf(sasl) }),
     logLevel: kafkajs.logLevel.INFO,
     logCreator: logTo(log),
   };

@@ -1,21 +1,21 @@
 /** What a failure of kafkajs means for the stream's user. */
 
 import { DaybookError, messageOf } from '../../errors.ts';
-import type { KafkaParams } from './settings.ts';
+import type { KafkaParams, KafkaSasl } from './settings.ts';
 
 /**
  * `stream_unavailable` (with `retry` where it may pass), `stream_missing`, `stream_credentials_refused` or
  * `stream_not_authorised`. Never holds a password: kafkajs puts none into its messages.
  */
 export function kafkaErrorOf(error: unknown, { topic, brokers, sasl }: KafkaParams): DaybookError {
-  if (error instanceof DaybookError) return error;
+  const known = ownErrorIn(error);
+  if (known !== undefined) return known;
   const chain = causesOf(error);
   const has = (...names: readonly string[]) => chain.some(({ type, name }) => names.includes(type ?? name));
   if (has('KafkaJSSASLAuthenticationError', 'SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_SASL_MECHANISM')) {
-    const who = sasl === undefined ? 'a connection without credentials' : `${sasl.username} by ${sasl.mechanism}`;
     return new DaybookError('stream_credentials_refused', {
-      detail: `the brokers refuse ${who}: ${messageOf(error)}`,
-      hint: 'Compare sasl of DAYBOOK_STREAM (mechanism, username, password) with what the brokers know.',
+      detail: `the brokers refuse ${sasl === undefined ? 'a connection without credentials' : nameOf(sasl)}: ${messageOf(error)}`,
+      hint: refusedHintOf(sasl),
       cause: error,
     });
   }
@@ -52,6 +52,30 @@ export function kafkaErrorOf(error: unknown, { topic, brokers, sasl }: KafkaPara
     retry: chain.at(-1)?.retriable !== false,
     cause: error,
   });
+}
+
+function nameOf(sasl: KafkaSasl): string {
+  return 'username' in sasl ? `${sasl.username} by ${sasl.mechanism}` : sasl.mechanism;
+}
+
+/** What to do where the brokers refuse these credentials. */
+export function refusedHintOf(sasl: KafkaSasl | undefined): string {
+  switch (sasl?.mechanism) {
+    case 'oauthbearer':
+      return 'Compare issuer, audience, scope and end of the token with what the brokers ask for (sasl.oauthbearer.expected.…), and the clocks; and see whether this port takes OAUTHBEARER.';
+    case 'aws-msk-iam':
+      return 'Use the port for IAM (9098, from outside AWS 9198), and allow the role kafka-cluster:Connect on the cluster.';
+    default:
+      return 'Compare sasl of DAYBOOK_STREAM (mechanism, username, password) with what the brokers know.';
+  }
+}
+
+/** What the driver itself found, below what kafkajs put around it. */
+function ownErrorIn(error: unknown): DaybookError | undefined {
+  for (let one = error, depth = 0; one instanceof Error && depth < 10; one = one.cause, depth++) {
+    if (one instanceof DaybookError) return one;
+  }
+  return undefined;
 }
 
 /** Whether the record itself, not the stream, is why it was not taken: a repeat will not help. */

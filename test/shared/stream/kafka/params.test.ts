@@ -22,6 +22,19 @@ test('a Kafka stream takes brokers and topic, and TLS, credentials and creation 
 test('what a Kafka stream cannot be is named by its place, and no password with it', () => {
   const good = { brokers: ['one:9092'], topic: 'events' };
   const sasl = { mechanism: 'plain', username: 'app', password: 'p4ssword' };
+  const oauth = {
+    mechanism: 'oauthbearer',
+    tokenEndpoint: 'https://login.example.com/token',
+    clientId: 'daybook',
+    clientSecret: 'p4ssword',
+  };
+  for (const token of [
+    oauth,
+    { mechanism: 'oauthbearer', tokenFile: '/run/token', extensions: { logicalCluster: 'lkc-1' } },
+  ]) {
+    assert.deepEqual(read({ ...good, sasl: token }), { type: 'kafka', params: { ...good, sasl: token } });
+  }
+  read({ ...good, ssl: true, sasl: { mechanism: 'aws-msk-iam', region: 'eu-west-1' } });
   const wrong: [object, RegExp][] = [
     [{ topic: 'events' }, /params\.brokers/],
     [{ ...good, brokers: [] }, /params\.brokers: names no broker/],
@@ -31,7 +44,14 @@ test('what a Kafka stream cannot be is named by its place, and no password with 
     [{ ...good, ssl: { ca: '/nowhere/ca.pem' } }, /params\.ssl/],
     [{ ...good, ssl: { cert: pem } }, /params\.ssl/],
     [{ ...good, ssl: { rejectUnauthorized: false } }, /params\.ssl/],
-    [{ ...good, sasl: { ...sasl, mechanism: 'oauthbearer' } }, /params\.sasl\.mechanism/],
+    [{ ...good, sasl: { ...sasl, mechanism: 'gssapi' } }, /params\.sasl\.mechanism: must be plain, .* or aws-msk-iam/],
+    [
+      { ...good, sasl: { mechanism: 'oauthbearer', clientSecret: 'p4ssword' } },
+      /params\.sasl\.tokenEndpoint: is required/,
+    ],
+    [{ ...good, sasl: { ...oauth, tokenFile: 'token' } }, /params\.sasl\.clientSecret: has no use beside tokenFile/],
+    [{ ...good, sasl: { ...oauth, tokenEndpoint: 'http://login.example.com/token' } }, /tokenEndpoint: must be https/],
+    [{ ...good, sasl: { mechanism: 'aws-msk-iam' } }, /params\.ssl: is required with aws-msk-iam/],
     [{ ...good, sasl: { ...sasl, password: '' } }, /params\.sasl\.password: is empty/],
     [{ ...good, create: { partitions: 0, replicationFactor: 1 } }, /params\.create\.partitions/],
     [{ ...good, acks: 1 }, /acks/],

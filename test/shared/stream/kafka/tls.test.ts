@@ -1,6 +1,13 @@
 /** The Kafka driver against a broker that wants TLS, a password, and permission for everything. */
 import assert from 'node:assert/strict';
+import { sign } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import kafkajs, { type AclEntry } from 'kafkajs';
 import { DaybookError } from '../../../../shared/errors.ts';
@@ -19,6 +26,8 @@ interface Facts {
   readonly plaintext: string;
   /** Path of the authority's certificate. */
   readonly ca: string;
+  /** Path of the key that signs tokens which the broker takes. */
+  readonly tokenKey: string;
 }
 
 const kafka = await startService<Facts>('kafka-tls.sh');
@@ -27,7 +36,7 @@ if (kafka !== undefined) {
   securityTests(kafka.facts);
 }
 
-function securityTests({ broker, plaintext, ca }: Facts): void {
+function securityTests({ broker, plaintext, ca, tokenKey }: Facts): void {
   const app = { mechanism: 'scram-sha-256', username: 'app', password: 'app-secret' } as const;
   const reader = { mechanism: 'plain', username: 'reader', password: 'reader-secret' } as const;
 
@@ -57,7 +66,7 @@ function securityTests({ broker, plaintext, ca }: Facts): void {
     for (const failure of failures) {
       assert.ok(failure instanceof DaybookError);
       const all = JSON.stringify([failure.message, failure.hint, String(failure.cause), lines]);
-      assert.doesNotMatch(all, /wrong-secret|app-secret|reader-secret/);
+      assert.doesNotMatch(all, /wrong-secret|app-secret|reader-secret|eyJ/);
     }
     const [ofWriter, ofReader] = failures as [DaybookError, DaybookError];
     assert.equal(ofReader.code, ofWriter.code);
@@ -97,6 +106,91 @@ function securityTests({ broker, plaintext, ca }: Facts): void {
     const error = await failureOf(t, { ssl: { ca: readFileSync(ca, 'utf8') }, sasl });
     assert.equal(error.code, 'stream_credentials_refused');
     assert.match(error.message, /SCRAM-SHA-512/i);
+  });
+
+  const tokens = { key: readFileSync(tokenKey, 'utf8'), audience: 'daybook-tests', clientSecret: 'app-secret' };
+
+  test('Kafka: events go through with tokens of an OAuth server, and one token serves several connections', async (t) => {
+    const { topic, log } = await topicAndLog(t);
+    const server = await startTokenServer(t, tokens);
+    const sasl = {
+      mechanism: 'oauthbearer',
+      tokenEndpoint: server.url,
+      clientId: 'app',
+      clientSecret: 'app-secret',
+      scope: 'write',
+    };
+    const params = paramsOf({ brokers: [broker], topic, ssl: { ca }, sasl });
+    const writer = await openKafkaWriter({ params, log });
+    await writer.append([record('a', 'one')]);
+    await writer.probe();
+    await writer.close();
+    assert.deepEqual(server.scopes, ['write'], 'asked once');
+    const eyes = await openKafkaReader({ params, consumer: 'compactor', log });
+    assert.deepEqual(valuesOf(await readAll(eyes)).map(String), ['one']);
+    await eyes.close();
+  });
+
+  test('Kafka: a token that somebody keeps fresh in a file is read at each connection', async (t) => {
+    const { topic, log } = await topicAndLog(t);
+    const path = join(await mkdtemp(join(tmpdir(), 'daybook-token-')), 'token');
+    t.after(() => rm(dirname(path), { recursive: true }));
+    const params = paramsOf({
+      brokers: [broker],
+      topic,
+      ssl: { ca },
+      sasl: { mechanism: 'oauthbearer', tokenFile: path },
+    });
+    await assert.rejects(openKafkaWriter({ params, log }), {
+      code: 'stream_credentials_refused',
+      message: /cannot be read/,
+    });
+    await writeFile(path, `${tokenOf(tokens)}\n`);
+    const writer = await openKafkaWriter({ params, log });
+    await writeFile(path, tokenOf({ ...tokens, audience: 'others' }));
+    // A connection of its own for each look.
+    await assert.rejects(writer.probe(), { code: 'stream_credentials_refused', message: /aud "others"/ });
+    await writer.close();
+  });
+
+  test('Kafka: a refused token is told with what it says of itself, and a refused client with what the OAuth server says', async (t) => {
+    const sasl = { mechanism: 'oauthbearer', clientId: 'app', clientSecret: 'app-secret' } as const;
+    const ssl = { ca: readFileSync(ca, 'utf8') };
+    const others = await startTokenServer(t, { ...tokens, audience: 'others' });
+    const error = await failureOf(t, { ssl, sasl: { ...sasl, tokenEndpoint: others.url } });
+    assert.equal(error.code, 'stream_credentials_refused');
+    assert.match(
+      error.message,
+      /refuse the token: .*invalid_token.*iss "https:\/\/login.test", aud "others", sub "app"/,
+    );
+    assert.match(error.hint, /audience/);
+
+    const { url } = await startTokenServer(t, tokens);
+    const client = await failureOf(t, { ssl, sasl: { ...sasl, clientSecret: 'wrong-secret', tokenEndpoint: url } });
+    assert.equal(client.code, 'stream_credentials_refused');
+    assert.match(client.message, /gives no token: HTTP 401 invalid_client/);
+    assert.match(client.hint, /clientSecret/);
+
+    const nobody = await failureOf(t, { ssl, sasl: { ...sasl, tokenEndpoint: 'http://127.0.0.1:9/token' } });
+    assert.deepEqual([nobody.code, nobody.retry], ['stream_unavailable', true]);
+    assert.match(nobody.hint, /tokenEndpoint/);
+  });
+
+  test('Kafka: brokers that refuse a token for MSK hint at the role and the port', async (t) => {
+    const given = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'wrong-secret' };
+    const before = Object.keys(given).map((name) => [name, process.env[name]] as const);
+    Object.assign(process.env, given);
+    t.after(() => {
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    });
+    const sasl = { mechanism: 'aws-msk-iam', region: 'eu-west-1' } as const;
+    const error = await failureOf(t, { ssl: { ca: readFileSync(ca, 'utf8') }, sasl });
+    assert.equal(error.code, 'stream_credentials_refused');
+    assert.match(error.message, /refuse the token: .*invalid_token/);
+    assert.match(error.hint, /kafka-cluster:Connect/);
   });
 
   test("Kafka: without the authority's certificate there is no connection", async (t) => {
@@ -183,4 +277,44 @@ async function openWhenAllowed<T>(open: () => Promise<T>): Promise<T> {
       if (tries === 50) throw error;
     }
   }
+}
+
+interface TokenOptions {
+  readonly key: string;
+  readonly audience: string;
+}
+
+/** A JWT that is good for a minute, RFC 7515 by hand. */
+function tokenOf({ key, audience }: TokenOptions): string {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { iss: 'https://login.test', sub: 'app', aud: audience, scope: 'write', iat: now, exp: now + 60 };
+  const parts = [{ alg: 'RS256', kid: 'tests' }, claims].map((part) =>
+    Buffer.from(JSON.stringify(part)).toString('base64url'),
+  );
+  return `${parts.join('.')}.${sign('sha256', Buffer.from(parts.join('.')), key).toString('base64url')}`;
+}
+
+/** An OAuth server that knows one client, `app`. `scopes`: what was asked for. */
+async function startTokenServer(t: TestContext, options: TokenOptions & { readonly clientSecret: string }) {
+  const scopes: (string | null)[] = [];
+  const server = createServer(async (request, response) => {
+    const form = new URLSearchParams((await request.toArray()).join(''));
+    const isKnown =
+      request.headers.authorization === `Basic ${Buffer.from(`app:${options.clientSecret}`).toString('base64')}`;
+    scopes.push(form.get('scope'));
+    assert.equal(form.get('grant_type'), 'client_credentials');
+    response
+      .writeHead(isKnown ? 200 : 401, { 'content-type': 'application/json' })
+      .end(
+        JSON.stringify(
+          isKnown
+            ? { access_token: tokenOf(options), token_type: 'bearer', expires_in: 60 }
+            : { error: 'invalid_client' },
+        ),
+      );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => void server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`, scopes };
 }
