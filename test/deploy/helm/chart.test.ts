@@ -1,6 +1,8 @@
 /** The chart: what helm and kubeconform say of it, where they are, and that its values and the settings know each other. */
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { settings } from '../../../shared/config.ts';
@@ -114,6 +116,15 @@ for (const variant of variants) {
     }
   });
 }
+
+test('the values that deploy/README.md shows are taken', (t) => {
+  const [, values] = /^```yaml\n([\s\S]*?)^```$/m.exec(readText('deploy/README.md'))!;
+  const folder = mkdtempSync(join(tmpdir(), 'daybook-values-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'values.yaml'), values!);
+  const text = helm(t, 'template', 't', chart, '--values', join(folder, 'values.yaml'));
+  if (text !== undefined) assert.match(text, /^kind: StatefulSet$/m, text.slice(0, 2_000));
+});
 
 test('values that would lose events or show a secret are refused', (t) => {
   const wrong: [string[], RegExp][] = [
