@@ -321,6 +321,10 @@ export const errorCodes = {
     title: 'The object store writes over objects that are there',
     hint: 'Use another store, or a newer version of it. Nothing was written but a probe object.',
   },
+  store_public: {
+    title: 'The bucket is public, or could become so',
+    hint: 'Block public access to it (BlockPublicAcls, IgnorePublicAcls, BlockPublicPolicy, RestrictPublicBuckets).',
+  },
   removal_refused: {
     title: 'The store refuses to delete an object',
     hint: 'Object Lock, a legal hold or a policy keeps it (s3:DeleteObject; in a directory the permissions). Run prune again when that has ended: nothing else is lost.',

@@ -7,6 +7,7 @@ import { checkClock } from '../../doctor/check-clock.ts';
 import { type Found, ok, problem, problemOf } from '../../doctor/finding.ts';
 import { DaybookError, type ErrorCode } from '../../errors.ts';
 import { noteDate } from '../../http/note-date.ts';
+import { checkPublic } from './check-public.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
 import { proveCreateOnly } from './probe.ts';
 import type { S3Params } from './settings.ts';
@@ -66,11 +67,13 @@ export async function checkS3(params: S3Params, prefix: string): Promise<Found[]
       // Anything but a missing permission would be met by the others as well.
       if (failure.code !== ('store_permission_denied' satisfies ErrorCode)) break;
     }
-    if (found.length === 0) {
+    const isSound = found.length === 0;
+    if (isSound) {
       found.push(ok(`${location} can be listed, written and read, and no object in it can be written over`));
     }
+    const access = isSound ? [await checkPublic(bucket)] : [];
     const clock = checkClock(dated(), "the object store's", 'days are closed too early or too late');
-    return [...found, ...(found.some(({ code }) => code === 'store_clock_skewed') ? [] : clock)];
+    return [...found, ...(found.some(({ code }) => code === 'store_clock_skewed') ? [] : clock), ...access];
   } finally {
     client.destroy();
   }

@@ -20,6 +20,13 @@ export const s3Params = z
     storageClass: z.enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']).optional(),
     /** How the server checks what it receives: by a CRC-32 header, or Content-MD5 for endpoints that refuse the former. */
     checksum: z.enum(['crc32', 'md5']).optional(),
+    /** Makes the bucket before the first write where it is not there: for development, on a server of one's own. */
+    createBucket: z.boolean().optional(),
+  })
+  .refine(({ createBucket, endpoint }) => createBucket !== true || endpoint !== undefined, {
+    path: ['createBucket'],
+    message: 'goes with an endpoint: on AWS make the bucket yourself, private, versioned and locked',
+    when: besideOthers,
   })
   .refine(({ sse, kmsKeyId }) => kmsKeyId === undefined || sse === 'aws:kms', {
     path: ['kmsKeyId'],

@@ -2,7 +2,13 @@
  * An object store in an S3 bucket, on AWS or any server that keeps conditional writes. How objects are created tells
  * s3-create.ts. `<prefix>.create-only` is the object of s3-probe.ts: no key, and never listed.
  */
-import { GetObjectCommand, HeadObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  paginateListObjectsV2,
+} from '@aws-sdk/client-s3';
 import { DaybookError } from '../../errors.ts';
 import { noteDate } from '../../http/note-date.ts';
 import type { ObjectStore } from '../store.ts';
@@ -24,9 +30,13 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
   const probeKey = probeKeyOf(prefix);
   const answered = noteDate(client);
   let probing: Promise<void> | undefined;
+  const proven = async () => {
+    if (params.createBucket === true) await makeBucket(bucket);
+    await proveCreateOnly(bucket, probeKey);
+  };
   /** Once a store, before the first create; again after a failure. */
   const probe = () => {
-    probing ??= proveCreateOnly(bucket, probeKey).catch((error: unknown) => {
+    probing ??= proven().catch((error: unknown) => {
       probing = undefined;
       throw error;
     });
@@ -83,6 +93,22 @@ export function openS3Store(params: S3Params, prefix: string, timeouts?: S3Timeo
       client.destroy();
     },
   };
+}
+
+/** Of several that make it at once each goes on. */
+async function makeBucket({ client, name, location }: Bucket): Promise<void> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket: name }));
+    return;
+  } catch (error) {
+    if (statusOf(error) !== 404) throw s3ErrorOf(error, location);
+  }
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: name }));
+    // Dies here: it is there, and the next run finds it.
+  } catch (error) {
+    if (statusOf(error) !== 409) throw s3ErrorOf(error, location);
+  }
 }
 
 export function probeKeyOf(prefix: string): string {

@@ -1,8 +1,9 @@
 /** A bucket as doctor sees it, on a real server (test/services/s3.sh), with refusals as Amazon S3 words them. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { readSettings } from '../../../shared/config.ts';
 import type { Found } from '../../../shared/doctor/finding.ts';
-import { checkStore } from '../../../shared/store/open.ts';
+import { checkStore, openStore } from '../../../shared/store/open.ts';
 import type { S3Params } from '../../../shared/store/s3/settings.ts';
 import { type HttpProxy, type ProxyRequest, startHttpProxy } from '../../faults/http-proxy.ts';
 import { createBucket } from '../../services/s3-buckets.ts';
@@ -93,6 +94,88 @@ if (service !== undefined) {
       complaints(await checkS3(params)).map(({ code }) => code),
       ['store_not_create_only'],
     );
+  });
+
+  const blocked = (on: boolean) =>
+    `<?xml version="1.0"?><PublicAccessBlockConfiguration>${[
+      'BlockPublicAcls',
+      'IgnorePublicAcls',
+      'BlockPublicPolicy',
+      'RestrictPublicBuckets',
+    ]
+      .map((name, index) => `<${name}>${on || index > 0}</${name}>`)
+      .join('')}</PublicAccessBlockConfiguration>`;
+  const isPublic = '<?xml version="1.0"?><PolicyStatus><IsPublic>true</IsPublic></PolicyStatus>';
+  for (const [what, policy, block, status, message] of [
+    [
+      'blocked',
+      [404, xml('NoSuchBucketPolicy')],
+      [200, blocked(true)],
+      'ok',
+      /^public access to the bucket is blocked$/,
+    ],
+    [
+      'half blocked',
+      [404, xml('NoSuchBucketPolicy')],
+      [200, blocked(false)],
+      'warning',
+      /nothing keeps it from becoming so/,
+    ],
+    [
+      'not blocked',
+      [404, xml('NoSuchBucketPolicy')],
+      [404, xml('NoSuchPublicAccessBlockConfiguration')],
+      'warning',
+      /nothing keeps/,
+    ],
+    [
+      'public',
+      [200, isPublic],
+      [404, xml('NoSuchPublicAccessBlockConfiguration')],
+      'problem',
+      /is public by its policy/,
+    ],
+    [
+      'not to be asked',
+      [403, xml('AccessDenied')],
+      [403, xml('AccessDenied')],
+      'ok',
+      /s3:GetBucketPublicAccessBlock is not allowed/,
+    ],
+    [
+      'unknown to the server',
+      [501, xml('NotImplemented')],
+      [405, xml('MethodNotAllowed')],
+      'ok',
+      /this server does not tell/,
+    ],
+  ] as const) {
+    test(`public access that is ${what} is told as that`, async () => {
+      const params = await bucket();
+      const headers = { 'content-type': 'application/xml' };
+      proxy.decide(async ({ path }, forward) => {
+        const given = path.includes('policyStatus') ? policy : path.includes('publicAccessBlock') ? block : undefined;
+        return given === undefined ? forward() : { status: given[0], headers, body: given[1] };
+      });
+      const found = (await checkS3(params)).find(({ message: said }) => message.test(said));
+      assert.deepEqual([found?.status, found?.code], [status, status === 'ok' ? undefined : 'store_public']);
+    });
+  }
+
+  test('a bucket that a setting asks for is made before the first write, by several at once too, and never on AWS', async () => {
+    proxy.decide();
+    const { bucket: _, ...params } = await bucket();
+    const configured = {
+      type: 's3',
+      params: { ...params, bucket: `daybook-made-${Date.now()}`, createBucket: true },
+    } as const;
+    const opened = await Promise.all([1, 2, 3].map(() => openStore(configured, '', { willCreate: true })));
+    for (const { store } of opened) await store.close();
+    assert.deepEqual(complaints(await checkStore(configured, '')), []);
+    const text = JSON.stringify({ type: 's3', params: { bucket: 'abc', createBucket: true } });
+    assert.throws(() => readSettings({ DAYBOOK_STORE: text }, ['DAYBOOK_STORE']), {
+      message: /DAYBOOK_STORE\.params\.createBucket: goes with an endpoint/,
+    });
   });
 
   test('a clock that is off is told by how much', async () => {
