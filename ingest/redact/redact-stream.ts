@@ -6,10 +6,7 @@
  * Memory: a batch of the stream, and what becomes of it. So a partition's reading is opened for each batch: one that is kept
  * open keeps its batch, and those of 48 partitions of Kafka's were 200 MB.
  *
- * Why no stage of ingest (test/bench/redact.ts): more than half of what an event costs here is becoming a reader's record,
- * 0.076 of 0.131 CPU-s per 1,000, which a stage would have to do as well, beside the same append. It would save reading and
- * one process, make a webhook cost almost twice as much, and need a spool of its own for readers that are away. And what a
- * night or a restore publishes, and what drains from the spool, would each have to pass it too.
+ * Why no stage of ingest: deploy/elk/README.md has what was measured.
  */
 import { setTimeout as rest } from 'node:timers/promises';
 import type { Clock } from '../../shared/clock.ts';
