@@ -17,6 +17,7 @@ import { openProvenWriter } from './publish/proven-writer.ts';
 import type { ResolvedSource } from './schemes/resolved-source.ts';
 import { serve } from './serve.ts';
 import { openSpool } from './spool/open-spool.ts';
+import { openSpoolSearch } from './spool/search-spool.ts';
 import { type SourcesWatch, watchSources } from './watch-sources.ts';
 
 /** Ends by a signal, or where the stream turns out to refuse for good: then it rejects with why. */
@@ -52,11 +53,13 @@ export async function serveCommand(): Promise<void> {
   await keys.refresh();
   const { INGEST_ADMIN_HOST: adminHost, INGEST_ADMIN_PORT: adminPort } = settings;
   const scrape = () => metrics.scrape();
+  const searchSpool = openSpoolSearch(spool);
   const listener = await openMetricsListener({
     host: adminHost,
     port: adminPort,
     setting: 'INGEST_ADMIN_PORT',
     scrape,
+    questions: { '/spool': (parameters) => searchSpool(parameters.get('id') ?? '') },
     log,
   });
   closing.defer(() => listener.close());

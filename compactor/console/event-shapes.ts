@@ -1,5 +1,6 @@
 /** What is told of one event, by its id: see shapes.ts. */
 import type { Day } from '../../shared/clock.ts';
+import type { EventSighting } from '../../shared/event-sighting.ts';
 import type { Pruned } from '../ledger/ledger.ts';
 import type { Verdict } from '../ledger/manifest.ts';
 import type { ArchiveDocument, Trouble } from './shapes.ts';
@@ -25,20 +26,8 @@ export interface EventSearch extends ArchiveDocument {
   readonly limitSeconds: number;
 }
 
-/** A record with this id, in the stream or a spool. The body is not looked at. */
-export interface FoundRecord {
-  readonly source: string;
-  readonly type: string;
-  /** The day that it claims. */
-  readonly day: Day | null;
-  readonly receivedAt: string;
-  /** `webhook`, `events`: somebody delivered it. `list`, `restore`: daybook put it there. */
-  readonly via: string;
-  readonly scheme: string;
-  /** First 16 hex of the SHA-256 of the secret that proved it. */
-  readonly keyid: string | null;
-  readonly bytes: number;
-}
+/** A record with this id, in the stream or a spool. */
+export type FoundRecord = EventSighting;
 
 export interface SpoolSearch {
   /** Of the ingest that has it. */

@@ -82,17 +82,7 @@ export async function findArchived(
   }
 
   if (before === undefined) {
-    for (const days of bySource) {
-      const found = events.length;
-      if (days.length >= worthGuessing) await guessOfOne(days, found);
-    }
-  }
-
-  /** Each source is guessed by itself: two endpoints may have brought the same event. */
-  async function guessOfOne(days: readonly DayToLookAt[], found: number): Promise<void> {
-    const others = events.splice(0, found);
-    await guess(days);
-    events.unshift(...others);
+    for (const days of bySource) if (days.length >= worthGuessing && events.length === 0) await guess(days);
   }
 
   const rest = all
@@ -103,6 +93,10 @@ export async function findArchived(
     readAhead,
     look,
   ));
+
+  // Two endpoints may have brought it to two sources: of Stripe's an event is of one day, wherever it is.
+  const foundDays = new Set(events.map(({ day }) => day));
+  for (const each of all) if (foundDays.has(each.day) && !looked.has(each.state) && !isOver()) await look(each);
 
   const left = all.filter(({ state, day }) => !looked.has(state) && (before === undefined || day < before));
   const newest = left.reduce<Day | undefined>(

@@ -1,11 +1,10 @@
 /** Records of one event in the stream: those that wait first, then the others that it still keeps, as far as there is time. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { dayOf } from '../../shared/clock.ts';
-import { readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { messageOf } from '../../shared/errors.ts';
+import { lookFor } from '../../shared/event-sighting.ts';
 import type { Cursor, EventStreamReader, StreamEntry } from '../../shared/stream/stream.ts';
 import type { StreamPosition } from '../ledger/manifest.ts';
-import type { FoundRecord, StreamSearch } from './event-shapes.ts';
+import type { StreamSearch } from './event-shapes.ts';
 import type { Trouble } from './shapes.ts';
 
 const maxRecords = 100;
@@ -28,7 +27,7 @@ export async function findInStream(
 ): Promise<void> {
   const snapshot = await stream.snapshot();
   const known = ledger?.id === snapshot.id ? ledger.partitions : {};
-  const needle = Buffer.from(JSON.stringify(id));
+  const sightingIn = lookFor(id);
 
   async function pass(isWanted: (next: Cursor | undefined, entry: StreamEntry) => boolean, isWaiting: boolean) {
     for (const [partition, { start }] of snapshot.partitions) {
@@ -41,7 +40,7 @@ export async function findInStream(
           isBehind = !isWanted(next, entry);
           if (isBehind) break;
           search.looked += 1;
-          const record = recordOf(entry.value, needle, id);
+          const record = sightingIn(entry.value);
           if (record === undefined || search.records.length >= maxRecords) continue;
           const isDone = isWithin(entry, position);
           search.records.push({ ...record, partition, position: String(entry.position), isDone });
@@ -58,25 +57,6 @@ export async function findInStream(
   search.isWaitingWhole = await pass(() => true, true);
   if (!search.isWaitingWhole) return;
   search.isWhole = await pass((next, { before }) => next !== undefined && before < next, false);
-}
-
-/** What a record is, if it is of this event. */
-export function recordOf(value: Uint8Array, needle: Buffer, id: string): FoundRecord | undefined {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  if (bytes.indexOf(needle) < 0) return undefined;
-  const envelope = readEnvelope(value);
-  if ('reason' in envelope || envelope.header.id !== id) return undefined;
-  const { header, instantMs, data } = envelope;
-  return {
-    source: sourceOf(header)!.name,
-    type: header.type,
-    day: instantMs < 0 ? null : dayOf(instantMs),
-    receivedAt: header.receivedat,
-    via: header.via,
-    scheme: header.scheme,
-    keyid: header.keyid ?? null,
-    bytes: data.length,
-  };
 }
 
 function isWithin(entry: StreamEntry, position: StreamPosition['partitions'][string] | undefined): boolean {

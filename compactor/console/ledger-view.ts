@@ -35,7 +35,7 @@ export interface KnownArchive {
 export interface LedgerView {
   /** What is known now. Looks for newer manifests, at most once a second. Does not reject: `state.trouble` says what is wrong. */
   look(): Promise<KnownArchive>;
-  /** Reads all of it anew. Rejects where it cannot be read or does not hold: what is known then stays, and its trouble is told. */
+  /** Reads all of it again, as no other look does: also what is known. Rejects where it cannot be read or does not hold: what is known then stays, and its trouble is told. */
   readAgain(): Promise<Ledger>;
 }
 
@@ -46,6 +46,8 @@ export interface LedgerViewOptions {
   readonly clock: Clock;
   /** Up to this manifest: as the archive was then. Absent: all, and those that come. */
   readonly until?: number | undefined;
+  /** A parameter for the sake of tests alone. */
+  readonly monotonicMs?: () => number;
 }
 
 interface Known {
@@ -62,7 +64,13 @@ const stillReading: Trouble = {
   message: `The store has not answered in ${limitMs / 1000} s; it is still being read.`,
 };
 
-export function openLedgerView({ openStore, verifyingKeys, clock, until }: LedgerViewOptions): LedgerView {
+export function openLedgerView({
+  openStore,
+  verifyingKeys,
+  clock,
+  until,
+  monotonicMs = () => performance.now(),
+}: LedgerViewOptions): LedgerView {
   let known: Known | undefined;
   let trouble: Trouble | null = null;
   let readAt = clock.now().toISOString();
@@ -110,7 +118,7 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
   }
 
   async function bringUpToDate(): Promise<void> {
-    if (performance.now() - lookedMs < freshMs) return;
+    if (monotonicMs() - lookedMs < freshMs) return;
     try {
       if (known === undefined) await takeAll();
       else while (await readNext(known));
@@ -118,10 +126,31 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
     } catch (error) {
       trouble = troubleOf(error);
     }
-    lookedMs = performance.now();
+    lookedMs = monotonicMs();
+  }
+
+  /** Whether each manifest that is known is there as it was. No object has to be made of them again to see it. */
+  async function isAsItWas({ manifests }: Known): Promise<boolean> {
+    const { store, prefix } = await openStore();
+    let count = 0;
+    try {
+      for await (const { number, bytes } of readManifests(store, prefix)) {
+        if (number > manifests.length) break;
+        if (sha256Hex(bytes) !== manifests[number - 1]!.sha256) return false;
+        count = number;
+      }
+    } catch (error) {
+      if (isOfLedger(error)) return false;
+      throw error;
+    }
+    return count === manifests.length;
   }
 
   async function takeAll(): Promise<void> {
+    if (known !== undefined && (await isAsItWas(known))) {
+      while (await readNext(known));
+      return;
+    }
     const read: { known?: Known } = {};
     try {
       await readAll(read);
@@ -160,7 +189,7 @@ export function openLedgerView({ openStore, verifyingKeys, clock, until }: Ledge
           trouble = troubleOf(error);
           throw error;
         } finally {
-          lookedMs = performance.now();
+          lookedMs = monotonicMs();
         }
         found();
         return known!.ledger;

@@ -62,6 +62,11 @@ export interface BackingStore {
   /** A record that cannot be read back as it was written goes to the dead letters here, once, and never blocks. */
   peek(limit: PeekLimit): Promise<PeekedBatch>;
   size(): Promise<SpoolSize>;
+  /**
+   * Live records, oldest first, in memory a few at a time. Changes nothing, and holds up neither appends nor the drain: those
+   * that are drained meanwhile may be left out, and those that cannot be read are.
+   */
+  waiting(): AsyncIterable<SpooledRecord>;
   /** Moves a live record that the stream will never take to the dead letters, in one step. */
   deadLetter(record: SpooledRecord, reason: string): Promise<void>;
   /** Oldest first, in memory one at a time. */

@@ -18,6 +18,25 @@ export async function openFileInspector({ dataDirectory, clock, log }: BackingSt
       new DaybookError('spool_in_use', { detail: 'A command that inspects the spool does not drain it.' }),
     );
 
+  /** What is found from row 0 on, step by step. Between two no transaction is open, so that ingest's log can be brought into the file. */
+  async function* steps<T extends { readonly end: number }>(
+    find: (table: SpoolTable, row: number) => T | undefined,
+  ): AsyncGenerator<T, void, void> {
+    const name = await newest();
+    if (name === undefined) return;
+    const file = guarded(() => connectReadOnly(name));
+    try {
+      const table = guarded(() => openSpoolTable(file));
+      for (let found = guarded(() => find(table, 0)); found !== undefined; ) {
+        yield found;
+        const { end } = found;
+        found = guarded(() => find(table, end));
+      }
+    } finally {
+      file.close();
+    }
+  }
+
   return {
     append: drains,
     deadLetter: drains,
@@ -30,22 +49,11 @@ export async function openFileInspector({ dataDirectory, clock, log }: BackingSt
         async (table) => sizeOf(table, nowMs()),
       );
     },
+    async *waiting() {
+      for await (const { records } of steps((table, row) => table.waitingFrom(row))) yield* records;
+    },
     async *deadLetters() {
-      const name = await newest();
-      if (name === undefined) return;
-      // Between two letters no transaction is open, so that ingest's log can be brought into the file.
-      const file = guarded(() => connectReadOnly(name));
-      try {
-        const table = guarded(() => openSpoolTable(file));
-        for (let row = 0; ; ) {
-          const found = guarded(() => table.deadFrom(row));
-          if (found === undefined) return;
-          yield found.letter;
-          row = found.end;
-        }
-      } finally {
-        file.close();
-      }
+      for await (const { letter } of steps((table, row) => table.deadFrom(row))) yield letter;
     },
     async requeue(sequences) {
       const name = await newest();

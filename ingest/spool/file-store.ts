@@ -48,6 +48,14 @@ async function openDrain({ params, dataDirectory, clock, log }: BackingStoreOpti
       };
     },
     size: () => inTurn(({ table }) => sizeOf(table, nowMs())),
+    async *waiting() {
+      for (let row = 0; ; ) {
+        const found = await inTurn(({ table }) => table.waitingFrom(row));
+        if (found === undefined) return;
+        yield* found.records;
+        row = found.end;
+      }
+    },
     deadLetter: (record, reason) => inTurn(({ table }) => table.deadLetter(record, reason, nowMs())),
     async *deadLetters() {
       for (let row = 0; ; ) {

@@ -86,6 +86,9 @@ export async function openMemoryStore({ params, clock, log, use }: BackingStoreO
       const oldestMs = oldest === undefined ? 0 : clock.now().getTime() - oldest.appendedMs;
       return { records: live.size, bytes, oldestSeconds: Math.max(oldestMs, 0) / 1000, dead: dead.size };
     },
+    async *waiting() {
+      for (const { sequence, key, value } of live.values()) yield { sequence, key, value };
+    },
     async deadLetter({ sequence }, reason) {
       const record = live.get(sequence);
       if (record === undefined) return;

@@ -12,6 +12,9 @@ import { bufferOf, bytesOf, firstOf, openSpoolRows, type Stored, storedIn, type 
 
 /** Moved by one transaction, so that the other process does not wait long. */
 const maxDamagedRecords = 100;
+/** Of one look at what waits, which others wait for. */
+const maxSeenRecords = 200;
+const maxSeenBytes = 1024 * 1024;
 const damagedReason = 'damaged on disk: its checksum does not hold';
 
 export type SpoolTable = ReturnType<typeof openSpoolTable>;
@@ -86,6 +89,20 @@ export function openSpoolTable(file: SpoolFile) {
     return { records, damaged, found };
   }
 
+  /** A few whole live records of this row or later ones, and the row after them; undefined where there is none. */
+  function waitingFrom(row: number): { records: SpooledRecord[]; end: number } | undefined {
+    const records: SpooledRecord[] = [];
+    let end: number | undefined;
+    let bytes = 0;
+    for (const { sequence, content, firstRow, frames } of storedIn(selectLiveFrom.iterate(row), marker)) {
+      end = firstRow + frames.length;
+      bytes += bytesOf(frames);
+      if (content !== undefined) records.push({ sequence: BigInt(sequence), key: content.key, value: content.value });
+      if (records.length >= maxSeenRecords || bytes >= maxSeenBytes) break;
+    }
+    return end === undefined ? undefined : { records, end };
+  }
+
   /** Makes dead letters of live records, in their own rows. */
   function bury(tally: Tally, records: readonly Stored[], reason: string, nowMs: number): void {
     const at = new Date(nowMs).toISOString();
@@ -148,6 +165,7 @@ export function openSpoolTable(file: SpoolFile) {
     addRaw,
     append,
     peek,
+    waitingFrom,
     remove,
     deadLetter,
     deadFrom,

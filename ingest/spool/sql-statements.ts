@@ -6,6 +6,7 @@ export const recordOverheadBytes = 100;
 export interface Statements {
   readonly append: string;
   readonly peek: string;
+  readonly waitingAfter: string;
   readonly commit: string;
   readonly size: string;
   readonly deadLetter: string;
@@ -18,6 +19,17 @@ export function statementsOf(schema: string): Statements {
   const records = `"${schema}".spool_records`;
   const letters = `"${schema}".spool_dead_letters`;
   const totals = `"${schema}".spool_totals`;
+  const oldestOf = (condition: string) => `
+      SELECT sequence, key, value, checksum FROM (
+        SELECT *, row_number() OVER oldest AS place, sum(octet_length(key) + octet_length(value)) OVER oldest AS reached
+        FROM (
+          SELECT sequence, key, value, checksum FROM ${records}
+          WHERE ${condition} ORDER BY sequence LIMIT $1
+        ) AS head
+        WINDOW oldest AS (ORDER BY sequence)
+      ) AS measured
+      WHERE place = 1 OR reached <= $2::bigint
+      ORDER BY sequence`;
   return {
     /** 1 records · 2 bytes · 3 maxBytes · 4 content · 5 starts · 6 key bytes · 7 value bytes · 8 checksums · 9 now. Writes no row where there is no room. */
     append: `
@@ -34,17 +46,10 @@ export function statementsOf(schema: string): Statements {
         WITH ORDINALITY AS one (start, key_bytes, value_bytes, checksum, place)`,
 
     /** 1 most records · 2 most bytes; the first always. It begins at first_sequence, lest it wade through removed rows. */
-    peek: `
-      SELECT sequence, key, value, checksum FROM (
-        SELECT *, row_number() OVER oldest AS place, sum(octet_length(key) + octet_length(value)) OVER oldest AS reached
-        FROM (
-          SELECT sequence, key, value, checksum FROM ${records}
-          WHERE sequence >= (SELECT first_sequence FROM ${totals}) ORDER BY sequence LIMIT $1
-        ) AS head
-        WINDOW oldest AS (ORDER BY sequence)
-      ) AS measured
-      WHERE place = 1 OR reached <= $2::bigint
-      ORDER BY sequence`,
+    peek: oldestOf(`sequence >= (SELECT first_sequence FROM ${totals})`),
+
+    /** 1 and 2 as of peek · 3 sequence of the one before. */
+    waitingAfter: oldestOf('sequence > $3::bigint'),
 
     /** 1 sequences · 2 what no live record is below, then. Those that are gone already are passed over. */
     commit: `

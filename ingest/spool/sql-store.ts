@@ -22,6 +22,9 @@ import { lockOf, prepareTables } from './sql-tables.ts';
 /** How many dead letters one statement moves: appends wait for it. */
 const requeueRows = 5_000;
 const maxReasonLength = 1_000;
+/** Of one look at what waits. */
+const seenRows = 500;
+const seenBytes = 4 * 1024 * 1024;
 const damagedReason = 'the record is damaged: its checksum does not hold';
 
 /**
@@ -141,6 +144,15 @@ export async function openSqlStore(
     };
   }
 
+  async function* waiting(): AsyncGenerator<SpooledRecord, void, void> {
+    for (let after: unknown = '-1'; ; ) {
+      const { rows } = await query(statements.waitingAfter, [seenRows, seenBytes, after]);
+      if (rows.length === 0) return;
+      yield* rows.filter(isWhole).map(recordOf);
+      after = rows.at(-1)!.sequence;
+    }
+  }
+
   async function* deadLetters(): AsyncGenerator<DeadLetter> {
     for (let after: unknown = '-1'; ; ) {
       const { rows } = await query(statements.deadAfter, [after]);
@@ -193,6 +205,7 @@ export async function openSqlStore(
       await query(statements.deadLetter, [[sequence], true, textOf(reason), now()]);
       // Dies here: it is a dead letter. Before COMMIT: it is live, and refused once more.
     },
+    waiting,
     deadLetters,
     requeue,
     close: () => connections.close(),

@@ -87,6 +87,8 @@ export interface MetricsListenerOptions {
   readonly setting: string;
   /** The text of a scrape, brought up to date. Must end by itself in a second or so. */
   readonly scrape: () => Promise<string>;
+  /** Answers GET at other paths with JSON: by its path, given the parameters; undefined: not now (503). Must end by itself in seconds. */
+  readonly questions?: Readonly<Record<string, (parameters: URLSearchParams) => Promise<unknown>>>;
   /** What GET /readyz answers, where that is asked here: 200, or 503. */
   readonly isReady?: () => boolean;
   readonly log: Logger;
@@ -117,10 +119,13 @@ export async function openMetricsListener(options: MetricsListenerOptions): Prom
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  { scrape, isReady, log }: MetricsListenerOptions,
+  { scrape, questions = {}, isReady, log }: MetricsListenerOptions,
 ): Promise<void> {
-  const { method, url } = request;
-  const path = url?.split('?')[0];
+  const { method, url = '' } = request;
+  const [path = ''] = url.split('?');
+  if (method === 'GET' && Object.hasOwn(questions, path)) {
+    return answerQuestion(response, questions[path]!(new URLSearchParams(url.slice(path.length + 1))), log);
+  }
   if (path === '/readyz' && isReady !== undefined) {
     return isReady() ? end(response, 200, 'ready\n') : end(response, 503, 'The log has the reason.\n');
   }
@@ -130,6 +135,17 @@ async function answer(
     end(response, 200, await scrape(), { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE });
   } catch (error) {
     log.error({ reason: messageOf(error) }, 'metrics cannot be given');
+    end(response, 500, 'The log has the reason.\n');
+  }
+}
+
+async function answerQuestion(response: ServerResponse, asked: Promise<unknown>, log: Logger): Promise<void> {
+  try {
+    const found = await asked;
+    if (found === undefined) end(response, 503, 'Not now, or not this.\n');
+    else end(response, 200, JSON.stringify(found), { 'content-type': 'application/json' });
+  } catch (error) {
+    log.error({ reason: messageOf(error) }, 'a question at the admin listener cannot be answered');
     end(response, 500, 'The log has the reason.\n');
   }
 }

@@ -51,6 +51,32 @@ export function backingStoreContract(name: string, factory: () => Promise<SpoolU
       }
     });
 
+  promise(
+    'what waits is shown oldest first, large records and the 1,200th too, and nothing of it is changed',
+    async ({ open, under }) => {
+      const store = await open();
+      const large = { key: 'large', value: randomBytes(1_500_000) };
+      await store.append([...numbered(0, 700), large, ...numbered(700, 500)]);
+      const [first, second] = (await store.peek(plenty)).records;
+      await store.deadLetter(second!, 'a test');
+      await (await store.peek({ ...plenty, maxRecords: 1 })).commit([first!]);
+      const before = await store.size();
+      const looker = (await under.inspect?.()) ?? store;
+      try {
+        for (const looking of [store, looker]) {
+          const seen = await Array.fromAsync(looking.waiting());
+          assert.equal(seen.length, 1_199);
+          assert.ok(large.value.equals(seen[698]!.value));
+          assert.deepEqual(textsOf(seen.slice(0, 3)), ['2', '3', '4']);
+          assert.equal(textsOf(seen.slice(-1))[0], '1199');
+        }
+      } finally {
+        if (looker !== store) await looker.close();
+      }
+      assert.deepEqual(await store.size(), before);
+    },
+  );
+
   promise('what was appended is given byte for byte, oldest first', async ({ open }) => {
     const store = await open();
     const values = [randomBytes(5_000), Buffer.alloc(0), Buffer.from([0, 0xff, 0xfe, 0x0a]), Buffer.from('{}')];

@@ -27,6 +27,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     crypto: ['errors.ts', 'files'],
     schemes: ['errors.ts', 'clock.ts', 'address-list.ts', 'json', 'files', 'setting-shapes.ts', 'crypto'],
     'envelope.ts': ['clock.ts', 'crypto', 'schemes'],
+    'event-sighting.ts': ['clock.ts', 'envelope.ts'],
     doctor: ['errors.ts', 'program', 'http', 'schemes'],
     // A stream and a store carry bytes: neither knows what an envelope or a line of the archive is.
     store: ['errors.ts', 'clock.ts', 'files', 'setting-shapes.ts', 'http', 'doctor'],

@@ -12,17 +12,23 @@ export interface PlacesChange extends Partial<ConsolePlaces> {
   readonly store?: ObjectStore;
   /** Origins of admin listeners. */
   readonly ingestsAt?: readonly string[];
+  readonly monotonicMs?: () => number;
 }
 
 export function placesOf(
   books: Books,
-  { store = books.store, ingestsAt = [], ...change }: PlacesChange = {},
+  { store = books.store, ingestsAt = [], monotonicMs = () => performance.now(), ...change }: PlacesChange = {},
 ): ConsolePlaces {
   const signer = readSigner(books.signingKey);
   const clock = { now: () => books.now() };
   const openStore = async () => ({ store, prefix: '' });
   return {
-    view: openLedgerView({ openStore, verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]), clock }),
+    view: openLedgerView({
+      openStore,
+      verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
+      clock,
+      monotonicMs,
+    }),
     openStore,
     openStream: () => openEmbeddedReader({ directory: books.directory, consumer: 'console', clock }),
     streamType: 'embedded',

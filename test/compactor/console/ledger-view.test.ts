@@ -1,0 +1,92 @@
+/** The read ledger that is kept: it sees what is new, and no more than the next manifest is asked for; reading again finds what changed. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { afterEach, beforeEach, test } from 'node:test';
+import { openArchive, pathOf } from '../archive-under-test.ts';
+import type { Books } from '../books.ts';
+import { placesOf } from './places.ts';
+
+let books: Books;
+let read: string[];
+let isAway: boolean;
+let nowMs = 0;
+beforeEach(async () => {
+  books = await openArchive();
+  read = [];
+  isAway = false;
+});
+afterEach(() => books.close());
+
+function openView() {
+  const store: typeof books.store = {
+    ...books.store,
+    read(key, range) {
+      read.push(key);
+      if (isAway) throw new Error('the store is away');
+      return books.store.read(key, range);
+    },
+  };
+  return placesOf(books, { store, monotonicMs: () => nowMs }).view;
+}
+
+/** Who looks sooner than in a second gets what is known. */
+function later(): void {
+  nowMs += 1_001;
+}
+
+test('the next manifest alone is asked for, and what it says is there for the next who looks', async () => {
+  const view = openView();
+  assert.equal((await view.look()).state.head?.number, 3);
+  assert.equal(read.length, 3);
+  books.at('2026-11-24T03:00:00Z');
+  await books.night([{ name: 'billing' }, { name: 'platform' }]);
+  later();
+  const { state, ledger, manifests, histories } = await view.look();
+  assert.deepEqual(read.slice(3), ['manifests/00000004.jsonl', 'manifests/00000005.jsonl']);
+  assert.deepEqual([state.head?.number, manifests.length, state.trouble], [4, 4, null]);
+  assert.ok(ledger.sources.get('platform')!.has('2026-11-23'));
+  assert.deepEqual(
+    histories
+      .get('platform')!
+      .get('2026-11-18')!
+      .map(({ manifest, events }) => [manifest, events]),
+    [
+      [1, 12],
+      [2, 14],
+    ],
+  );
+  assert.deepEqual(ledger, await books.ledger());
+});
+
+test('a store that is away leaves what is known, with the trouble, and no trouble when it is back', async () => {
+  const view = openView();
+  isAway = true;
+  assert.deepEqual((await view.look()).state.head, null);
+  isAway = false;
+  later();
+  assert.equal((await view.look()).state.head?.number, 3);
+  isAway = true;
+  later();
+  const { state } = await view.look();
+  assert.deepEqual([state.head?.number, state.trouble?.message], [3, 'the store is away']);
+  await assert.rejects(view.readAgain(), /the store is away/);
+  isAway = false;
+  later();
+  assert.equal((await view.look()).state.trouble, null);
+});
+
+test('reading again finds a manifest that was changed, and one that is gone', async () => {
+  const view = openView();
+  await view.look();
+  const path = pathOf(books, 'manifests/00000002.jsonl');
+  const sound = fs.readFileSync(path);
+  fs.writeFileSync(path, sound.toString().replace('"delivered":14', '"delivered":13'));
+  await assert.rejects(view.readAgain(), { code: 'ledger_broken' });
+  const { state, manifests } = await view.look();
+  assert.deepEqual([state.head?.number, manifests.length, state.trouble?.code], [1, 1, 'ledger_broken']);
+  fs.writeFileSync(path, sound);
+  assert.equal((await view.readAgain()).head?.number, 3);
+  fs.rmSync(pathOf(books, 'manifests/00000003.jsonl'));
+  assert.equal((await view.readAgain()).head?.number, 2);
+  assert.equal((await view.look()).manifests.length, 2);
+});
