@@ -150,8 +150,21 @@ function isReceipt(text: string): boolean {
 }
 
 /** The kind and the configured name in an envelope's `source`. */
-export function sourceOf(header: { readonly source: string }): { kind: 'stripe' | 'events'; name: string } | undefined {
-  const [empty, kind, name, ...rest] = header.source.split('/');
+export function sourceOf({ source }: { readonly source: string }): NamedSource | undefined {
+  // It is asked of each record more than once, and one source has many: the last answer is remembered.
+  if (source !== lastSource?.text) lastSource = { text: source, named: readSource(source) };
+  return lastSource.named;
+}
+
+interface NamedSource {
+  readonly kind: 'stripe' | 'events';
+  readonly name: string;
+}
+
+let lastSource: { readonly text: string; readonly named: NamedSource | undefined } | undefined;
+
+function readSource(source: string): NamedSource | undefined {
+  const [empty, kind, name, ...rest] = source.split('/');
   if (empty !== '' || (kind !== 'stripe' && kind !== 'events') || name === undefined || rest.length > 0)
     return undefined;
   return isSourceName(name) ? { kind, name } : undefined;

@@ -188,8 +188,9 @@ export function openExceptions(
   };
 }
 
-function sideOf({ body, origin, header }: StagedCopy) {
-  const receivedat = origin === 'listed' ? undefined : header().receivedat;
+function sideOf(copy: StagedCopy) {
+  const { body, origin } = copy;
+  const receivedat = origin === 'listed' ? undefined : copy.header().receivedat;
   if (body.length > maxBodyBytes) return { origin, receivedat, sha256: sha256Hex(body) };
   return { body: body.toString(), origin, receivedat };
 }

@@ -3,11 +3,12 @@
  *
  * Sorted by (id, receipt, body): the sort key is the id, NUL, the time of receipt (`~` for a listed copy: after all
  * deliveries); the payload begins with the body, so that ties are in the body's order:
- *   body, NUL, envelope header as it came without its closing brace (empty for a listed copy), NUL, facts
- * JSON text holds no raw NUL, so both are found from the end. Two stream records that are equal in every byte are equal
- * up to the facts. Facts are joined by spaces; the accounts, which alone may hold one, are the last.
+ *   body, NUL, envelope header as it came without its closing brace (empty for a listed copy), scope, cursors, trailer
+ * The scope is JSON, empty where there is none; the cursors are joined by spaces. The trailer (big
+ * endian): u8 origin and kind, f64 instant, and as u32 where header, scope and cursors begin. Two stream records that are equal
+ * in every byte are equal up to the scope.
  */
-import type { Day } from '../../shared/clock.ts';
+import { type Day, dayOf } from '../../shared/clock.ts';
 import type { EnvelopeHeader } from '../../shared/envelope.ts';
 import type { EventScope } from '../../shared/schemes/stripe-scope.ts';
 import { sortKey } from './external-sort.ts';
@@ -23,7 +24,7 @@ export type Origin =
 export interface CopyFacts {
   readonly origin: Origin;
   readonly kind: 'stripe' | 'events';
-  /** The copy's own UTC day. */
+  /** The copy's own UTC day: that of its instant. */
   readonly day: Day;
   /** Its instant in milliseconds: the claimed time, or of the receipt where none is claimed. */
   readonly instantMs: number;
@@ -58,46 +59,112 @@ export function idKeyOf(key: string): string {
 
 const nul = Buffer.of(0);
 const absent = '-';
+const trailerBytes = 1 + 8 + 3 * 4;
+const origins: readonly Origin[] = ['delivered', 'republished', 'listed'];
+const ofEvents = 0x80;
 
 /** The payload's pieces, to be joined. */
 export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
-  const { origin, kind, day, instantMs, scope } = facts;
+  const { origin, kind, instantMs, scope } = facts;
   const { partition = absent, position = absent, before = absent, after = absent } = facts;
-  // As JSON, so that whatever an account holds, no NUL gets in.
   const scopeText = scope === undefined ? '' : JSON.stringify([scope.mode ?? null, ...scope.accounts]);
-  const text = `\0${origin} ${kind} ${day} ${instantMs} ${partition} ${position} ${before} ${after} ${scopeText}`;
-  return [body, nul, headerBytes, Buffer.from(text)];
+  const cursors = `${partition} ${position} ${before} ${after}`;
+  const headerAt = body.length + nul.length;
+  const scopeAt = headerAt + headerBytes.length;
+  const rest = Buffer.allocUnsafe(Buffer.byteLength(scopeText) + Buffer.byteLength(cursors) + trailerBytes);
+  const cursorsFrom = rest.write(scopeText);
+  let at = cursorsFrom + rest.write(cursors, cursorsFrom);
+  at = rest.writeUInt8(origins.indexOf(origin) | (kind === 'events' ? ofEvents : 0), at);
+  at = rest.writeDoubleBE(instantMs, at);
+  at = rest.writeUInt32BE(headerAt, at);
+  at = rest.writeUInt32BE(scopeAt, at);
+  rest.writeUInt32BE(scopeAt + cursorsFrom, at);
+  return [body, nul, headerBytes, rest];
 }
 
 export function decodeCopy(id: string, payload: Buffer): StagedCopy {
-  const factsAt = payload.lastIndexOf(0);
-  const headerAt = payload.lastIndexOf(0, factsAt - 1);
-  const [origin, kind, day, instantMs, partition, position, before, after, ...scope] = payload
-    .toString('utf8', factsAt + 1)
-    .split(' ') as [Origin, 'stripe' | 'events', Day, string, string, string, string, string, ...string[]];
-  let header: EnvelopeHeader | undefined;
-  return {
-    id,
-    origin,
-    kind,
-    day,
-    instantMs: Number(instantMs),
-    partition: partition === absent ? undefined : partition,
-    position: position === absent ? undefined : position,
-    before: before === absent ? undefined : before,
-    after: after === absent ? undefined : after,
-    scope: scope[0] === '' ? undefined : scopeOf(scope.join(' ')),
-    body: payload.subarray(0, headerAt),
-    record: payload.subarray(0, factsAt),
-    headerBytes: payload.subarray(headerAt + 1, factsAt),
-    header() {
-      header ??= JSON.parse(`${payload.toString('utf8', headerAt + 1, factsAt)}}`) as EnvelopeHeader;
-      return header;
-    },
-  };
+  return new DecodedCopy(id, payload);
 }
 
-function scopeOf(text: string): EventScope {
+/** A class, since there are millions of them and most are asked for a little of what they tell. */
+class DecodedCopy implements StagedCopy {
+  readonly id: string;
+  readonly origin: Origin;
+  readonly kind: 'stripe' | 'events';
+  readonly instantMs: number;
+  readonly body: Buffer;
+  readonly #payload: Buffer;
+  readonly #headerAt: number;
+  readonly #scopeAt: number;
+  #header: EnvelopeHeader | undefined;
+
+  constructor(id: string, payload: Buffer) {
+    const trailerAt = payload.length - trailerBytes;
+    const bits = payload[trailerAt]!;
+    this.id = id;
+    this.origin = origins[bits & ~ofEvents]!;
+    this.kind = (bits & ofEvents) === 0 ? 'stripe' : 'events';
+    this.instantMs = payload.readDoubleBE(trailerAt + 1);
+    this.#payload = payload;
+    this.#headerAt = payload.readUInt32BE(trailerAt + 9);
+    this.#scopeAt = payload.readUInt32BE(trailerAt + 13);
+    this.body = payload.subarray(0, this.#headerAt - nul.length);
+  }
+
+  get day(): Day {
+    return dayOf(this.instantMs);
+  }
+
+  get record(): Buffer {
+    return this.#payload.subarray(0, this.#scopeAt);
+  }
+
+  get headerBytes(): Buffer {
+    return this.#payload.subarray(this.#headerAt, this.#scopeAt);
+  }
+
+  header(): EnvelopeHeader {
+    this.#header ??= JSON.parse(`${this.#payload.toString('utf8', this.#headerAt, this.#scopeAt)}}`) as EnvelopeHeader;
+    return this.#header;
+  }
+
+  get scope(): EventScope | undefined {
+    return scopeOf(this.#payload.toString('utf8', this.#scopeAt, this.#cursorsAt));
+  }
+
+  get partition(): string | undefined {
+    return this.#cursor(0);
+  }
+
+  get position(): string | undefined {
+    return this.#cursor(1);
+  }
+
+  get before(): string | undefined {
+    return this.#cursor(2);
+  }
+
+  get after(): string | undefined {
+    return this.#cursor(3);
+  }
+
+  get #cursorsAt(): number {
+    return this.#payload.readUInt32BE(this.#payload.length - 4);
+  }
+
+  #cursor(which: number): string | undefined {
+    const text = this.#payload.toString('utf8', this.#cursorsAt, this.#payload.length - trailerBytes).split(' ')[which];
+    return text === absent ? undefined : text;
+  }
+}
+
+/** Most copies of a source have the same: the last answer is remembered. */
+let lastScope: { readonly text: string; readonly scope: EventScope } | undefined;
+
+function scopeOf(text: string): EventScope | undefined {
+  if (text === '') return undefined;
+  if (text === lastScope?.text) return lastScope.scope;
   const [mode, ...accounts] = JSON.parse(text) as [EventScope['mode'] | null, ...string[]];
-  return { mode: mode ?? undefined, accounts };
+  lastScope = { text, scope: { mode: mode ?? undefined, accounts } };
+  return lastScope.scope;
 }

@@ -140,7 +140,7 @@ async function takeRecord(
     kind: record.kind,
     day: record.day,
     instantMs: record.instantMs,
-    ...(record.scope === undefined ? {} : { scope: record.scope }),
+    scope: record.scope,
     partition,
     position: String(entry.position),
     before: String(entry.before),
@@ -157,8 +157,8 @@ interface ReadRecord {
   readonly kind: 'stripe' | 'events';
   readonly day: Day;
   readonly instantMs: number;
-  readonly scope?: EventScope;
-  readonly thin?: ThinFacts;
+  readonly scope: EventScope | undefined;
+  readonly thin: ThinFacts | undefined;
 }
 
 /** What must hold of a record, whoever wrote it. */
@@ -241,8 +241,8 @@ function readRecord(
     kind,
     day,
     instantMs,
-    ...(scope === undefined ? {} : { scope }),
-    ...(thin === undefined ? {} : { thin }),
+    scope,
+    thin,
   };
 }
 
