@@ -191,6 +191,11 @@ program
   .action(async (keys, options) => (await import('./commands/link.ts')).linkCommand(keys, options));
 
 program
+  .command('hash-password')
+  .description('Makes the value of COMPACTOR_CONSOLE_PASSWORD of a password that it asks for, or reads from stdin.')
+  .action(async () => (await import('./commands/hash-password.ts')).hashPasswordCommand());
+
+program
   .command('doctor')
   .description('Checks the installation, and how Stripe delivers: what is wrong, and what to do.')
   .option('--json', 'print one JSON document')

@@ -7,6 +7,7 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { addressRange } from './address-list.ts';
 import { type NoteKey, parseWitnessKey } from './crypto/note-key.ts';
+import { type PasswordHash, parsePasswordHash } from './crypto/password-hash.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
@@ -51,6 +52,17 @@ const adminOrigin = z
     return /^https?:$/.test(protocol) && pathname === '/' && `${search}${hash}${username}${password}` === '';
   }, 'must be URLs with a host and a port alone, such as http://127.0.0.1:9464')
   .transform((text) => new URL(text).origin);
+
+/** Apart by white space or commas. */
+const words = z.string().transform((text) => text.split(/[\s,]+/).filter((word) => word !== ''));
+const proxies = words.pipe(z.array(addressRange).min(1, 'names nobody'));
+const passwordHash = z.string().transform((text, context): PasswordHash => {
+  const hash = parsePasswordHash(text);
+  if (hash !== undefined) return hash;
+  const message = 'is no scrypt hash of the form $scrypt$ln=15,r=8,p=1$…$…. Make one: daybook-compactor hash-password';
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
 
 /** Which types there are and what params each takes is said by ingest/spool/open-spool.ts. */
 const spoolSchema = z.strictObject({
@@ -181,10 +193,7 @@ export const settings = {
     meaning:
       'Addresses and CIDR ranges of proxies, apart by white space or commas: the last address of `X-Forwarded-For` that is none of them is the caller. Unset: the caller is who opened the connection.',
     default: optional,
-    schema: z
-      .string()
-      .transform((text) => text.split(/[\s,]+/).filter((range) => range !== ''))
-      .pipe(z.array(addressRange).min(1, 'names nobody')),
+    schema: proxies,
   }),
   INGEST_MAX_BODY_BYTES: setting({
     of: 'ingest',
@@ -364,6 +373,51 @@ export const settings = {
       .string()
       .transform((text) => text.split(/[\s,]+/).filter((url) => url !== ''))
       .pipe(z.array(adminOrigin).max(32, 'has more than 32')),
+  }),
+  COMPACTOR_CONSOLE_PASSWORD: setting({
+    of: 'compactor',
+    meaning:
+      'Who logs in to the console with it reads and acts: its scrypt hash, as `daybook-compactor hash-password` prints it. With none of the three that log people in, the console is open on this machine alone.',
+    default: optional,
+    secret: true,
+    schema: passwordHash,
+  }),
+  COMPACTOR_CONSOLE_READER_PASSWORD: setting({
+    of: 'compactor',
+    meaning: 'The same for those who read alone.',
+    default: optional,
+    secret: true,
+    schema: passwordHash,
+  }),
+  COMPACTOR_CONSOLE_USER_HEADER: setting({
+    of: 'compactor',
+    meaning:
+      'Header in which a proxy that logs people in names who asks, such as `X-Forwarded-User`: believed of COMPACTOR_TRUSTED_PROXIES alone, and the proxy must remove what others send.',
+    default: optional,
+    schema: z
+      .string()
+      .regex(/^[\w-]+$/, 'is no name of a header')
+      .transform((name) => name.toLowerCase()),
+  }),
+  COMPACTOR_CONSOLE_ACTORS: setting({
+    of: 'compactor',
+    meaning: 'Which of them act, apart by white space or commas; all others read.',
+    default: optional,
+    schema: words,
+  }),
+  COMPACTOR_CONSOLE_HOSTS: setting({
+    of: 'compactor',
+    meaning:
+      'Host names by which browsers reach the console, apart by white space or commas; addresses and `localhost` need not be named.',
+    default: optional,
+    schema: words.transform((names) => names.map((name) => name.toLowerCase())),
+  }),
+  COMPACTOR_TRUSTED_PROXIES: setting({
+    of: 'compactor',
+    meaning:
+      'As INGEST_TRUSTED_PROXIES, of the console: they say who calls, and by `X-Forwarded-Proto` whether over TLS.',
+    default: optional,
+    schema: proxies,
   }),
   COMPACTOR_ADMIN_HOST: setting({
     of: 'compactor',

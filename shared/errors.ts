@@ -212,6 +212,37 @@ export const errorCodes = {
     title: 'The archive cannot be read, or does not hold',
     hint: 'Mend what the detail names: the store, or a manifest. `daybook-compactor verify` and `doctor` say more.',
   },
+  console_closed: {
+    status: 403,
+    title: 'The console is open on its own machine alone',
+    hint: 'Ask it there, by http://localhost, or let people log in: COMPACTOR_CONSOLE_PASSWORD, or COMPACTOR_CONSOLE_USER_HEADER behind a proxy that does so.',
+  },
+  host_unknown: {
+    status: 421,
+    title: 'The console is not known by this host name',
+    hint: 'Name it in COMPACTOR_CONSOLE_HOSTS. A page that lets its own name point here is kept out so.',
+  },
+  login_needed: {
+    status: 401,
+    title: 'Log in first',
+    hint: 'Log in at /login and send its cookie, or send in X-Job-Secret what COMPACTOR_JOB_SECRET holds.',
+  },
+  login_refused: { status: 403, title: 'The password is wrong', hint: 'Try again; mind upper and lower case.' },
+  login_too_often: {
+    status: 429,
+    title: 'Too many wrong passwords',
+    hint: 'Wait as long as it says. Behind a proxy COMPACTOR_TRUSTED_PROXIES must name it, or else all who call count as one.',
+  },
+  role_refused: {
+    status: 403,
+    title: 'You may read, and not act',
+    hint: 'Log in with the password of COMPACTOR_CONSOLE_PASSWORD; behind a proxy, COMPACTOR_CONSOLE_ACTORS names who may act.',
+  },
+  form_refused: {
+    status: 403,
+    title: 'The form is too old, or not of this page',
+    hint: 'Nothing was done. Load the page again and send the form from there.',
+  },
   internal_error: { status: 500, title: 'Internal error', hint: 'A fault in daybook. The log line has the cause.' },
   // --- programs
   configuration_invalid: {

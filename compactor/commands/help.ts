@@ -113,6 +113,11 @@ export const help: Readonly<Record<string, CommandHelp>> = {
     settings: readerSettings,
     exits: { 2: 'the store cannot be read', 3: 'an object is missing, or a fault in the ledger' },
   },
+  'hash-password': {
+    example: 'node compactor/main.ts hash-password',
+    settings: ['COMPACTOR_CONSOLE_PASSWORD', 'COMPACTOR_CONSOLE_READER_PASSWORD'],
+    exits: { 2: 'it could not be made' },
+  },
   doctor: {
     example: 'node compactor/main.ts doctor',
     settings: [...nightSettings, ...serveSettings],

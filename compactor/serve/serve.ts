@@ -17,8 +17,10 @@ import { consumerOf, readNightConfiguration } from '../configuration.ts';
 import { openIngests } from '../console/ask-ingests.ts';
 import { type ConsolePlaces, openConsole } from '../console/console-places.ts';
 import { openLedgerView } from '../console/ledger-view.ts';
-import { admitsLoopback } from '../console/loopback-only.ts';
 import type { NightNow } from '../console/now-shapes.ts';
+import { type GateOptions, openGate } from '../gate/gate.ts';
+import { gateOptionsOf } from '../gate/gate-options.ts';
+import { isLoopback } from '../gate/hosts.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { type Notifier, openNotifier } from '../notify/notify.ts';
 import { serveSettings } from '../settings.ts';
@@ -58,6 +60,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
       clock: systemClock,
       log,
     }),
+    gate: gateOptionsOf(settings),
     lagSeconds: settings.COMPACTOR_LAG_SECONDS,
     jobLimitSeconds: settings.COMPACTOR_JOB_LIMIT_SECONDS,
     sources: settings.DAYBOOK_SOURCES.map(({ name }) => name),
@@ -131,6 +134,8 @@ export interface ServeOptions {
   readonly jobLimitSeconds: number;
   /** Names of the configured sources. */
   readonly sources: readonly string[];
+  /** Who may see the console, and who may act. */
+  readonly gate: Omit<GateOptions, 'isOnLoopback' | 'clock'>;
   /** Of every `run` that the schedule starts. */
   readonly nightArguments?: readonly string[];
   /** Whose commands the jobs are. */
@@ -195,9 +200,12 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
         .map(nightOf),
     nextNightMs: (newestMs) => schedule?.nextMs(newestMs),
   });
+  let boundTo = '';
+  const gate = openGate({ ...options.gate, isOnLoopback: () => isLoopback(boundTo), clock });
+  const { isTrustedProxy } = options.gate;
   const server = createProblemServer(
     { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 65_000 },
-    createApp({ ...options, data, admit: admitsLoopback(options.host), jobs, closing: () => isClosing }),
+    createApp({ ...options, data, jobs, gate, isTrustedProxy, closing: () => isClosing }),
     ({ status, code }, reason) => log.info({ route: 'unknown', status, code, reason }, 'request'),
   );
   const admin = await openMetricsListener({
@@ -212,6 +220,7 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     await admin.close();
     throw error;
   });
+  boundTo = address;
   log.info({ host: address, port, adminPort: admin.port, runHour: runHour ?? null }, 'listening');
 
   if (runHour !== undefined) {

@@ -5,7 +5,7 @@ import { DaybookError, type ErrorCode, type ErrorOptions, errorKind } from '../e
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** JSON text. */
+  /** JSON text, unless the headers say another type. */
   readonly body: string;
   /** The stable code of a refusal. */
   readonly code?: string;
@@ -49,8 +49,8 @@ export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, 
     status,
     headers: {
       'content-type': 'application/problem+json',
-      ...(status === 401 ? { 'www-authenticate': 'HMAC' } : {}),
-      ...(status === 503 ? { 'retry-after': retryAfterSeconds } : {}),
+      ...(status === 401 ? { 'www-authenticate': error.code === 'login_needed' ? 'Form' : 'HMAC' } : {}),
+      ...(status === 503 || status === 429 ? { 'retry-after': retryAfterSeconds } : {}),
       ...headers,
     },
     body: JSON.stringify(problem),

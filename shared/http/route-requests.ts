@@ -19,6 +19,8 @@ export interface Route<Notes extends RouteNotes> {
   /** On each of its answers, refusals too. */
   headers?(request: Request): Readonly<Record<string, string>>;
   answer(request: Request, notes: Notes): Answer | Promise<Answer>;
+  /** Another form of the problem document that a refusal is answered with: a page for people. */
+  refused?(request: Request, problem: Answer): Answer;
   /** Comes first, whatever the method. Throws where there is nothing at this path. */
   check?(request: Request): void;
 }
@@ -28,6 +30,8 @@ export interface Routing<Notes extends RouteNotes> {
   notesOf(route: string): Notes;
   /** What to do about a path that is not there, where the error's own hint does not fit. */
   readonly unknownRouteHint?: string;
+  /** As that of a route. */
+  refusedUnknown?(request: Request, problem: Answer): Answer;
   /** Whether what a proxy says in X-Forwarded-For of whom it was called by is believed; absent: nobody is. */
   readonly isTrustedProxy?: ((address: string) => boolean) | undefined;
   /** True from the first signal to stop: answers then close their connection. */
@@ -42,20 +46,21 @@ export const read = ['GET', 'HEAD'] as const;
 export const healthRoutes: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>): RequestListener {
-  const { routes, notesOf, unknownRouteHint: hint, isTrustedProxy, closing, answered, log } = routing;
+  const { routes, notesOf, unknownRouteHint: hint, refusedUnknown, isTrustedProxy, closing, answered, log } = routing;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
   if (isTrustedProxy !== undefined) app.set('trust proxy', isTrustedProxy);
-  for (const { path, methods: declared, headers, answer, check } of routes) {
+  for (const { path, methods: declared, headers, answer, check, refused } of routes) {
     app.route(path).all((request, response) => {
       const notes = notesOf(path);
       const methods = typeof declared === 'function' ? declared() : declared;
-      void answerTo(request, response, notes, headers?.(request), () => {
+      const handler = () => {
         check?.(request);
         if (!methods.includes(request.method)) throw new MethodRefused(methods);
         return answer(request, notes);
-      });
+      };
+      void answerTo(request, response, notes, headers?.(request), handler, refused);
     });
   }
 
@@ -65,6 +70,7 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
     notes: Notes,
     headers: Readonly<Record<string, string>> | undefined,
     handler: () => Answer | Promise<Answer>,
+    refused: Route<Notes>['refused'],
   ): Promise<void> {
     const startedMs = performance.now();
     let thrown: unknown;
@@ -74,6 +80,7 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
     } catch (error) {
       thrown = error;
       answer = problemAnswer(error, error instanceof MethodRefused ? { allow: error.allow } : {});
+      if (refused !== undefined) answer = refused(request, answer);
     }
     if (headers !== undefined) answer = { ...answer, headers: { ...answer.headers, ...headers } };
     const gone = response.destroyed;
@@ -91,9 +98,10 @@ export function routeRequests<Notes extends RouteNotes>(routing: Routing<Notes>)
   return (request, response) => {
     // Called where no route matched, or where the path could not be decoded.
     const unmatched = (): void => {
-      void answerTo(request as Request, response as Response, notesOf('unknown'), undefined, () => {
+      const handler = () => {
         throw new DaybookError('unknown_route', hint === undefined ? {} : { hint });
-      });
+      };
+      void answerTo(request as Request, response as Response, notesOf('unknown'), undefined, handler, refusedUnknown);
     };
     app(request as Request, response as Response, unmatched);
   };

@@ -51,6 +51,7 @@ const open = (host: string, change: Parameters<typeof placesOf>[1] = {}) =>
     program: fileURLToPath(new URL('../serve/reporting-job.ts', import.meta.url)),
     loadLedger: () => books.ledger(),
     places: placesOf(books, change),
+    gate: { isTrustedProxy: () => false, actors: [], hosts: [] },
     clock: { now: () => books.now() },
     log: pino({ level: 'silent' }),
   });
@@ -247,13 +248,13 @@ test('a foreign name in Host, a proxy, and a listener that others can reach get 
     ['x-forwarded-for', '10.0.0.1'],
   ] as const) {
     const { status, body } = await api.get('/api/days').set(name, value);
-    assert.deepEqual([status, body.code], [501, 'not_available'], value);
+    assert.deepEqual([status, body.code], [403, 'console_closed'], value);
   }
   const open0 = await open('0.0.0.0');
   try {
     const other = request(`http://127.0.0.1:${open0.port}`);
     for (const path of ['/api/days', '/api/archives', '/api/now', `/api/events/${listed[0]!.id}`])
-      await other.get(path).expect(501);
+      await other.get(path).expect(403);
     await other.get('/readyz').expect(200);
   } finally {
     await open0.close();
