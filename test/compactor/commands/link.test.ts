@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as rest } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
+import { dayDetailOf } from '../../../compactor/console/day-detail.ts';
 import { encodeManifest, type Manifest, manifestKey } from '../../../compactor/ledger/manifest.ts';
 import { readSigner } from '../../../shared/crypto/signing.ts';
 import { openStore } from '../../../shared/store/open.ts';
@@ -19,6 +20,7 @@ import { createBucket } from '../../services/s3-buckets.ts';
 import { startService } from '../../services/service.ts';
 import { eventsOf, openArchive, signedRecord } from '../archive-under-test.ts';
 import { type Books, openBooks } from '../books.ts';
+import { placesOf } from '../console/places.ts';
 
 const program = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
 
@@ -113,6 +115,22 @@ function linkTests(endpoint: string): void {
       assert.equal(sha256(bytes), named);
       const lasts = Date.parse(expiresAt) - Date.now();
       assert.ok(lasts > 3_500_000 && lasts <= 3_600_000, `an hour: ${lasts} ms`);
+    }
+  });
+
+  test("the console's page of a day has a link of a quarter of an hour to each of its objects", async () => {
+    const { view } = placesOf(books);
+    const detail = await dayDetailOf(await view.look(), 'platform', '2026-11-19', '2026-11-22', books.store.link);
+    const [part] = detail.parts;
+    const linked = [
+      [part!.link, part!.sha256.ciphertext],
+      [part!.ids.link, part!.ids.sha256],
+      [part!.deliveries!.link, part!.deliveries!.sha256.ciphertext],
+    ] as const;
+    for (const [given, named] of linked) {
+      assert.equal(sha256(Buffer.from(await (await fetch(given!.url)).arrayBuffer())), named);
+      const lasts = Date.parse(given!.expiresAt) - Date.now();
+      assert.ok(lasts > 800_000 && lasts <= 900_000, `a quarter of an hour: ${lasts} ms`);
     }
   });
 
