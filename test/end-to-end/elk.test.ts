@@ -13,7 +13,7 @@ import { until } from '../compactor/until.ts';
 import { spawnIngest } from '../ingest/ingest-process.ts';
 import { startService } from '../services/service.ts';
 import { createTopic, newTopicName, testClient, withTestAdmin } from '../shared/stream/kafka/kafka-under-test.ts';
-import { type Carrier, carrierKinds } from './carriers.ts';
+import { type Carrier, type CarrierKind, carrierKinds } from './carriers.ts';
 import { runVisualizations } from './dashboards.ts';
 import {
   passedOn,
@@ -127,6 +127,7 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
     await producer.connect();
     const route = { broker, topic, opensearch: cluster, folder: directory };
     let carrier: Carrier | undefined;
+    let started: CarrierKind = rsyslog;
     t.after(async () => {
       redact.kill('SIGKILL');
       await Promise.all([carrier?.stop(), redactEnded, producer.disconnect()]);
@@ -144,12 +145,19 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
         await producer.send({ topic, acks: -1, messages: [...records] });
       },
       /** Waits until so many records have been passed on to readers. */
-      untilPassedOn: (count: number) =>
-        until(async () => {
-          const offsets = await withTestAdmin([broker], (admin) => admin.fetchTopicOffsets(topic));
-          return sum(offsets.map(({ offset }) => Number(offset))) >= count ? true : undefined;
-        }, patienceMs),
-      async start(kind = rsyslog) {
+      async untilPassedOn(count: number) {
+        await withTestAdmin([broker], async (admin) => {
+          const countOfTopic = async () =>
+            sum((await admin.fetchTopicOffsets(topic)).map(({ offset }) => Number(offset)));
+          await until(async () => {
+            await rest(100);
+            return (await countOfTopic()) >= count ? true : undefined;
+          }, patienceMs);
+        });
+      },
+      /** Rsyslog, and the second time what was started before, unless told otherwise. */
+      async start(kind = started) {
+        started = kind;
         carrier = await kind.start(route);
       },
       kill: () => carrier!.kill(),
@@ -191,7 +199,8 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
   }
 
   test('events come through redact and rsyslog to the cluster, where people look at them', async (t) => {
-    const { deliver, produce, untilPassedOn, start } = await scene(t);
+    const way = await scene(t);
+    const { deliver, produce, untilPassedOn, start, refused } = way;
     const hidden = hiddenEvents();
     const events = streamedEvents({ count: 5_000, seed: 'twice', fromSeconds, toSeconds });
     const last = streamedEvents({ count: partitions, seed: 'last', fromSeconds: toSeconds, toSeconds: toSeconds + 60 });
@@ -218,10 +227,10 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
     });
 
     await t.test(
-      '5,000 events, and the same again: 5,000 documents, each as redacted, in the index of its month',
+      'OpenSearch killed, then rsyslog, while 5,000 events come, and the same again: each is there once, as redacted',
       async () => {
-        await deliver(events);
-        await untilCount(hidden.length + 5_000);
+        await deliverKilling(way, events, hidden.length);
+        assert.deepEqual(await refused(), []);
         await deliver(events);
         await untilPassedOn(hidden.length + 10_000);
         // Once the last of each partition is there, all before it have been read.
@@ -262,65 +271,73 @@ function carrierTests(broker: string, cluster: SearchCluster, folder: string): v
       runShown('_reindex', url);
       await assertEachOnce([...all.map(passedOn), astray!]);
     });
+
+    await t.test(
+      'a field that the template does not know, and what is no event, are kept with the reason',
+      async () => {
+        const records = streamedEvents({ count: 3, seed: 'refused', fromSeconds, toSeconds }).map(passedOn);
+        const [good, large, unknown] = records.map(({ value }) => JSON.parse(value));
+        large.stripe.data.object.description = 'word '.repeat(100_000);
+        large.stripe.data.object.number = Number.MAX_VALUE;
+        unknown.daybook.surprise = 'a field of tomorrow';
+        const documents = [unknown, large, good].map((document) => ({
+          key: document.event.id,
+          value: JSON.stringify(document),
+        }));
+        const sent = [{ key: 'no-event', value: '{"half":' }, ...documents];
+        await produce(sent.map((record) => ({ ...record, partition: 0 })));
+        await untilCount(all.length + 3);
+        const kept = await until(async () => {
+          const lines = await refused();
+          return lines.length >= 2 ? lines : undefined;
+        });
+        const [strict, broken] = kept.toSorted((one, other) => (one.reason > other.reason ? -1 : 1));
+        assert.match(strict.reason, /^strict_dynamic_mapping_exception: .*\[surprise\] within \[daybook\]/);
+        assert.deepEqual(JSON.parse(strict.record), unknown);
+        assert.deepEqual(broken, { reason: 'not JSON, or without event.id', record: '{"half":' });
+        assert.equal(kept.length, 2);
+        const [found] = await allDocuments(url, { term: { 'event.id': large.event.id } });
+        const { description } = (found!._source as typeof large).stripe.data.object;
+        assert.equal(description, `${'word '.repeat(1_400)}…`);
+      },
+    );
   });
 
-  for (const kind of [rsyslog, ...otherCarriers]) {
+  for (const kind of otherCarriers) {
     const skip = kind.missing ?? false;
     test(`OpenSearch killed, then ${kind.name}, while 5,000 events come: each is there once`, { skip }, async (t) => {
-      const { deliver, produce, start, kill, refused } = await scene(t);
+      const way = await scene(t);
       const events = streamedEvents({ count: 5_000, seed: 'killed', fromSeconds, toSeconds });
-      await start(kind);
-      await deliver(events.slice(0, 2_000));
-      await untilCount(200);
-      await cluster.kill();
-      await deliver(events.slice(2_000, 3_000));
-      await cluster.restart();
-      await untilCount(3_000);
-      await deliver(events.slice(3_000, 4_500));
-      await untilCount(3_200);
-      await kill();
-      await deliver(events.slice(4_500));
-      await start(kind);
-      await untilCount(5_000);
+      await way.start(kind);
+      await deliverKilling(way, events, 0);
       // What was astray may be there twice until it is taken out.
       if (!kind.namesIndex && (await hasAstray())) {
         runShown('_reindex', url);
         await untilCount(5_000);
       }
       await assertEachOnce(events.map(passedOn));
-      assert.deepEqual(await refused(), []);
-      if (kind !== rsyslog) return;
-
-      await t.test(
-        'a field that the template does not know, and what is no event, are kept with the reason',
-        async () => {
-          const records = streamedEvents({ count: 3, seed: 'refused', fromSeconds, toSeconds }).map(passedOn);
-          const [good, large, unknown] = records.map(({ value }) => JSON.parse(value));
-          large.stripe.data.object.description = 'word '.repeat(100_000);
-          large.stripe.data.object.number = Number.MAX_VALUE;
-          unknown.daybook.surprise = 'a field of tomorrow';
-          const documents = [unknown, large, good].map((document) => ({
-            key: document.event.id,
-            value: JSON.stringify(document),
-          }));
-          const sent = [{ key: 'no-event', value: '{"half":' }, ...documents];
-          await produce(sent.map((record) => ({ ...record, partition: 0 })));
-          await untilCount(5_002);
-          const kept = await until(async () => {
-            const lines = await refused();
-            return lines.length >= 2 ? lines : undefined;
-          });
-          const [strict, broken] = kept.toSorted((one, other) => (one.reason > other.reason ? -1 : 1));
-          assert.match(strict.reason, /^strict_dynamic_mapping_exception: .*\[surprise\] within \[daybook\]/);
-          assert.deepEqual(JSON.parse(strict.record), unknown);
-          assert.deepEqual(broken, { reason: 'not JSON, or without event.id', record: '{"half":' });
-          assert.equal(kept.length, 2);
-          const [found] = await allDocuments(url, { term: { 'event.id': large.event.id } });
-          const { description } = (found!._source as typeof large).stripe.data.object;
-          assert.equal(description, `${'word '.repeat(1_400)}…`);
-        },
-      );
+      assert.deepEqual(await way.refused(), []);
     });
+  }
+
+  /** Resolves when all are there, beside those that were `before`. */
+  async function deliverKilling(
+    { deliver, start, kill }: Awaited<ReturnType<typeof scene>>,
+    events: readonly StreamedEvent[],
+    before: number,
+  ): Promise<void> {
+    await deliver(events.slice(0, 2_000));
+    await untilCount(before + 200);
+    await cluster.kill();
+    await deliver(events.slice(2_000, 3_000));
+    await cluster.restart();
+    await untilCount(before + 3_000);
+    await deliver(events.slice(3_000, 4_500));
+    await untilCount(before + 3_200);
+    await kill();
+    await deliver(events.slice(4_500));
+    await start();
+    await untilCount(before + events.length);
   }
 }
 
