@@ -134,6 +134,24 @@ program
   .action(async (options) => (await import('./commands/export.ts')).exportCommand(options));
 
 program
+  .command('hold')
+  .description('Legal hold: no prune deletes these days, until the hold is released. A signed manifest says so.')
+  .argument('<name>', 'under which it is released')
+  .option('--source <name>', 'of this source; default: of every one')
+  .option('--from <day>', 'this UTC day and later ones')
+  .option('--to <day>', 'this UTC day and earlier ones')
+  .requiredOption('--reason <text>', 'why; it stays in the manifest for ever')
+  .option('--json', 'print one JSON document')
+  .action(async (name, options) => (await import('./commands/hold.ts')).holdCommand(name, options));
+
+program
+  .command('release')
+  .description('Ends a legal hold. A signed manifest says so.')
+  .argument('<name>', 'of the hold')
+  .option('--json', 'print one JSON document')
+  .action(async (name, options) => (await import('./commands/hold.ts')).releaseCommand(name, options));
+
+program
   .command('prune')
   .description('Deletes what has reached its age; ids are kept. A dry run, unless told to apply it.')
   .option('--evidence-days <n>', 'deliveries of days older than this, 31 at least (COMPACTOR_EVIDENCE_DAYS)')

@@ -73,6 +73,8 @@ export const pruneSettings = [
   'DAYBOOK_STREAM',
 ] as const satisfies readonly SettingName[];
 
+export const holdSettings = ['DAYBOOK_STREAM', 'COMPACTOR_SIGNING_KEY'] as const satisfies readonly SettingName[];
+
 /** Where Stripe is asked for the time, before a prune that deletes. */
 export const stripeSettings = ['DAYBOOK_SOURCES', 'STRIPE_API_BASE'] as const satisfies readonly SettingName[];
 

@@ -3,6 +3,7 @@ import type { CommandHelp } from '../../shared/program/help.ts';
 import {
   archiveSettings,
   backupSettings,
+  holdSettings,
   listSettings,
   nightSettings,
   pruneSettings,
@@ -73,6 +74,17 @@ export const help: Readonly<Record<string, CommandHelp>> = {
       2: 'a part does not open with these keys',
       3: 'a part or its deliveries are damaged or missing; the others are exported',
     },
+  },
+  hold: {
+    example:
+      "node compactor/main.ts hold matter-17 --source platform --from 2026-01-01 --to 2026-03-31 --reason 'case 17'",
+    settings: [...readerSettings, ...holdSettings, ...stripeSettings],
+    exits: { 2: 'the time is not proven, or the store cannot be written: run it again', 3: 'a fault in the ledger' },
+  },
+  release: {
+    example: 'node compactor/main.ts release matter-17',
+    settings: [...readerSettings, ...holdSettings, ...stripeSettings],
+    exits: { 2: 'the time is not proven, or the store cannot be written: run it again', 3: 'a fault in the ledger' },
   },
   prune: {
     example: 'node compactor/main.ts prune --evidence-days 400',

@@ -89,7 +89,7 @@ function daysOf(text: string | undefined): number | undefined {
 }
 
 /** Undefined where there is none yet: opening an embedded stream would make it. */
-async function openStream(
+export async function openStream(
   settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_DATA_DIR'>,
   consumer: string,
   log: Logger,
@@ -100,7 +100,8 @@ async function openStream(
 }
 
 function describe(report: PruneReport): string {
-  const { dryRun, evidenceDays, eventDays, manifest, objects, unfinished, removed, hidden, left, failures } = report;
+  const { dryRun, evidenceDays, eventDays, manifest, objects, unfinished, held, removed, hidden, left, failures } =
+    report;
   const rows = daysIn(objects).map(({ source, day, parts, events, evidence, deliveries, exceptions }) => [
     ...[day, source, parts, events, evidence, deliveries, exceptions],
   ]);
@@ -126,6 +127,7 @@ function describe(report: PruneReport): string {
       ? ''
       : `${counted(unfinished.length, 'object')} pruned by an earlier run ${dryRun ? 'still there' : 'had been left'}.\n`,
     isOneSided ? 'The evidence of these days holds the bodies of their delivered events, and is kept.\n' : '',
+    held === 0 ? '' : `${counted(held, 'object')} old enough, and kept by a legal hold.\n`,
     hidden === 0
       ? ''
       : `The store keeps older versions: the bytes of ${counted(hidden, 'object')} are there until a lifecycle rule ends them.\n`,

@@ -1,6 +1,6 @@
 /** The keys of a night: who signs, whose signatures count, who can open what is sealed, and who can get at their files. */
 import { existsSync, statSync } from 'node:fs';
-import type { Recipients } from '../../shared/crypto/recipients.ts';
+import { postQuantumRecipient, type Recipients } from '../../shared/crypto/recipients.ts';
 import { checkSecretFiles, type SecretFile } from '../../shared/doctor/check-files.ts';
 import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
 import type { DoctorConfiguration } from '../configuration.ts';
@@ -17,10 +17,13 @@ export function checkKeys(configuration: DoctorConfiguration): Found[] {
 }
 
 function describeRecipients(recipients: Recipients): string {
-  const native = recipients.filter((recipient) => typeof recipient === 'string').length;
+  const texts = recipients.filter((recipient) => typeof recipient === 'string');
+  const strong = texts.filter((text) => postQuantumRecipient.test(text)).length;
+  const [native, rsa] = [texts.length - strong, recipients.length - texts.length];
   const kinds = [
     native === 0 ? undefined : counted(native, 'X25519 key'),
-    native === recipients.length ? undefined : counted(recipients.length - native, 'RSA key'),
+    strong === 0 ? undefined : `${counted(strong, 'post-quantum key')} (age 1.3 or newer alone)`,
+    rsa === 0 ? undefined : counted(rsa, 'RSA key'),
   ];
   return kinds.filter((kind) => kind !== undefined).join(' and ');
 }

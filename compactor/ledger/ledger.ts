@@ -11,12 +11,14 @@ import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
+import type { Hold } from './holds.ts';
 import {
   type DayCounts,
   type DayEntry,
   type DeliveriesObject,
   type ExceptionsObject,
   type Hole,
+  isOfNight,
   type ListsKnown,
   type Manifest,
   manifestKey,
@@ -86,6 +88,8 @@ export interface Ledger {
   readonly quarantine: ReadonlyMap<string, QuarantineObject>;
   /** By their keys, the objects that are pruned: gone, or about to be. */
   readonly pruned: ReadonlyMap<string, Pruned>;
+  /** By their names, the legal holds in force. */
+  readonly held: ReadonlyMap<string, Hold & { readonly manifest: number }>;
 }
 
 /** Manifests that are read at once. */
@@ -227,6 +231,11 @@ export async function refuseLedgerBehind(
   }
 }
 
+/** The objects of a day that age: parts, deliveries and exceptions. */
+export function prunableOf({ parts, lateDeliveries, exceptions }: DayState): readonly { readonly key: string }[] {
+  return [...parts, ...parts.flatMap(({ deliveries }) => deliveries ?? []), ...lateDeliveries, ...exceptions];
+}
+
 /** What names the newest manifest to somebody else. */
 export function headOf({ head }: Ledger): { number: number; sha256: string } | null {
   return head === undefined ? null : { number: head.number, sha256: head.sha256 };
@@ -246,6 +255,7 @@ export interface LedgerInLoading extends Ledger {
   readonly sources: Map<string, Map<Day, DayState>>;
   readonly quarantine: Map<string, QuarantineObject>;
   readonly pruned: Map<string, Pruned>;
+  readonly held: Map<string, Hold & { readonly manifest: number }>;
 }
 
 export function startLedger(): LedgerInLoading {
@@ -263,6 +273,7 @@ export function startLedger(): LedgerInLoading {
     sources: new Map(),
     quarantine: new Map(),
     pruned: new Map(),
+    held: new Map(),
   };
 }
 
@@ -274,7 +285,7 @@ export function addManifest(ledger: LedgerInLoading, { manifest, signer }: Signe
   const head: NumberedManifest = { number, sha256, createdAt };
   ledger.head = head;
   ledger.hashes.push(sha256);
-  if (manifest.pruned === undefined) ledger.newestNight = head;
+  if (isOfNight(manifest)) ledger.newestNight = head;
   ledger.stream = manifest.stream;
   ledger.holes = manifest.holes;
   ledger.firstDays = manifest.firstDays ?? {};
@@ -288,6 +299,8 @@ export function addManifest(ledger: LedgerInLoading, { manifest, signer }: Signe
   }
   for (const object of manifest.quarantine) ledger.quarantine.set(object.key, object);
   for (const { key, rule } of manifest.pruned ?? []) ledger.pruned.set(key, { manifest: number, rule });
+  for (const name of manifest.released ?? []) ledger.held.delete(name);
+  for (const hold of manifest.holds ?? []) ledger.held.set(hold.name, { ...hold, manifest: number });
 }
 
 function addEntry(before: DayState | undefined, entry: DayEntry, said: NumberedManifest): DayState {

@@ -14,6 +14,7 @@ import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import type { AskedScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
+import type { Hold } from './holds.ts';
 
 export const verdicts = ['complete', 'provisional', 'incomplete', 'unverifiable', 'unreconciled'] as const;
 export type Verdict = (typeof verdicts)[number];
@@ -169,6 +170,14 @@ export interface Manifest {
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
   /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
   readonly pruned?: readonly PrunedObject[];
+  /** Legal holds that begin with it, and the names of those that end. Not there in the manifest of a night. */
+  readonly holds?: readonly Hold[];
+  readonly released?: readonly string[];
+}
+
+/** Whether a night wrote it; else it says that something is pruned, held or released, and nothing more. */
+export function isOfNight({ pruned, holds, released }: Manifest): boolean {
+  return pruned === undefined && holds === undefined && released === undefined;
 }
 
 /** What witnesses outside have seen of the manifests lies there, named by none of them. */

@@ -2,17 +2,15 @@
  * THE PATH of a prune (FORMAT.md, Pruned objects): what has reached its age, said by a manifest first, deleted second. Ids
  * are kept for ever, so that an event is not archived once more; manifests and the quarantine are kept too.
  */
-import { addDays, type Clock, type Day, dayOf } from '../../shared/clock.ts';
+import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import { minPruneDays } from '../../shared/config.ts';
-import type { Signer, VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
-import type { EventStreamReader } from '../../shared/stream/stream.ts';
-import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
-import { appendManifest, encodeManifest, type Manifest, manifestKey } from './manifest.ts';
-import { type AskTime, proveTime, timeAfter } from './prove-time.ts';
+import { appendSaying, type GrowMeans, type LedgerPlace, loadToGrow, untilWon } from './grow-ledger.ts';
+import { holdOn } from './holds.ts';
+import { type Ledger, prunableOf } from './ledger.ts';
 
 /** A day's age is the number of days since it; what belongs to an older one than this is pruned. Undefined: nothing is. */
 export interface PruneAges {
@@ -22,12 +20,7 @@ export interface PruneAges {
   readonly eventDays?: number | undefined;
 }
 
-export interface Prune {
-  readonly clock: Clock;
-  readonly store: ObjectStore;
-  /** '' or folders that end in a slash. */
-  readonly prefix: string;
-  readonly verifyingKeys: VerifyingKeys;
+export interface Prune extends LedgerPlace {
   readonly ages: PruneAges;
   /** Undefined: a dry run. */
   readonly apply: PruneMeans | undefined;
@@ -35,13 +28,8 @@ export interface Prune {
   progress(step: string, count: number, total?: number): void;
 }
 
-export interface PruneMeans {
+export interface PruneMeans extends GrowMeans {
   readonly remover: ObjectRemover;
-  readonly signer: Signer;
-  /** Whether the ledger is behind it is asked of this; undefined where there is no stream yet. */
-  readonly stream: Pick<EventStreamReader, 'committed' | 'snapshot'> | undefined;
-  /** Asks others for the time. */
-  readonly askTime?: AskTime | undefined;
 }
 
 export interface ObjectToPrune {
@@ -71,6 +59,8 @@ export interface PruneReport {
   readonly objects: readonly ObjectToPrune[];
   /** Pruned by an earlier run that did not come to their deletion: keys. */
   readonly unfinished: readonly string[];
+  /** Objects that are old enough, and that a legal hold keeps. */
+  readonly held: number;
   /** Objects deleted. */
   readonly removed: number;
   /** Those of them whose bytes the store keeps as an older version. */
@@ -81,7 +71,6 @@ export interface PruneReport {
   readonly failures: readonly PruneFailure[];
 }
 
-const maxAttempts = 5;
 const removalsAtOnce = 4;
 
 /**
@@ -94,23 +83,12 @@ export async function pruneArchive(prune: Prune): Promise<PruneReport> {
     if (days === undefined || days >= minPruneDays) continue;
     throw new DaybookError('usage', { detail: `nothing younger than ${minPruneDays} days is pruned, so not ${days}` });
   }
-  for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
-    const report = await pruneOnce(prune);
-    if (report !== 'lost') return report;
-    prune.log.warn({ attempt }, 'another run wrote this manifest first; starting over from the ledger');
-  }
-  throw new DaybookError('manifest_contended', { detail: `lost ${maxAttempts} times to another run` });
+  return untilWon(prune.log, () => pruneOnce(prune));
 }
 
-async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, progress }: Prune) {
-  const stream = apply?.stream;
-  const committed = await stream?.committed();
-  const ledger = await loadLedger(store, prefix, verifyingKeys);
-  const snapshot = await stream?.snapshot();
-  if (apply !== undefined) await proveTime(clock.now(), ledger.head, apply.askTime);
-  // An archive that has lost its newest manifests must not grow others in their place, least of all such as delete.
-  if (stream !== undefined) await refuseLedgerBehind(stream, committed!, ledger, snapshot!.id);
-
+async function pruneOnce(prune: Prune): Promise<PruneReport | 'lost'> {
+  const { clock, store, prefix, ages, apply, progress } = prune;
+  const ledger = await loadToGrow(prune, apply);
   const plan = await planOf(store, prefix, ledger, dayOf(clock.now()), ages);
   const said = {
     dryRun: apply === undefined,
@@ -123,10 +101,10 @@ async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, pro
 
   let number: number | null = null;
   if (plan.objects.length > 0) {
-    const manifest = manifestOf(ledger, plan.objects, clock);
-    const key = manifestKey(prefix, manifest.number);
-    if ((await appendManifest(store, key, encodeManifest(manifest, apply.signer))) === 'lost') return 'lost';
-    number = manifest.number;
+    const pruned = plan.objects.map(({ key, rule }) => ({ key, rule }));
+    const written = await appendSaying(prune, ledger, { pruned }, apply.signer);
+    if (written === 'lost') return 'lost';
+    number = written;
   }
   // Dies here: the ledger says what is pruned, and it is still there. Both verify; the next prune deletes it.
 
@@ -144,13 +122,16 @@ async function pruneOnce({ clock, store, prefix, verifyingKeys, ages, apply, pro
 
 interface Plan {
   readonly objects: readonly ObjectToPrune[];
+  readonly held: number;
   readonly unfinished: readonly string[];
   readonly failures: readonly PruneFailure[];
 }
 
 /** What is due and there. What is due and not there is a fault of the archive, which no manifest must cover up. */
 async function planOf(store: ObjectStore, prefix: string, ledger: Ledger, today: Day, ages: PruneAges): Promise<Plan> {
-  const due = [...objectsDue(ledger, today, ages)];
+  const isHeld = ({ source, day }: ObjectToPrune) => holdOn(ledger.held.values(), source, day) !== undefined;
+  const old = [...objectsDue(ledger, today, ages)];
+  const due = old.filter(({ object }) => !isHeld(object));
   const wanted = new Set([
     ...ledger.pruned.keys(),
     ...due.flatMap(({ object, ids }) => [object.key, ids ?? []].flat()),
@@ -168,7 +149,21 @@ async function planOf(store: ObjectStore, prefix: string, ledger: Ledger, today:
       failures.push({ code: 'object_missing', key, message });
     }
   }
-  return { objects, unfinished: [...ledger.pruned.keys()].filter((key) => there.has(key)).sort(), failures };
+  // Said to be pruned, and still there: a hold that came since keeps it.
+  const kept = heldKeys(ledger);
+  const unfinished = [...ledger.pruned.keys()].filter((key) => there.has(key) && !kept.has(key)).sort();
+  return { objects, held: old.length - due.length, unfinished, failures };
+}
+
+function heldKeys({ held, sources }: Ledger): ReadonlySet<string> {
+  const keys = new Set<string>();
+  if (held.size === 0) return keys;
+  for (const [source, days] of sources) {
+    for (const [day, state] of days) {
+      if (holdOn(held.values(), source, day) !== undefined) for (const { key } of prunableOf(state)) keys.add(key);
+    }
+  }
+  return keys;
 }
 
 /** `ids`: without them, nothing would tell that the part's events are archived. */
@@ -203,29 +198,6 @@ function* objectsDue(
       }
     }
   }
-}
-
-/** Says what is pruned, and nothing else: all that is cumulative stays as it is. */
-function manifestOf(
-  { head, stream, holes, firstDays, lists }: Ledger,
-  objects: readonly ObjectToPrune[],
-  clock: Clock,
-) {
-  const manifest: Manifest = {
-    format: 'daybook-manifest/1',
-    number: head!.number + 1,
-    previous: { number: head!.number, sha256: head!.sha256 },
-    createdAt: timeAfter(head, clock.now()),
-    stream: stream!,
-    holes,
-    quarantine: [],
-    firstDays,
-    lists,
-    asked: {},
-    sources: {},
-    pruned: objects.map(({ key, rule }) => ({ key, rule })),
-  };
-  return manifest;
 }
 
 /** Goes on after an object that the store refuses to delete; any other failure ends it, and the rest is left. */

@@ -11,6 +11,7 @@ import { inParallel } from '../../shared/parallel.ts';
 import { counted } from '../../shared/program/counted.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { Witnesses } from '../anchors/anchor-ledger.ts';
+import { describeHold } from '../ledger/holds.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import { anchorsFolder, type Hashes, manifestKey, type Verdict } from '../ledger/manifest.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
@@ -83,6 +84,7 @@ export interface Information {
     | 'newest_manifest'
     | 'witnessed'
     | 'witness_unknown'
+    | 'held'
     | 'not_opened'
     | 'orphan'
     | 'other_file'
@@ -195,6 +197,10 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
       ...anchors.strays.map((key) => ({ code: 'other_file' as const, key, message: 'is not of daybook' })),
       ...resumption(resumed),
       ...testimony(anchors),
+      ...[...chain.ledger.held.values()].map((hold) => ({
+        ...{ code: 'held' as const, key: null },
+        message: `held since manifest ${hold.manifest}, ${describeHold(hold)}`,
+      })),
       ...limits(chain, identities),
     ],
     deliveries,

@@ -5,6 +5,7 @@ import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { mapAhead } from '../../shared/parallel.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
+import { holdOn } from '../ledger/holds.ts';
 import {
   addManifest,
   checkManifest,
@@ -16,7 +17,14 @@ import {
   type SignedManifest,
   startLedger,
 } from '../ledger/ledger.ts';
-import { type Manifest, manifestKey, type QuarantineObject, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import {
+  isOfNight,
+  type Manifest,
+  manifestKey,
+  type QuarantineObject,
+  readManifest,
+  sha256Hex,
+} from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
 import { type SaidBefore, wrongClaims, wrongGaps } from './check-claims.ts';
 
@@ -39,7 +47,7 @@ export async function walkChain(
 ): Promise<Chain> {
   const ledger = startLedger();
   const quarantine: (QuarantineObject & { manifest: number })[] = [];
-  const prunable = new Map<string, Day>();
+  const prunable = new Map<string, { source: string; day: Day }>();
   let newestNight: Manifest | undefined;
   const { keys: listed, strays } = await listManifests(store, prefix);
   const read = (key: string) => readManifest(store, key).catch((error: unknown) => ({ error }));
@@ -57,14 +65,14 @@ export async function walkChain(
       const sha256 = sha256Hex(result);
       const before = saidBefore(ledger, manifest);
       take(ledger, signed, sha256);
-      if (manifest.pruned === undefined) newestNight = manifest;
+      if (isOfNight(manifest)) newestNight = manifest;
       quarantine.push(...manifest.quarantine.map((object) => ({ ...object, manifest: number })));
       for (const { message, source, day } of wrongClaims(manifest, result, before, prefix)) {
         const where = source === undefined || day === undefined ? undefined : { source, day };
         breaks.add({ code: 'claims_wrong', manifest: number, key, message }, where);
       }
       checkCounts(ledger, manifest, key, breaks);
-      checkPruned(prunable, manifest, key, breaks);
+      checkPruned(prunable, ledger.held, manifest, key, breaks);
     } catch (error) {
       const code = error instanceof DaybookError ? error.code : undefined;
       if (code === undefined || !isOfChain(code)) throw error;
@@ -124,29 +132,39 @@ function checkCounts(ledger: Ledger, manifest: Manifest, key: string, breaks: Br
 }
 
 /**
- * Parts, deliveries and exceptions alone are pruned, and not before they are so old that their day is settled. `prunable`: by their
- * keys, the days of those named so far.
+ * Parts, deliveries and exceptions alone are pruned, not before they are so old that their day is settled, and not while their
+ * day is held. `prunable`: by their keys, the days of those named so far.
  */
-function checkPruned(prunable: Map<string, Day>, manifest: Manifest, key: string, breaks: Breaks): void {
+function checkPruned(
+  prunable: Map<string, { readonly source: string; readonly day: Day }>,
+  held: Ledger['held'],
+  manifest: Manifest,
+  key: string,
+  breaks: Breaks,
+): void {
   const madeAt = parseInstant(manifest.createdAt);
   // A time that is none is told among the claims.
   const youngest = madeAt === undefined ? '' : addDays(dayOf(madeAt), -minPruneDays);
   for (const pruned of manifest.pruned ?? []) {
-    const day = prunable.get(pruned.key);
-    if (day !== undefined && day < youngest) continue;
+    const found = prunable.get(pruned.key);
+    const hold = found && holdOn(held.values(), found.source, found.day);
+    if (found !== undefined && found.day < youngest && hold === undefined) continue;
     const why =
-      day === undefined
+      found === undefined
         ? 'is not a part, deliveries or exceptions of a manifest before it'
-        : `is of ${day}, not yet ${minPruneDays} days old`;
+        : hold !== undefined
+          ? `the hold ${hold.name} of manifest ${hold.manifest} keeps`
+          : `is of ${found.day}, not yet ${minPruneDays} days old`;
     const message = `prunes ${pruned.key}, which ${why}`;
     breaks.add({ code: 'prune_wrong', manifest: manifest.number, key, message });
   }
-  for (const days of Object.values(manifest.sources)) {
+  for (const [source, days] of Object.entries(manifest.sources)) {
     for (const [day, { parts, lateDeliveries, exceptions }] of Object.entries(days)) {
-      for (const part of parts) prunable.set(part.key, day);
-      for (const { deliveries } of parts) if (deliveries !== null) prunable.set(deliveries.key, day);
-      for (const late of lateDeliveries) prunable.set(late.key, day);
-      if (exceptions != null) prunable.set(exceptions.key, day);
+      const place = { source, day };
+      for (const part of parts) prunable.set(part.key, place);
+      for (const { deliveries } of parts) if (deliveries !== null) prunable.set(deliveries.key, place);
+      for (const late of lateDeliveries) prunable.set(late.key, place);
+      if (exceptions != null) prunable.set(exceptions.key, place);
     }
   }
 }

@@ -13,7 +13,7 @@ export type Identities = readonly Identity[];
 const fileKeyBytes = 16;
 
 /**
- * The identities of a file: lines `AGE-SECRET-KEY-1…`, and PEM blocks `RSA PRIVATE KEY`, `PRIVATE KEY` and
+ * The identities of a file: lines `AGE-SECRET-KEY-1…` and `AGE-SECRET-KEY-PQ-1…`, and PEM blocks `RSA PRIVATE KEY`, `PRIVATE KEY` and
  * `OPENSSH PRIVATE KEY` with RSA keys that have no passphrase (unlock-identities.ts asks for one); several in one file
  * are all tried.
  * @throws DaybookError `identity_needs_passphrase`, `identity_invalid`; they name the line and never quote it.
@@ -37,7 +37,7 @@ export function readIdentity(entry: KeyEntry, passphrase?: string): Identity {
   if (label?.endsWith('PRIVATE KEY')) return rsaIdentity(readPem(text, line, passphrase), line);
   try {
     const identity = text.trim();
-    if (label === undefined && identity.startsWith('AGE-SECRET-KEY-1')) new Decrypter().addIdentity(identity);
+    if (label === undefined && /^AGE-SECRET-KEY-(?:PQ-)?1/.test(identity)) new Decrypter().addIdentity(identity);
     else throw invalid(line, 'is not an identity: AGE-SECRET-KEY-1…, or an RSA private key PEM');
     return identity;
   } catch (error) {

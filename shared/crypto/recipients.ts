@@ -1,6 +1,7 @@
 /**
  * Who can open the archive: the public keys of COMPACTOR_RECIPIENTS. Taken is what the stock `age` command (1.1) opens
- * with a key pair of its own or of ssh-keygen, and nothing else: an archive that nobody can open is worse than none.
+ * with a key pair of its own or of ssh-keygen, and nothing else: an archive that nobody can open is worse than none. Only who
+ * gives nothing but post-quantum keys (`age1pq1…`) needs age 1.3.
  */
 import { constants, createPublicKey, type KeyObject, publicEncrypt } from 'node:crypto';
 import { type Recipient as AgeRecipient, Encrypter, Stanza } from 'age-encryption';
@@ -12,7 +13,9 @@ export type Recipient = string | AgeRecipient;
 export type Recipients = readonly Recipient[];
 
 const x25519Recipient = /^age1[02-9ac-hj-np-z]{58}$/;
-const accepted = 'age1… (X25519), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
+/** ML-KEM-768 and X25519: both would have to be broken. */
+export const postQuantumRecipient = /^age1pq1[02-9ac-hj-np-z]+$/;
+const accepted = 'age1… (X25519), age1pq1… (post-quantum), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
 
 /**
  * The recipients of a text: `age1…`, `ssh-rsa AAAA… comment`, or a PEM block `RSA PUBLIC KEY` or `PUBLIC KEY`, one a
@@ -27,6 +30,13 @@ export function parseRecipients(text: string): { recipients: Recipient[]; proble
     const read = readRecipient(entry);
     if ('problem' in read) problems.push(`line ${entry.line}: ${read.problem}`);
     else recipients.push(read.recipient);
+  }
+  const strong = recipients.filter(
+    (recipient) => typeof recipient === 'string' && postQuantumRecipient.test(recipient),
+  );
+  // As stock age refuses it: the file key lies there for the weaker ones too.
+  if (strong.length > 0 && strong.length < recipients.length) {
+    problems.push('mixes post-quantum recipients (age1pq1…) with others: what is sealed would be as weak as those');
   }
   return { recipients, problems };
 }
@@ -49,10 +59,9 @@ function isPrivate(label: string | undefined, text: string): boolean {
 }
 
 function nativeRecipient(text: string): Read {
-  if (!x25519Recipient.test(text)) {
+  if (!x25519Recipient.test(text) && !postQuantumRecipient.test(text)) {
     return {
-      problem:
-        'is not an X25519 recipient: those of plugins and post-quantum ones are not taken, stock age 1.1 opens neither',
+      problem: 'is not an X25519 or post-quantum (age1pq1…) recipient: those of plugins are not taken',
     };
   }
   try {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
+import { Encrypter, generateHybridIdentity, generateX25519Identity, identityToRecipient } from 'age-encryption';
+import { decryptAge, encryptAge } from '../../../shared/crypto/age-file.ts';
+import { parseIdentities } from '../../../shared/crypto/identities.ts';
 import { parseRecipients, type Recipients } from '../../../shared/crypto/recipients.ts';
 import { publicKeyOfWire, wireOf } from '../../../shared/crypto/rsa-key.ts';
 import { requireCommand } from '../../require-service.ts';
@@ -58,6 +61,20 @@ test('every one of several recipients opens the file, and they may be of differe
   for (const identity of [native, ssh, pem]) await opensWithAge(text, identity);
 });
 
+test('post-quantum recipients seal what their identity opens, and stand beside no weaker ones', async () => {
+  const identities = [await generateHybridIdentity(), await generateHybridIdentity()];
+  const keys = await Promise.all(identities.map((identity) => identityToRecipient(identity)));
+  const { recipients, problems } = parseRecipients(keys.join('\n'));
+  assert.deepEqual(problems, []);
+  for (const identity of identities) {
+    const sealed = encryptAge(Readable.from([Buffer.from('a line')]), recipients);
+    const opened = await Array.fromAsync(decryptAge(sealed, parseIdentities(identity)));
+    assert.equal(Buffer.concat(opened).toString(), 'a line');
+  }
+  const native = await identityToRecipient(await generateX25519Identity());
+  assert.match(parseRecipients(`${keys[0]}\n${native}`).problems[0]!, /mixes post-quantum recipients/);
+});
+
 test('a PEM whose line feeds came as the two characters \\n is taken', () => {
   const pem = rsaKey(2048).publicKey.export({ type: 'spki', format: 'pem' }).toString();
   assert.deepEqual(problemsOf(pem.replaceAll('\n', '\\n')), []);
@@ -69,8 +86,8 @@ test('what stock age would not open is refused, with the number of its line and 
   const wrong = native.replace(/.$/, (last) => (last === 'q' ? 'p' : 'q'));
   const short = rsaKey(1024);
   const cases: [text: string, problem: RegExp][] = [
-    [`age1pq1${native.slice(4)}`, /plugins and post-quantum/],
-    [`age1yubikey1${native.slice(4)}`, /plugins and post-quantum/],
+    [`age1pq1${native.slice(5)}`, /checksum/],
+    [`age1yubikey1${native.slice(4)}`, /plugins/],
     [native.toUpperCase(), /not a recipient/],
     [wrong, /checksum/],
     [sshLine(short), /1024 bits: at least 2048/],
