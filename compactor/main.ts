@@ -105,6 +105,10 @@ program
   .option('--except <text>', 'leave out events that have this text anywhere (repeatable)', repeatable, [])
   .option('-i, --identity <file>', 'private key of age-keygen, ssh-keygen or openssl (repeatable)', repeatable, [])
   .option('-o, --output <file>', 'write them to this file, which must not be there; - or nothing: to stdout')
+  .option('--to-url <url>', 'send them there, one by one, signed by Standard Webhooks with COMPACTOR_REPLAY_SECRET')
+  .option('--rate <n>', 'with --to-url: at most so many a second', '10')
+  .option('--resume <file>', 'with --to-url: go on where a replay with the same file ended; it keeps its state there')
+  .option('--to-postgres', 'put them into the table of COMPACTOR_POSTGRES; what is there stays')
   .option('--to-stream', 'put them on the stream of DAYBOOK_STREAM, marked as restored')
   .option(
     '--quarantine <object>',

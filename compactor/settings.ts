@@ -67,6 +67,12 @@ export const waitingSettings = [
 
 export const restoreSettings = ['DAYBOOK_STREAM', 'DAYBOOK_STREAM_KEY'] as const satisfies readonly SettingName[];
 
+/** Of `restore`, where it is told to go there. */
+export const restoreToSettings = [
+  'COMPACTOR_REPLAY_SECRET',
+  'COMPACTOR_POSTGRES',
+] as const satisfies readonly SettingName[];
+
 export const pruneSettings = [
   'COMPACTOR_EVIDENCE_DAYS',
   'COMPACTOR_EVENT_DAYS',

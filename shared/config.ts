@@ -12,7 +12,8 @@ import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/str
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
 import { jobScheduleSchema } from './job-schedule.ts';
-import { notifySchema } from './notify-settings.ts';
+import { notifySchema, webhookSecret } from './notify-settings.ts';
+import { postgresSchema } from './postgres-settings.ts';
 import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
@@ -20,6 +21,7 @@ import { unknownNames, withoutServices } from './setting-names.ts';
 import { inPlainWords, json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
 import { storeSchema, stores } from './store/stores.ts';
 import { streamSchema, streams } from './stream/streams.ts';
+import { timestampsSchema, witnessesSchema } from './witness-settings.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -73,18 +75,6 @@ export type SpoolSettings = z.infer<typeof spoolSchema>;
 
 // Private keys too: they are refused by what they are, not as a file that is not there.
 const recipientsText = textOrPath(/^\s*(?:#|age1|ssh-rsa |-----BEGIN |AGE-(?:SECRET-KEY|PLUGIN)-)/);
-/** What comes back is signed, so plain http does no harm. */
-const witnessUrl = z
-  .url({ protocol: /^https?$/, message: 'is not an http or https URL' })
-  .refine((text) => URL.parse(text)?.username === '', 'may hold no user')
-  .optional();
-const witnessKey = z.string().transform((text, context): NoteKey => {
-  const key = parseWitnessKey(text);
-  if (key !== undefined) return key;
-  context.addIssue({ code: 'custom', message: 'is not a key of a witness: name+id+base64, algorithm 4' });
-  return z.NEVER;
-});
-
 export const settings = {
   DAYBOOK_DATA_DIR: setting({
     of: 'both',
@@ -279,19 +269,30 @@ export const settings = {
     meaning:
       'Time stamp authority (RFC 3161) that sees each newest manifest: `{"url":"https://…","roots":…}`, roots as PEM or a path. Without `url` it is believed and not asked.',
     default: optional,
-    schema: json(z.strictObject({ url: witnessUrl, roots: textOrPath(pem) })),
+    schema: json(timestampsSchema),
   }),
   COMPACTOR_WITNESSES: setting({
     of: 'compactor',
     meaning:
       'Witnesses (C2SP) of the log of manifests: `{"origin":"example.com/daybook","witnesses":[{"url":"https://…","key":"name+id+…"}]}`. Without `url` one is believed and not asked.',
     default: optional,
-    schema: json(
-      z.strictObject({
-        origin: z.string().regex(/^[^\s+\p{Cc}]{1,255}$/u, 'must be one word without +, as example.com/daybook'),
-        witnesses: z.array(z.strictObject({ url: witnessUrl, key: witnessKey })).min(1, 'names none'),
-      }),
-    ),
+    schema: json(witnessesSchema),
+  }),
+  COMPACTOR_REPLAY_SECRET: setting({
+    of: 'compactor',
+    meaning:
+      'Signs what `restore --to-url` sends, by Standard Webhooks: `whsec_` and base64. Rather none that a sender has.',
+    default: required,
+    secret: true,
+    schema: webhookSecret,
+  }),
+  COMPACTOR_POSTGRES: setting({
+    of: 'compactor',
+    meaning:
+      'Where `restore --to-postgres` writes: `{"url":"postgres://user:password@host/database","ssl":…,"table":"daybook.events"}`.',
+    default: required,
+    secret: true,
+    schema: json(postgresSchema),
   }),
   COMPACTOR_LAG_SECONDS: setting({
     of: 'compactor',

@@ -434,6 +434,14 @@ export const errorCodes = {
     title: 'The chain does not hold the manifest that was expected',
     hint: 'Newer manifests were deleted, or this is another archive: restore the missing ones from a copy.',
   },
+  replay_failed: {
+    title: 'The endpoint of a replay does not take an event',
+    hint: 'Look at what it answers, then restore again with the same --resume: what was acknowledged is not sent again.',
+  },
+  database_failed: {
+    title: 'The database of a restore cannot be reached, or refuses',
+    hint: 'Look at COMPACTOR_POSTGRES and at what its user may do, then restore again: rows that are there stay.',
+  },
   anchor_wrong: {
     title: 'An anchor does not hold',
     hint: 'It was changed, or made by another than the configured witnesses: put it back from a copy. The archive is as its other checks say.',

@@ -9,6 +9,7 @@ import {
   pruneSettings,
   replicateSettings,
   restoreSettings,
+  restoreToSettings,
   serveSettings,
   storeSettings,
   stripeSettings,
@@ -61,9 +62,9 @@ export const help: Readonly<Record<string, CommandHelp>> = {
   },
   restore: {
     example: 'node compactor/main.ts restore -i archive-identity.txt --day 2026-11-20 -o events.jsonl',
-    settings: [...readerSettings, ...restoreSettings],
+    settings: [...readerSettings, ...restoreSettings, ...restoreToSettings],
     exits: {
-      2: 'a part does not open with these keys, or the stream refused an event',
+      2: 'a part does not open with these keys, or where they go refused one or was away',
       3: 'a part is damaged or missing, or an event was archived twice; the others are restored',
     },
   },
@@ -76,8 +77,7 @@ export const help: Readonly<Record<string, CommandHelp>> = {
     },
   },
   hold: {
-    example:
-      "node compactor/main.ts hold matter-17 --source platform --from 2026-01-01 --to 2026-03-31 --reason 'case 17'",
+    example: "node compactor/main.ts hold matter-17 --from 2026-01-01 --to 2026-03-31 --reason 'case 17'",
     settings: [...readerSettings, ...holdSettings, ...stripeSettings],
     exits: { 2: 'the time is not proven, or the store cannot be written: run it again', 3: 'a fault in the ledger' },
   },

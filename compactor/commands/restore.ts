@@ -10,6 +10,7 @@ import { openStandardOutput, print, tell } from '../../shared/program/standard-o
 import { tableOf } from '../../shared/program/table.ts';
 import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
+import { httpsOrLoopback } from '../../shared/setting-shapes.ts';
 import { openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
@@ -35,18 +36,24 @@ export interface RestoreOptions {
   readonly identity: readonly string[];
   readonly output?: string;
   readonly toStream?: boolean;
+  readonly toUrl?: string;
+  readonly rate?: string;
+  readonly resume?: string;
+  readonly toPostgres?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
 
-type Target = 'dry run' | 'stdout' | 'stream' | 'file';
+type Target = 'dry run' | 'stdout' | 'stream' | 'url' | 'postgres' | 'file';
 
 /** `restore --json`. */
 export type RestoreSummary = RestoreReport & {
   readonly dryRun: boolean;
-  /** The file written, `-` for stdout, `stream`; null in a dry run, and where no file was made. */
+  /** The file written, `-` for stdout, `stream`, `postgres`, the URL; null in a dry run, and where no file was made. */
   readonly output: string | null;
-  /** Events that the stream will never take: the first hundred ids, and how many there are. */
+  /** With --to-url: events that an earlier run had sent. With --to-postgres: those that were there. */
+  readonly passedOver?: number;
+  /** Events that the stream or the endpoint will never take: the first hundred ids, and how many there are. */
   readonly refused: { readonly count: number; readonly ids: readonly string[] };
 };
 
@@ -69,7 +76,11 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
     except: options.except,
   };
   checkSelection(selection);
-  const { settings, verifyingKeys } = readArchiveConfiguration(restoreSettings);
+  const { settings, verifyingKeys } = readArchiveConfiguration([
+    ...restoreSettings,
+    ...(target === 'url' ? (['COMPACTOR_REPLAY_SECRET'] as const) : []),
+    ...(target === 'postgres' ? (['COMPACTOR_POSTGRES'] as const) : []),
+  ]);
   if (options.identity.length === 0 && (target !== 'dry run' || options.quarantine.length > 0)) {
     throw new DaybookError('usage', {
       detail: '--identity is needed to open the archive; without it there is --dry-run',
@@ -97,9 +108,13 @@ export async function restoreCommand(options: RestoreOptions): Promise<void> {
         ? { ...(await restoreTo(undefined)), dryRun: true, output: null, refused: none }
         : target === 'stream'
           ? await toStream(restoreTo, settings, log)
-          : file === undefined
-            ? await toStdout(restoreTo)
-            : await toFile(restoreTo, file);
+          : target === 'url'
+            ? await toUrl(restoreTo, options, settings.COMPACTOR_REPLAY_SECRET, selection, log)
+            : target === 'postgres'
+              ? await toPostgres(restoreTo, settings.COMPACTOR_POSTGRES)
+              : file === undefined
+                ? await toStdout(restoreTo)
+                : await toFile(restoreTo, file);
     scene.done();
     await sayRestored(summary, options.json === true, describe(summary, selection));
   });
@@ -142,6 +157,46 @@ async function toStream(
   });
 }
 
+async function toUrl(
+  restoreTo: RestoreTo,
+  { toUrl: url = '', rate = '10', resume }: RestoreOptions,
+  secret: string,
+  selection: Selection,
+  log: Logger,
+): Promise<RestoreSummary> {
+  const { openUrlOutput } = await import('../restore/restore-url.ts');
+  const perSecond = Number(rate);
+  const output = openUrlOutput({ url, secret, perSecond, resume, selection, clock: systemClock, log });
+  const stop = () => output.save();
+  process.prependOnceListener('SIGTERM', stop).prependOnceListener('SIGINT', stop);
+  try {
+    const report = await restoreTo(output);
+    const { sent, skipped } = output.sent();
+    const refused = output.refused();
+    return { ...report, events: sent, dryRun: false, output: url, refused, passedOver: skipped };
+  } finally {
+    process.off('SIGTERM', stop).off('SIGINT', stop);
+    output.save();
+    output.close();
+  }
+}
+
+async function toPostgres(
+  restoreTo: RestoreTo,
+  target: Configuration<'COMPACTOR_POSTGRES'>['COMPACTOR_POSTGRES'],
+): Promise<RestoreSummary> {
+  const { openPostgresOutput } = await import('../restore/restore-postgres.ts');
+  const output = await openPostgresOutput(target);
+  try {
+    const report = await restoreTo(output);
+    await output.finish();
+    const { inserted, there } = output.rows();
+    return { ...report, events: inserted, dryRun: false, output: 'postgres', refused: none, passedOver: there };
+  } finally {
+    await output.close();
+  }
+}
+
 async function onStream<T>(
   settings: Configuration<'DAYBOOK_STREAM' | 'DAYBOOK_DATA_DIR'>,
   log: Logger,
@@ -166,7 +221,8 @@ function describeQuarantine({ dryRun, restored, left }: QuarantineReport): strin
   return `${said}: ${sum(restored)}\n${list(restored)}${rest}`;
 }
 
-function targetOf({ output, toStream, dryRun, quarantine, reason }: RestoreOptions): Target {
+function targetOf(options: RestoreOptions): Target {
+  const { output, toStream, toUrl, rate, resume, toPostgres, dryRun, quarantine, reason } = options;
   if (reason.length > 0 && quarantine.length === 0) {
     throw new DaybookError('usage', { detail: '--reason goes with --quarantine' });
   }
@@ -175,11 +231,20 @@ function targetOf({ output, toStream, dryRun, quarantine, reason }: RestoreOptio
       detail: '--quarantine goes with --to-stream: decrypt opens the object as a file',
     });
   }
-  if (toStream === true && output !== undefined) {
-    throw new DaybookError('usage', { detail: '--to-stream and --output exclude each other' });
+  if ([toStream, output, toUrl, toPostgres].filter((one) => one !== undefined).length > 1) {
+    throw new DaybookError('usage', { detail: '--output, --to-stream, --to-url and --to-postgres exclude each other' });
   }
+  if (toUrl !== undefined) {
+    const said = httpsOrLoopback.safeParse(toUrl).error?.issues[0]?.message;
+    if (said !== undefined) throw new DaybookError('usage', { detail: `--to-url ${said}` });
+    if (!(Number(rate) > 0 && Number(rate) <= 10_000)) {
+      throw new DaybookError('usage', { detail: '--rate takes a number of requests a second, 10000 at most' });
+    }
+  } else if (resume !== undefined) throw new DaybookError('usage', { detail: '--resume goes with --to-url' });
   if (dryRun === true) return 'dry run';
   if (toStream === true) return 'stream';
+  if (toUrl !== undefined) return 'url';
+  if (toPostgres === true) return 'postgres';
   return output === undefined || output === '-' ? 'stdout' : 'file';
 }
 
@@ -198,7 +263,20 @@ function setExitCode({ failures, repeated, refused }: RestoreSummary): void {
 }
 
 export function describe(summary: RestoreSummary, selection: Selection, did = 'Restored'): string {
-  const { events, exact, parts, skipped, repeated, pruned, notFound, failures, refused, dryRun, output } = summary;
+  const {
+    events,
+    exact,
+    parts,
+    skipped,
+    repeated,
+    pruned,
+    notFound,
+    failures,
+    refused,
+    dryRun,
+    output,
+    passedOver = 0,
+  } = summary;
   const rows = parts
     .filter((part) => part.events > 0)
     .map((part) => [part.day, part.source, part.events, part.bytes.plaintext, part.bytes.ciphertext, part.key]);
@@ -212,13 +290,22 @@ export function describe(summary: RestoreSummary, selection: Selection, did = 'R
       ? ' Which of them fit, only their lines tell: with --identity they are opened and counted.'
       : ' Not all could be looked at.';
   const where =
-    output === null ? 'nowhere' : output === '-' ? 'stdout' : output === 'stream' ? 'the stream' : visibleText(output);
+    output === null
+      ? 'nowhere'
+      : output === '-'
+        ? 'stdout'
+        : output === 'stream'
+          ? 'the stream'
+          : output === 'postgres'
+            ? 'the database'
+            : visibleText(output);
   return [
     rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
     dryRun
       ? `Would restore ${exact ? '' : 'at most '}${count} of ${of}${ruledOut}.${how}\n`
       : `${did} ${count} of ${of}${ruledOut} to ${where}.\n`,
-    events + repeated + pruned.length + failures.length === 0
+    passedOver > 0 ? `${counted(passedOver, 'event')} ${passedOver === 1 ? 'was' : 'were'} there before.\n` : '',
+    events + passedOver + repeated + pruned.length + failures.length === 0
       ? 'Nothing in the archive fits what was asked for.\n'
       : '',
     repeated > 0
@@ -226,7 +313,7 @@ export function describe(summary: RestoreSummary, selection: Selection, did = 'R
       : '',
     ...describePruned(pruned),
     ...named('Not in the archive', notFound, notFound.length),
-    ...named('Refused by the stream', refused.ids, refused.count),
+    ...named(`Refused by ${where}`, refused.ids, refused.count),
     ...failures.slice(0, maxShown).map(({ source, day, key, code, message }) => {
       const name = message.includes(key) ? '' : ` ${key}:`;
       return `FAILED ${source} ${day}:${visibleText(`${name} ${message}`)} (${code})\n`;

@@ -69,7 +69,7 @@ export function openResume(path: string, archive: string, depth: string): Verify
     if (state === undefined) return;
     savedMs = performance.now();
     try {
-      replaceFile(path, `${JSON.stringify(state)}\n`);
+      writeState(path, `${JSON.stringify(state)}\n`);
     } catch (cause) {
       throw new DaybookError('output_failed', { detail: `${path} (${codeOf(cause)})`, cause });
     }
@@ -145,7 +145,7 @@ function readState(path: string): State | undefined {
 }
 
 /** The old text or the new one, whatever dies. */
-function replaceFile(path: string, text: string): void {
+export function writeState(path: string, text: string): void {
   const fresh = `${path}.new`;
   fs.rmSync(fresh, { force: true });
   const file = fs.openSync(fresh, 'wx', 0o600);

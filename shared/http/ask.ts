@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { openAgents } from './agents.ts';
+import { type Agents, openAgents } from './agents.ts';
 
 export interface Question {
   /** GET, unless there is a body: then POST. */
@@ -19,10 +19,14 @@ export interface Answer {
 
 /**
  * One request, through the proxy of the environment where there is one. Nothing is followed. Rejects where the answer has
- * more than `maxBytes`, or is not whole within `limitMs`.
+ * more than `maxBytes`, or is not whole within `limitMs`. `kept`: connections that the caller closes; else one of its own.
  */
-export async function ask(url: string, { body, headers = {}, limitMs, maxBytes }: Question): Promise<Answer> {
-  const agents = openAgents(url);
+export async function ask(
+  url: string,
+  { body, headers = {}, limitMs, maxBytes }: Question,
+  kept?: Agents,
+): Promise<Answer> {
+  const agents = kept ?? openAgents(url);
   const isSecure = url.startsWith('https:');
   const options = {
     method: body === undefined ? 'GET' : 'POST',
@@ -48,7 +52,9 @@ export async function ask(url: string, { body, headers = {}, limitMs, maxBytes }
       sent.on('error', reject).end(body);
     });
   } finally {
-    agents.httpAgent.destroy();
-    agents.httpsAgent.destroy();
+    if (kept === undefined) {
+      agents.httpAgent.destroy();
+      agents.httpsAgent.destroy();
+    }
   }
 }

@@ -3,6 +3,7 @@
  * has one `v1,<base64>` for each key of the sender, of HMAC-SHA256 over `<webhook-id>.<webhook-timestamp>.<body>`. The key is
  * the base64 behind `whsec_`, decoded. The asymmetric signatures `v1a` count for nothing here.
  */
+import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { bodySignatureScheme } from './body-signature.ts';
 import { typeOr } from './event-facts.ts';
@@ -44,6 +45,12 @@ function idOf(headers: Headers): unknown {
     ({ id, timestamp, signature }) => headers[id] && headers[timestamp] && headers[signature],
   );
   return signing && headers[signing.id];
+}
+
+/** The header `webhook-signature` of a body that is sent. `timestamp` in seconds. */
+export function signStandard(secret: string, id: string, timestamp: number, body: string): string {
+  const signature = createHmac('sha256', keyOf(secret)!).update(`${id}.${timestamp}.${body}`).digest('base64');
+  return `v1,${signature}`;
 }
 
 /** Undefined where the text is not base64, with `whsec_` before it or without. */

@@ -32,6 +32,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     // A stream and a store carry bytes: neither knows what an envelope or a line of the archive is.
     store: ['errors.ts', 'clock.ts', 'files', 'setting-shapes.ts', 'http', 'doctor'],
     stream: ['errors.ts', 'clock.ts', 'files', 'program', 'setting-shapes.ts', 'http', 'crypto', 'doctor'],
+    'witness-settings.ts': ['setting-shapes.ts', 'crypto'],
+    'postgres-settings.ts': ['setting-shapes.ts'],
     'config.ts': [
       'errors.ts',
       'address-list.ts',
@@ -45,6 +47,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
       'schemes',
       'store',
       'stream',
+      'witness-settings.ts',
+      'postgres-settings.ts',
     ],
     'secret-files.ts': ['schemes', 'doctor', 'config.ts'],
   },
