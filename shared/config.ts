@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { addressRange } from './address-list.ts';
-import { type NoteKey, parseWitnessKey } from './crypto/note-key.ts';
 import { type PasswordHash, parsePasswordHash } from './crypto/password-hash.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
