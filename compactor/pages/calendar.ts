@@ -1,4 +1,5 @@
 /** The calendar: a month and the one before it, source by source, with the edge at which Stripe's list ends. */
+import { counted } from '../../shared/program/counted.ts';
 import type { Calendar, CalendarDay, CalendarOfSource, DayStanding } from '../console/shapes.ts';
 import { badge, dayName, dayPath, figure, monthAfter, monthName, shortFigure, sign, time } from './format.ts';
 import type { Page } from './frame.ts';
@@ -95,10 +96,10 @@ function sourceCard(
   const days = [...(before?.days ?? []), ...source.days];
   return html`<section class="card source" aria-labelledby="source-${name}">
 <div class="bar"><h2 id="source-${name}">${name}</h2>
-<p class="totals">${figure(totals.delivered)} delivered + ${figure(totals.recovered)} recovered = <strong>${figure(totals.events)} events</strong> in ${monthName(month)} · <a href="/report?month=${month}&amp;source=${name}">report<span class="hidden"> of ${name}</span></a></p></div>
+<p class="totals">${figure(totals.delivered)} delivered + ${figure(totals.recovered)} recovered = <strong>${counted(totals.events, 'event')}</strong> in ${monthName(month)} · <a href="/report?month=${month}&amp;source=${name}">report<span class="hidden"> of ${name}</span></a></p></div>
 ${!isConfigured && html`<p>Not configured any more: its days of the past stay.</p>`}
 ${isNow && listEdge !== null && ruler(name, days, today, listEdge)}
-<div class="months">${before !== undefined && monthTable(before, monthBefore)}${monthTable(source, month)}</div>
+<div class="months">${before?.days.some(({ counts }) => counts !== null) && monthTable(before, monthBefore)}${monthTable(source, month)}</div>
 </section>`;
 }
 

@@ -21,7 +21,7 @@ ${disks.map(({ path, freeBytes, totalBytes }) => html`<div${isFull(freeBytes, to
 <section class="card" aria-labelledby="work"><h2 id="work">Nights and other work</h2>
 ${visitor.role === 'acts' ? forms(visitor) : html`<p>You may read. Who may act sees here how to start a night.</p>`}
 ${jobsSection(board)}</section>
-${ingests.length === 0 && html`<section class="card"><h2>What arrives</h2><p>No ingest is configured here: COMPACTOR_INGEST_ADMIN_URLS names their admin listeners.</p></section>`}
+${ingests.length === 0 && html`<section class="card"><h2>What arrives</h2><p>No ingest is configured here: COMPACTOR_INGESTS names their admin listeners.</p></section>`}
 ${ingests.map(ingest)}`,
   };
 }
