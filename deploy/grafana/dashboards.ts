@@ -157,6 +157,17 @@ function archive(): Dashboard {
           'sum by (exported_job, outcome) (increase(daybook_compactor_jobs_total{JOB}[$__range])) > 0',
       }),
       lines('Running', 'short', { '{{exported_job}}': 'daybook_compactor_job_running{JOB} == 1' }),
+      lines('Age of the last success', 's', {
+        '{{exported_job}}': 'time() - daybook_compactor_job_last_success_timestamp_seconds{JOB}',
+      }),
+      lines('Replica', 'short', {
+        'manifests behind': 'daybook_compactor_replica_manifests_behind{JOB}',
+        'days behind':
+          '(daybook_compactor_newest_manifest_timestamp_seconds{JOB} - daybook_compactor_replica_newest_manifest_timestamp_seconds{JOB}) / 86400',
+      }),
+      lines('Events that the last drill brought back', 'short', {
+        events: 'daybook_compactor_drill_restored_events{JOB}',
+      }),
     ],
     processRow(),
   ]);
