@@ -198,7 +198,8 @@ export const settings = {
   }),
   INGEST_SPOOL: setting({
     of: 'ingest',
-    meaning: 'Where records wait while the stream is down: `{"type":"file"|"memory"|"sql","params":{"maxBytes":…,…}}`.',
+    meaning:
+      'Where records wait while the stream is down: `{"type":"file"|"memory"|"sql"|"module","params":{"maxBytes":…,…}}`.',
     default: '{"type":"file"}',
     secret: true,
     schema: json(spoolSchema),

@@ -1,4 +1,5 @@
 /** How the text of a setting is read: numbers, JSON, and texts that may be the path of a file. */
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { readTextFile } from './files/read-text.ts';
 import { parseWritten } from './json/locate-json.ts';
@@ -100,6 +101,9 @@ export const textOrPath = (looksLikeText: RegExp) =>
       return z.NEVER;
     }
   });
+
+/** A module of the user's own. It is loaded when it is used: what is wrong inside it is told then. */
+export const modulePath = z.string().refine((path) => existsSync(path), 'is not a file that is there');
 
 export const pem = /-----BEGIN [A-Z ]+-----/;
 

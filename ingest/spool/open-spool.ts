@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { SpoolSettings } from '../../shared/config.ts';
 import { refuseProblems } from '../../shared/config.ts';
-import { inPlainWords } from '../../shared/setting-shapes.ts';
+import { inPlainWords, modulePath } from '../../shared/setting-shapes.ts';
 import type { BackingStore, BackingStoreOptions, OpenBackingStore } from './backing-store.ts';
 import { openFileStore } from './file-store.ts';
 import { openMemoryStore } from './memory-store.ts';
@@ -34,6 +34,15 @@ export const spoolTypes = {
     params: sqlParams.safeExtend({ maxBytes: maxBytesSchema }),
     // The client library is loaded only where it is used.
     open: async (options) => (await import('./sql-store.ts')).openSqlStore(options),
+  },
+  module: {
+    params: z.strictObject({
+      path: modulePath,
+      maxBytes: maxBytesSchema,
+      /** Handed on as they are. */
+      params: z.record(z.string(), z.unknown()).optional(),
+    }),
+    open: async (options) => (await import('./module-store.ts')).openModuleStore(options),
   },
 } satisfies SpoolTypes;
 

@@ -4,11 +4,13 @@ import type { StreamDriver } from './driver.ts';
 import { embeddedDriver } from './embedded/driver.ts';
 import { kafkaDriver } from './kafka/driver.ts';
 import { kinesisDriver } from './kinesis/driver.ts';
+import { moduleDriver } from './module/driver.ts';
 
 export const streams = {
   embedded: embeddedDriver,
   kafka: kafkaDriver,
   kinesis: kinesisDriver,
+  module: moduleDriver,
 } satisfies Record<string, StreamDriver<never>>;
 
 /** What DAYBOOK_STREAM holds. */

@@ -151,7 +151,7 @@ test('wrong shapes are told in plain words, with the name that was meant', () =>
     ['DAYBOOK_SOURCES', `[{${stripe}}]`, 'secrets: is required'],
     ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"mode":"prod"}]`, 'mode: must be live or test'],
     ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"apikey":"x"}]`, 'has no member "apikey". Did you mean apiKey?'],
-    ['DAYBOOK_STREAM', '{"type":"kafak"}', 'type: must be embedded, kafka or kinesis'],
+    ['DAYBOOK_STREAM', '{"type":"kafak"}', 'type: must be embedded, kafka, kinesis or module'],
     ['DAYBOOK_STREAM', '{"type":"kafka"}', 'params: is required'],
     ['LOG_LEVEL', 'loud', 'must be trace, debug, info, warn, error, fatal or silent'],
   ];
