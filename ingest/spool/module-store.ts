@@ -29,6 +29,13 @@ export async function openModuleStore({ params, ...options }: BackingStoreOption
     },
     size: () => store.size().catch(rethrow),
     deadLetter: (record, reason) => store.deadLetter(record, reason).catch(rethrow),
+    async *waiting() {
+      try {
+        yield* store.waiting();
+      } catch (error) {
+        rethrow(error);
+      }
+    },
     async *deadLetters() {
       try {
         yield* store.deadLetters();
