@@ -198,8 +198,7 @@ export const settings = {
   }),
   INGEST_SPOOL: setting({
     of: 'ingest',
-    meaning:
-      'Where records wait while the stream is down: `{"type":"file"|"memory"|"sql"|"module","params":{"maxBytes":…,…}}`.',
+    meaning: 'Where records wait while the stream is down: `{"type":"file"|"memory"|"sql"|"module","params":{…}}`.',
     default: '{"type":"file"}',
     secret: true,
     schema: json(spoolSchema),
