@@ -13,8 +13,9 @@ import { AppendError } from '../../shared/stream/append-error.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 
 export interface GroupCommitLimits {
-  /** How long the first call of a batch waits for company. */
-  readonly lingerMs: number;
+  /** How long the first call of a batch waits for company: at least, and, where there was some the last time, at most. */
+  readonly minLingerMs: number;
+  readonly maxLingerMs: number;
   /** A batch takes calls up to here; a single larger call goes alone. */
   readonly maxBatchRecords: number;
   readonly maxBatchBytes: number;
@@ -26,7 +27,8 @@ export interface GroupCommitLimits {
 }
 
 export const defaultLimits: GroupCommitLimits = {
-  lingerMs: 2,
+  minLingerMs: 2,
+  maxLingerMs: 8,
   maxBatchRecords: 1000,
   maxBatchBytes: 4 * 1024 * 1024,
   maxQueuedBytes: 64 * 1024 * 1024,
@@ -94,6 +96,7 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
   let giveUp: (() => void) | undefined;
   /** The next batch is tried before any hold. */
   let mustTry = false;
+  let lingerMs = limits.minLingerMs;
   let held: { reached(): void; readonly released: Promise<void>; release(): void } | undefined;
 
   function append(records: readonly AppendRecord[], deadlineMs: number): Promise<void> {
@@ -156,7 +159,7 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
 
   async function run(): Promise<void> {
     let pauseMs = 0;
-    await pause(limits.lingerMs);
+    await pause(lingerMs);
     while (queue.length > 0) {
       if (held !== undefined && !mustTry) {
         await held.released;
@@ -165,7 +168,11 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       const target = targetNow();
       inFlight = takeBatch();
       const taken = inFlight.length;
+      const startedMs = performance.now();
       const failed = await appendBatch(inFlight, taken === 1);
+      // As long as an append takes, so that under load two batches become one. Who comes alone is not kept waiting for nobody.
+      const tookMs = taken === 1 ? 0 : performance.now() - startedMs;
+      lingerMs = Math.min(Math.max(tookMs, limits.minLingerMs), limits.maxLingerMs);
       inFlight = [];
       mustTry = failed.length > 0 && targetNow() !== target;
       if (!mustTry) reachHold();
@@ -179,7 +186,7 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       const stuck = failed.length > 0 && failed.length === taken;
       pauseMs = stuck ? Math.min(Math.max(pauseMs * 2, limits.minRetryPauseMs), limits.maxRetryPauseMs) : 0;
       if (failed.length > 0) await pause(Math.max(pauseMs, limits.minRetryPauseMs));
-      else if (queue.length > 0) await pause(limits.lingerMs);
+      else if (queue.length > 0) await pause(lingerMs);
     }
     pump = undefined;
     mustTry = false;

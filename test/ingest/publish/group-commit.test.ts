@@ -55,6 +55,26 @@ test('one append is in flight at a time; what comes meanwhile makes up the next'
   await commit.close();
 });
 
+test('under load a batch waits for company as long as an append takes; who comes alone waits for nobody', async () => {
+  const writer = memoryWriter();
+  let appendMs = 50;
+  // Like a commit to a disk: nothing else runs meanwhile.
+  writer.intercept = async () => {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, appendMs);
+  };
+  const commit = openGroupCommit(targetOf(writer), { ...fast, minLingerMs: 0, maxLingerMs: 10_000 });
+  const append = (text: string) => commit.append([record(text)], 10_000);
+  const soonAfter = (text: string) => new Promise((resolve) => setTimeout(() => resolve(append(text)), 5));
+  await Promise.all([append('a'), append('b')]);
+  await Promise.all([append('c'), soonAfter('d')]);
+  assert.deepEqual(writer.appends, [2, 2]);
+  appendMs = 0;
+  await append('e');
+  await Promise.all([append('f'), soonAfter('g')]);
+  assert.deepEqual(writer.appends, [2, 2, 1, 1, 1]);
+  await commit.close();
+});
+
 test('a batch is bounded in records and in bytes; a larger call goes alone and whole', async () => {
   const writer = memoryWriter();
   const commit = openGroupCommit(targetOf(writer), { ...fast, maxBatchRecords: 3, maxBatchBytes: 2000 });
@@ -217,7 +237,12 @@ test('whatever fails, a call that resolves is in the stream', async () => {
           if (now === 'all after') writer.records.push(...records);
           if (now !== 'none') throw new AppendError(all, { retry: now !== 'for good' });
         };
-        const commit = openGroupCommit(targetOf(writer), { ...fast, lingerMs: 0, maxBatchRecords: 5 });
+        const commit = openGroupCommit(targetOf(writer), {
+          ...fast,
+          minLingerMs: 0,
+          maxLingerMs: 0,
+          maxBatchRecords: 5,
+        });
         const calls = sizes.map((size, call) =>
           Array.from({ length: size }, (_, index) => record(`${call}.${index}`, `key ${call}`)),
         );
