@@ -60,7 +60,7 @@ program
 program
   .command('verify')
   .description('Checks the chain, the signatures and every object of the archive.')
-  .option('--identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')
+  .option('-i, --identity <file>', 'also decrypt, with this private key, and check lines, counts, order and ids')
   .option('--secrets <file>', "with --identity: also check the deliveries' signatures, with these sources")
   .option(
     '--source <name>',

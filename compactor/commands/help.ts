@@ -30,7 +30,7 @@ export const help: Readonly<Record<string, CommandHelp>> = {
   },
   run: {
     example: 'node compactor/main.ts run --day 2026-11-20 --force',
-    settings: nightSettings,
+    settings: [...nightSettings, ...replicateSettings],
     exits: {
       2: 'something failed, and nothing is lost: run it again',
       3: 'a fault in the archive, or a day of it is incomplete',

@@ -18,6 +18,8 @@ import { newestClosedDay } from '../day/closing.ts';
 import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openNotifier } from '../notify/notify.ts';
+import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
+import { replicateSettings } from '../settings.ts';
 import { openStaging, type Staging, stagingErrorOf } from '../staging/staging.ts';
 import { askTime } from './ask-time.ts';
 import { waitingCommand } from './waiting.ts';
@@ -48,7 +50,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
     const before = instantOf('--accept-unsealed-before', options.acceptUnsealedBefore);
     return waitingCommand({ acceptUnsealedBefore: before?.toISOString(), json: options.json });
   }
-  const configuration = readNightConfiguration();
+  const configuration = readNightConfiguration(replicateSettings);
   const clock = clockOf(options.now, configuration);
   const days = closedDays(options.day, clock, configuration.settings.COMPACTOR_LAG_SECONDS);
   const acceptUnsealedBefore = instantOf('--accept-unsealed-before', options.acceptUnsealedBefore);
@@ -102,7 +104,7 @@ function problemOf(error: unknown): Problem {
 }
 
 async function runNight(
-  configuration: NightConfiguration,
+  configuration: NightConfiguration<'DAYBOOK_REPLICA_STORE'>,
   clock: Clock,
   days: ReadonlySet<Day> | undefined,
   force: boolean,
@@ -112,6 +114,13 @@ async function runNight(
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   if (settings.DAYBOOK_STREAM_KEY === undefined && !isLocalStream(settings.DAYBOOK_STREAM)) {
     log.warn(unsealedWarning);
+  }
+  const { DAYBOOK_REPLICA_STORE: replica, DAYBOOK_DATA_DIR: dataDirectory } = settings;
+  try {
+    await refuseSecondChain({ store, prefix, replica, dataDirectory });
+  } catch (error) {
+    await store.close();
+    throw error;
   }
   const consumer = consumerOf(store.location, prefix);
   // What ages out of the stream does so by the real time, also in a drill: others read it too.

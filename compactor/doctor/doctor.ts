@@ -17,6 +17,7 @@ import { checkStore } from '../../shared/store/open.ts';
 import { checkStream } from '../../shared/stream/check.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
 import { serveSettings } from '../settings.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
@@ -84,7 +85,7 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
       if (replica !== undefined) {
         checks.push({
           name: 'replica',
-          run: async () => [...(await checkStore(replica, dataDirectory)), ...replicated(settings)],
+          run: async () => [...(await checkStore(replica, dataDirectory)).map(ofReplica), ...replicated(settings)],
         });
       }
       checks.push({
@@ -120,6 +121,11 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
   return [...checks, ...stripeChecks(configuration, seen)];
 }
 
+/** A store speaks of itself as the archive. */
+function ofReplica(found: Found): Found {
+  return { ...found, message: found.message.replace(/^the archive\b/, 'the replica') };
+}
+
 /** What copies to the second store? */
 function replicated({ COMPACTOR_SCHEDULE: schedule }: ServeConfiguration['settings']): Found[] {
   if (schedule === undefined || schedule.some(({ job }) => job === 'replicate')) return [];
@@ -148,6 +154,10 @@ async function checkLedger(
   let ledger: Ledger;
   try {
     ledger = await loadLedger(store, prefix, verifyingKeys);
+    const { DAYBOOK_REPLICA_STORE: replica, DAYBOOK_DATA_DIR: dataDirectory } = settings;
+    if (ledger.head === undefined && dataDirectory !== undefined) {
+      await refuseSecondChain({ store, prefix, replica, dataDirectory });
+    }
   } catch (error) {
     const found = problemOf(error);
     const isSaid = saidOfStore.some(({ code }) => code === found.code);

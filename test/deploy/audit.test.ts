@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { generateX25519Identity } from 'age-encryption';
 import type { Manifest, Part } from '../../compactor/ledger/manifest.ts';
 import { readSigner, type VerifyingKeys } from '../../shared/crypto/signing.ts';
 import {
@@ -101,10 +102,31 @@ describe('the audit script', () => {
       const { stdout, stderr, report } = await audit(books, isOpened, keys());
       assert.equal(report.ok, true);
       assert.equal(stderr, '');
-      assert.match(stdout, /^6 manifests, \d+ objects, newest manifest [0-9a-f]{64}\n$/);
+      assert.match(stdout, /^6 manifests, \d+ objects, newest manifest [0-9a-f]{64}, OK\n$/);
     }
     assert.ok(manifests[3]!.sources.platform!['2026-11-24']!.exceptions, 'there are exceptions');
     assert.ok((manifests[4]!.pruned?.length ?? 0) > 0, 'something is pruned');
+  });
+
+  test('without arguments, with a file that is not there, or with a wrong identity it says just that', async (t) => {
+    if (!commands.every((command) => requireCommand(t, command))) return;
+    const say = (...args: string[]) =>
+      new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+        execFile('sh', [script, ...args], (error, stdout, stderr) =>
+          resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+        );
+      });
+    assert.deepEqual(await say(), { code: 1, stdout: '', stderr: 'usage: sh audit.sh FOLDER KEYS.pem [IDENTITY]\n' });
+    const absent = await say(books.archive, '/none.pem');
+    assert.deepEqual([absent.code, absent.stderr], [1, 'audit.sh: /none.pem is not there, or cannot be read\n']);
+    await audit(books, false, keys());
+    const wrong = join(books.directory, 'wrong');
+    fs.writeFileSync(wrong, `${await generateX25519Identity()}\n`);
+    const { code, stdout, stderr } = await say(books.archive, join(books.directory, 'keys.pem'), wrong);
+    assert.deepEqual([code, stderr], [3, '']);
+    assert.match(stdout, /^platform\/\S+\.age cannot be opened with this identity$/m);
+    assert.match(stdout, /, not OK\n$/);
+    assert.doesNotMatch(stdout, /BROKEN/);
   });
 
   test('a key that is not given is not believed', async (t) => {

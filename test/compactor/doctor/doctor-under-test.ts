@@ -12,7 +12,7 @@ import { type FakeStripe, startFakeStripe, webhookEndpoint } from '../../stripe/
 import { eventsOf } from '../archive-under-test.ts';
 import { type Books, listingOf, openBooks, stripeRecord } from '../books.ts';
 
-const mainPath = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
+export const mainPath = fileURLToPath(new URL('../../../compactor/main.ts', import.meta.url));
 const apiKey = 'rk_test_51DaybookFakeKeyOfDoctor';
 const signingSecret = 'whsec_ofTheTestOfDoctor1234567890';
 const jobSecret = 'the secret of the jobs';

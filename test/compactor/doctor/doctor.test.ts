@@ -1,12 +1,15 @@
 /** The program as it is run, its findings of the whole installation and its exit codes. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { chmod, readdir, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, cp, readdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { complaints, openPatient, type Patient } from './doctor-under-test.ts';
+import { promisify } from 'node:util';
+import { complaints, mainPath, openPatient, type Patient } from './doctor-under-test.ts';
 
 let patient: Patient;
 before(async () => {
@@ -70,6 +73,26 @@ test('a data directory without the stream that the ledger stands in is a warning
   const { findings } = await patient.doctor({ DAYBOOK_DATA_DIR: none });
   assert.deepEqual(complaints(findings), ['warning stream: the stream that the ledger stands in is not here']);
   assert.equal((await readdir(patient.books.directory)).includes('none'), false);
+});
+
+test('an empty archive beside a replica that has manifests: doctor and run say so, and nothing is written', async () => {
+  const { books, environment } = patient;
+  const [replica, empty] = [join(books.directory, 'replica'), join(books.directory, 'empty')];
+  await cp(books.archive, replica, { recursive: true });
+  const directory = (path: string) => JSON.stringify({ type: 'directory', params: { path } });
+  const change = { DAYBOOK_STORE: directory(empty), DAYBOOK_REPLICA_STORE: directory(replica) };
+  const { code, findings } = await patient.doctor(change);
+  assert.equal(code, 2);
+  assert.deepEqual(
+    findings.filter(({ status }) => status === 'problem').map(({ check, code }) => [check, code]),
+    [['ledger', 'replica_ahead']],
+  );
+  assert.ok(findings.some(({ check, message }) => check === 'replica' && message.startsWith('the replica ')));
+  const night = await promisify(execFile)(process.execPath, [mainPath, 'run'], {
+    ...{ cwd: books.directory, env: { PATH: process.env.PATH, ...environment, ...change } },
+  }).catch((error) => error);
+  assert.deepEqual([night.code, /replica_ahead/.test(night.stderr)], [3, true], night.stderr);
+  assert.deepEqual(existsSync(empty) ? await readdir(empty, { recursive: true }) : [], []);
 });
 
 test('nothing is set at all: exit 1, and it ends', async () => {
