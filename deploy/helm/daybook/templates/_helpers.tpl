@@ -73,6 +73,19 @@ capabilities: { drop: [ALL] }
 {{- if $values.secrets.jobSecret }}
 - { name: COMPACTOR_JOB_SECRET_FILE, value: /etc/daybook/secrets/job-secret }
 {{- end }}
+{{- if eq $values.compactor.mode "serve" }}
+- { name: COMPACTOR_INGESTS, value: {{ include "daybook.ingests" $root | quote }} }
+{{- end }}
+{{- end }}
+
+{{- /* The admin listeners of ingest: each pod where pods have names and a number, else any one of them. */}}
+{{- define "daybook.ingests" -}}
+{{- $name := printf "%s-ingest" (include "daybook.name" .) -}}
+{{- if and (eq .Values.ingest.spool.type "file") (not .Values.ingest.autoscaling.enabled) -}}
+{{- range $number := until (int .Values.ingest.replicas) }}{{ if $number }} {{ end }}http://{{ $name }}-{{ $number }}.{{ $name }}-pods:9464{{ end -}}
+{{- else -}}
+http://{{ $name }}-pods:9464
+{{- end -}}
 {{- end }}
 
 {{- /* The volume of the secrets that a program needs, and no others. */}}
