@@ -6,7 +6,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join, resolve } from 'node:path';
-import { readEnvironment, readSettings, type SettingName, settings } from '../../shared/config.ts';
+import { serveSettings as compactorSettings, nightSettings } from '../../compactor/settings.ts';
+import { serveSettings as ingestSettings } from '../../ingest/settings.ts';
+import { readEnvironment, readSettings } from '../../shared/config.ts';
 import { type Listening, urlOf } from '../../shared/program/listening.ts';
 import { endWith, heedReaders } from '../../shared/program/program.ts';
 import { standardError } from '../../shared/program/standard-error.ts';
@@ -16,8 +18,6 @@ import { sampleRequests } from './sample-requests.ts';
 
 /** Both end within 9 s of their signal. */
 const stopWithinMs = 9_500;
-/** Settings of `redact` alone, which is not started here. */
-const ofRedact = /^DAYBOOK_(?:READERS|REDACTION)/;
 const root = dirname(dirname(import.meta.dirname));
 
 async function start(): Promise<void> {
@@ -25,8 +25,8 @@ async function start(): Promise<void> {
   const given = readEnvironment(process.env, process.cwd());
   const unset = unsetSettings(given);
   // Both programs' settings at once: what is wrong with the night is to be known before it comes.
-  const names = (Object.keys(settings) as SettingName[]).filter(
-    (name) => !ofRedact.test(name) && !unset.some((other) => other === name),
+  const names = [...ingestSettings, ...nightSettings, ...compactorSettings].filter(
+    (name) => !unset.some((other) => other === name),
   );
   const configuration = readSettings(given, names);
   const dataDirectory = resolve(configuration.DAYBOOK_DATA_DIR);
@@ -42,9 +42,10 @@ async function start(): Promise<void> {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     children.add(child);
-    void once(child, 'exit').then(([code]) => {
+    void once(child, 'exit').then(([code, signal]) => {
       children.delete(child);
-      // Where nobody stopped it, it has said why it ended.
+      // Where nobody stopped it, it has said itself why it ended, unless it was killed.
+      if (signal !== null && !isStopping) standardError().write(`start: ${program} was ended by ${signal}\n`);
       stop((code as number | null) ?? 2);
     });
     return new Promise((ready) => child.once('message', (message) => ready(message as Listening)));
