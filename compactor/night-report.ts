@@ -3,6 +3,7 @@ import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import type { ClosedSource } from './day/close-source.ts';
 import { daysNearRetention } from './day/retention.ts';
+import { without } from './ledger/cursor-ranges.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Manifest, Verdict } from './ledger/manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
@@ -26,11 +27,25 @@ export function problemsOf(
     ...failureOf(quarantined),
   ];
   const warnings: Problem[] = [
+    ...leftBehind(ledger.stream, reading.id).map((where) => problem('stream_changed', where)),
     ...closed.flatMap((source) => source.warnings),
     ...quarantined.objects.map(({ key, records }) => problem('records_quarantined', `${records} in ${key}`)),
     ...retentionWarnings(ledger, closed, dayOf(night.clock.now())),
   ];
   return { errors, warnings };
+}
+
+/** Where the stream before this one had records that a run had read, and that waited for their day: none will come for them. */
+function leftBehind(before: Ledger['stream'], id: string): string[] {
+  if (before === undefined || before.id === id) return [];
+  return Object.entries(before.partitions).flatMap(([partition, { next, done, tip }]) => {
+    if (tip === undefined) return [];
+    const ranges = done.map(([from, to]) => [BigInt(from), BigInt(to)] as const);
+    const left = without([[BigInt(next), BigInt(tip.at)]], ranges);
+    return left.length === 0
+      ? []
+      : [`partition ${partition} of ${before.id}: read up to ${tip.at}, archived up to ${next}`];
+  });
 }
 
 export function reportOf(manifest: Manifest, errors: readonly Problem[], warnings: readonly Problem[]): NightReport {

@@ -525,6 +525,10 @@ export const errorCodes = {
     title: 'A partition of the stream was made again, or put back to an older state',
     hint: 'It was read from its beginning; nothing is archived twice. Find out who did it: what the stream had and no night had archived is gone. What Stripe still lists is recovered; ask the other senders.',
   },
+  stream_changed: {
+    title: 'The stream is another one, and the one before had records that no night had archived',
+    hint: 'They waited for the end of their day. If the former stream is still there, run once with its setting, a day later. Else: what Stripe lists is recovered; ask the other senders.',
+  },
   records_quarantined: {
     title: 'Stream records that are not envelopes were put into the quarantine',
     hint: 'Open the quarantine object with a private key: each line has the reason and the record.',

@@ -35,6 +35,21 @@ function makeAnew(partition: number): void {
   stream.partitions[partition] = { values: [], start: 0 };
 }
 
+test('another stream than before is read from its beginning, and what waited in the one before is told', async () => {
+  put(0, [...once(today, 1, 'waits'), ...once(day, 2, 'a')]);
+  put(1, once(day, 4, 'b'));
+  assert.deepEqual((await night()).warnings, []);
+  stream = memoryStream(2, 3, 'another');
+  put(0, once(day, 1, 'c'));
+  const { errors, warnings } = await night();
+  assert.deepEqual(errors, []);
+  assert.deepEqual(
+    warnings.map(({ code, message }) => `${code}: ${message}`),
+    ['stream_changed: partition 0 of memory: read up to 3, archived up to 0'],
+  );
+  assert.deepEqual((await night()).warnings, [], 'once');
+});
+
 describe('a stream made again under its old name', () => {
   beforeEach(async () => {
     put(0, once(day, 6, 'a'));

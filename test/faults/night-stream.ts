@@ -12,7 +12,7 @@ export interface MemoryStream extends EventStreamReader {
   readonly partitions: { values: Uint8Array[]; start: number }[];
 }
 
-export function memoryStream(count: number, batchEntries = 1_000): MemoryStream {
+export function memoryStream(count: number, batchEntries = 1_000, id = 'memory'): MemoryStream {
   const partitions: MemoryStream['partitions'] = Array.from({ length: count }, () => ({ values: [], start: 0 }));
   let committed: ReadonlyMap<string, Cursor> = new Map();
   return {
@@ -24,7 +24,7 @@ export function memoryStream(count: number, batchEntries = 1_000): MemoryStream 
       const bounds = partitions.map(({ values, start }, number) => {
         return [`${number}`, { start: BigInt(start), end: BigInt(values.length) }] as const;
       });
-      return { id: 'memory', partitions: new Map(bounds) };
+      return { id, partitions: new Map(bounds) };
     },
     async *read(partition, from, snapshot) {
       const { values, start } = partitions[Number(partition)]!;
