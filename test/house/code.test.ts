@@ -13,8 +13,8 @@ const directions: Readonly<Record<string, readonly string[]>> = {
   ingest: ['shared'],
   compactor: ['shared'],
   shared: [],
-  // Starts the halves as processes.
-  deploy: ['shared'],
+  // Starts the halves as processes; before that it looks at the settings of both.
+  deploy: ['shared', 'ingest', 'compactor'],
 };
 
 const isProgram = (path: string) => readText(path).startsWith('#!') || path === 'deploy/scripts/start.ts';
