@@ -194,6 +194,13 @@ export function consumerOf(location: string, prefix: string): string {
   return `daybook-compactor-${createHash('sha256').update(`${location}\n${prefix}`).digest('hex').slice(0, 12)}`;
 }
 
+/** The names in DAYBOOK_SOURCES; none where it is not set. */
+export function configuredSources(): string[] {
+  const environment = readEnvironment(process.env, process.cwd());
+  if (environment.DAYBOOK_SOURCES === undefined && environment.DAYBOOK_SOURCES_FILE === undefined) return [];
+  return readSettings(environment, ['DAYBOOK_SOURCES']).DAYBOOK_SOURCES.map(({ name }) => name);
+}
+
 /** A connection to Stripe by the first key that is configured, where sources are; undefined where there is none. */
 export function openConfiguredStripe(log: Logger): StripeApi | undefined {
   const environment = readEnvironment(process.env, process.cwd());

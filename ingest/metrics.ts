@@ -124,7 +124,7 @@ export const ingestMetrics = {
   daybook_ingest_spool_dead_letters: {
     type: 'gauge',
     unit: 'records',
-    meaning: 'Dead letters in the spool: daybook-ingest spool inspect.',
+    meaning: 'Dead letters in the spool: node ingest/main.ts spool inspect.',
   },
 } as const satisfies MetricTable;
 

@@ -60,7 +60,7 @@ const proxies = words.pipe(z.array(addressRange).min(1, 'names nobody'));
 const passwordHash = z.string().transform((text, context): PasswordHash => {
   const hash = parsePasswordHash(text);
   if (hash !== undefined) return hash;
-  const message = 'is no scrypt hash of the form $scrypt$ln=15,r=8,p=1$…$…. Make one: daybook-compactor hash-password';
+  const message = 'is no hash of the form $scrypt$ln=15,r=8,p=1$…$…. Make one: node compactor/main.ts hash-password';
   context.addIssue({ code: 'custom', message });
   return z.NEVER;
 });
@@ -377,7 +377,7 @@ export const settings = {
   COMPACTOR_CONSOLE_PASSWORD: setting({
     of: 'compactor',
     meaning:
-      'Who logs in to the console with it reads and acts: its scrypt hash, as `daybook-compactor hash-password` prints it. With none of the three that log people in, the console is open on this machine alone.',
+      'Who logs in to the console with it reads and acts: its scrypt hash, as `node compactor/main.ts hash-password` prints it. With none of the three that log people in, the console is open on this machine alone.',
     default: optional,
     secret: true,
     schema: passwordHash,

@@ -210,7 +210,7 @@ export const errorCodes = {
     status: 503,
     retry: true,
     title: 'The archive cannot be read, or does not hold',
-    hint: 'Mend what the detail names: the store, or a manifest. `daybook-compactor verify` and `doctor` say more.',
+    hint: 'Mend what the detail names: the store, or a manifest. `node compactor/main.ts verify` and `doctor` say more.',
   },
   console_closed: {
     status: 403,
@@ -394,7 +394,7 @@ export const errorCodes = {
   output_untrusted: {
     exit: 3,
     title: 'An archive object turned out to be damaged after some of it was written',
-    hint: 'Throw away what was written to stdout; a file is not made. `daybook-compactor verify` names what is damaged.',
+    hint: 'Throw away what was written to stdout; a file is not made. `node compactor/main.ts verify` names what is damaged.',
   },
   object_not_sealed: {
     title: 'This is not an object of an archive',
@@ -476,7 +476,7 @@ export const errorCodes = {
   object_damaged: {
     exit: 3,
     title: 'An archive object is not the one that its manifest names',
-    hint: 'Restore it from a copy of the archive; `daybook-compactor verify` names all of them.',
+    hint: 'Restore it from a copy of the archive.',
   },
   replica_differs: {
     exit: 3,
@@ -540,7 +540,7 @@ export const errorCodes = {
   },
   recovered_unpublished: {
     title: 'Recovered events are archived, but not all of them went out to the stream',
-    hint: 'The archive is whole, and later runs do not publish them. `daybook-compactor restore` can bring them to the stream.',
+    hint: 'The archive is whole, and later runs do not publish them. `node compactor/main.ts restore` can bring them to the stream.',
   },
   copies_differ: {
     title: "Stripe's list tells of an event something else than what was delivered",

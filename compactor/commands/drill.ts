@@ -64,7 +64,10 @@ function describe(report: DrillReport, location: string, seconds: number, isOpen
   const { ok, head, days, objects, restored, failures } = report;
   const shown = failures
     .slice(0, maxShown)
-    .map(({ code, key, message }) => `FAILED ${visibleText(`${key}: ${message}`)} (${code})\n`);
+    .map(
+      ({ code, key, message }) =>
+        `FAILED ${visibleText(message.includes(key) ? message : `${key}: ${message}`)} (${code})\n`,
+    );
   const done = !isOpened
     ? `The chain and ${counted(objects, 'object')} were checked by their hashes. Nothing was opened: that takes --identity.`
     : days.length === 0

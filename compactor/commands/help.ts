@@ -38,12 +38,12 @@ export const help: Readonly<Record<string, CommandHelp>> = {
   },
   list: {
     example: 'node compactor/main.ts list --source platform --from 2026-11-01 --verdict incomplete',
-    settings: [...readerSettings, ...listSettings, ...waitingSettings],
+    settings: [...readerSettings, ...listSettings, ...waitingSettings, 'DAYBOOK_SOURCES'],
     exits: { 2: 'the store, or with --waiting the stream, cannot be read', 3: 'a fault in the ledger' },
   },
   report: {
     example: 'node compactor/main.ts report --month 2026-11 --source platform',
-    settings: readerSettings,
+    settings: [...readerSettings, 'DAYBOOK_SOURCES'],
     exits: { 2: 'the store cannot be read', 3: 'a fault in the ledger: nothing is reported' },
   },
   verify: {

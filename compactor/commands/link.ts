@@ -37,7 +37,7 @@ export async function linkCommand(keys: readonly string[], options: LinkOptions)
     if (link === undefined) {
       throw new DaybookError('usage', {
         detail: `${store.location} has no links: they need an S3 store`,
-        hint: 'Copy the file; its SHA-256 is in the manifest (`daybook-compactor list --json`).',
+        hint: 'Copy the file; its SHA-256 is in the manifest (`node compactor/main.ts list --json`).',
       });
     }
     const named = await readNamedObjects(store, prefix, verifyingKeys);
@@ -74,7 +74,7 @@ function ofKey(named: ReadonlyMap<string, NamedObject>, key: string): NamedObjec
   if (object !== undefined) return object;
   throw new DaybookError('usage', {
     detail: `no manifest names ${key}`,
-    hint: 'Keys are whole, prefix included, as `daybook-compactor list --json` and the manifests have them.',
+    hint: 'Keys are whole, prefix included, as `node compactor/main.ts list --json` and the manifests have them.',
   });
 }
 

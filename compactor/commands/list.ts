@@ -20,6 +20,7 @@ import {
 import { type Part, verdicts } from '../ledger/manifest.ts';
 import { checkDays } from '../restore/restore-selection.ts';
 import { listSettings } from '../settings.ts';
+import { refuseUnknownSources } from './refuse-unknown-sources.ts';
 import { oldestUnarchivedDay, openStreamThatIsThere, waitingCommand } from './waiting.ts';
 
 export interface ListedDay {
@@ -103,6 +104,7 @@ export async function listCommand(options: ListOptions): Promise<void> {
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, dataDirectory);
   try {
     const ledger = await loadLedger(store, prefix, verifyingKeys);
+    refuseUnknownSources(options.source ?? [], ledger);
     const consumer = consumerOf(store.location, prefix);
     const waiting = await waitingIn(stream, dataDirectory, { consumer, clock: systemClock, log }, ledger);
     const all = listArchive(ledger, dayOf(systemClock.now()));

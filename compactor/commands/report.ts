@@ -11,6 +11,7 @@ import { isMonth } from '../console/day-words.ts';
 import { openLedgerView } from '../console/ledger-view.ts';
 import { reportOf } from '../console/report.ts';
 import type { Report, ReportDay, ReportOfSource } from '../console/report-shapes.ts';
+import { refuseUnknownSources } from './refuse-unknown-sources.ts';
 
 export interface ReportOptions {
   readonly month: string;
@@ -42,7 +43,9 @@ export async function reportCommand({ month, source, asOf, json }: ReportOptions
         detail: `the archive has no manifest ${until}: its newest is ${head?.number ?? 'none'}`,
       });
     }
-    const report = reportOf(await view.look(), month, source);
+    const known = await view.look();
+    if (source !== undefined) refuseUnknownSources([source], known.ledger);
+    const report = reportOf(known, month, source);
     await print(json === true ? `${JSON.stringify(report)}\n` : visibleLines(describeReport(report)));
   } finally {
     await place.store.close();
@@ -75,7 +78,7 @@ export function describeReport(report: Report): string {
         )}`,
     checks.length === 0
       ? ''
-      : '\nTo check it\nIn a folder that holds the objects under their keys: a copy of the bucket, or the archive itself.\nThe same report, made again: daybook-compactor report' +
+      : '\nTo check it\nIn a folder that holds the objects under their keys: a copy of the bucket, or the archive itself.\nBeside it: verifying-key.pem, the public key of who signs, and identity.txt, the private key of a recipient.\nThe same report, made again: node compactor/main.ts report' +
         ` --month ${month}${report.only === null ? '' : ` --source ${report.only}`} --as-of ${head?.number}\n`,
     ...checks.map(
       ({ title, command, expected }, index) =>

@@ -305,7 +305,7 @@ export function describe(summary: RestoreSummary, selection: Selection, did = 'R
     rows.length > 0 ? `${tableOf(head, rows)}\n` : '',
     dryRun
       ? `Would restore ${exact ? '' : 'at most '}${count} of ${of}${ruledOut}.${how}\n`
-      : `${did} ${count} of ${of}${ruledOut} to ${where}.\n`,
+      : `${did} ${count} of ${of} to ${where}${ruledOut}.\n`,
     passedOver > 0 ? `${counted(passedOver, 'event')} ${passedOver === 1 ? 'was' : 'were'} there before.\n` : '',
     events + passedOver + repeated + pruned.length + failures.length === 0
       ? 'Nothing in the archive fits what was asked for.\n'

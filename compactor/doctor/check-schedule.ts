@@ -35,7 +35,7 @@ function checkSecret(secret: string | undefined): Found[] {
 
 function checkHour({ runHour, isEnabled, lagSeconds }: ScheduleSettings): Found[] {
   if (!isEnabled) {
-    const hint = 'Set it to true, or see that something else runs `daybook-compactor run` each day.';
+    const hint = 'Set it to true, or see that something else runs `node compactor/main.ts run` each day.';
     return [warning('COMPACTOR_ENABLED is false: serve runs no nights by itself', hint)];
   }
   const at = `${String(runHour).padStart(2, '0')}:00 UTC`;
@@ -60,6 +60,7 @@ function checkLastNight({ runHour, lagSeconds }: ScheduleSettings, ledger: Ledge
   const days = Math.max(1, Math.floor((nowMs - lastMs) / dayMs));
   const unarchived = addDays(newestClosedDay(new Date(lastMs), lagSeconds), 1);
   const said = `no night has been written for ${days === 1 ? 'a day' : `${days} days`}, since ${newestNight.createdAt}; ${unarchived} is the oldest day not archived`;
-  const hint = 'See that serve runs, and what its log says of the last night; `daybook-compactor run` makes one now.';
+  const hint =
+    'See that serve runs, and what its log says of the last night; `node compactor/main.ts run` makes one now.';
   return [warning(said, hint)];
 }

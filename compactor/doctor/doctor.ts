@@ -129,7 +129,7 @@ function ofReplica(found: Found): Found {
 /** What copies to the second store? */
 function replicated({ COMPACTOR_SCHEDULE: schedule }: ServeConfiguration['settings']): Found[] {
   if (schedule === undefined || schedule.some(({ job }) => job === 'replicate')) return [];
-  const hint = 'Give it {"replicate":"after run"}, unless something else runs `daybook-compactor replicate`.';
+  const hint = 'Give it {"replicate":"after run"}, unless something else runs `node compactor/main.ts replicate`.';
   return [warning('COMPACTOR_SCHEDULE does not have replicate: serve copies nothing to it', hint)];
 }
 

@@ -71,7 +71,10 @@ export async function drillArchive(drill: Drill): Promise<DrillReport> {
       },
     };
     const report = await restoreArchive({ store, ledger, selection, identities, output, budget, progress });
-    failures.push(...report.failures.map(({ code, key, message }) => ({ code, key, message })));
+    // What verify has named is not told twice.
+    const named = new Set(failures.map(({ key }) => key));
+    const others = report.failures.filter(({ key }) => !named.has(key));
+    failures.push(...others.map(({ code, key, message }) => ({ code, key, message })));
     const expected = selectParts(ledger, selection).parts.reduce((sum, { events }) => sum + events, 0);
     if (failures.length === 0 && restored.events !== expected) {
       const message = `${restored.events} events came back instead of ${expected}`;

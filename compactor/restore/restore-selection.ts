@@ -5,6 +5,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { isCloudEventLine } from '../../shared/event-line.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Part } from '../ledger/manifest.ts';
+import { unknownSource } from '../ledger/unknown-source.ts';
 
 /** An event is selected if each list that is not empty has something that it fits, and no text of `except` is in it. */
 export interface Selection {
@@ -63,9 +64,7 @@ export function selectParts(
   { sources, days, from, to }: Selection,
 ): { readonly parts: readonly SelectedPart[]; readonly pruned: readonly SelectedPart[] } {
   for (const source of sources) {
-    if (ledger.sources.has(source)) continue;
-    const known = [...ledger.sources.keys()].sort().join(', ');
-    throw new DaybookError('usage', { detail: `the archive has no source ${source}; it has: ${known || 'none'}` });
+    if (!ledger.sources.has(source)) throw unknownSource(source, ledger);
   }
   const isWanted = (day: Day) =>
     (days.length === 0 || days.includes(day)) && (from === undefined || day >= from) && (to === undefined || day <= to);

@@ -15,6 +15,7 @@ import { describeHold } from '../ledger/holds.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import { anchorsFolder, type Hashes, manifestKey, type Verdict } from '../ledger/manifest.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
+import { unknownSource } from '../ledger/unknown-source.ts';
 import { openSortBudget } from '../staging/external-sort.ts';
 import { type Break, openBreaks } from './breaks.ts';
 import type { SecretsOfSources } from './check-delivery.ts';
@@ -193,7 +194,7 @@ export async function verifyArchive(archive: ArchiveToVerify): Promise<ArchiveRe
     information: [
       ...incompleteDays(days),
       ...deliveriesUnknown(deliveries),
-      ...(archive.only === undefined ? await unnamedObjects(archive, chain, named) : [limitation]),
+      ...(archive.only === undefined ? await unnamedObjects(archive, chain, named, found.length === 0) : [limitation]),
       ...anchors.strays.map((key) => ({ code: 'other_file' as const, key, message: 'is not of daybook' })),
       ...resumption(resumed),
       ...testimony(anchors),
@@ -237,8 +238,9 @@ function daysOf({ ledger, isWhole }: Chain, only: ArchiveToVerify['only']): Stat
     .filter(isWanted);
   // Of a chain that is broken nothing is known to be not there.
   if (isWhole) {
-    const absent =
-      sources.find((source) => !ledger.sources.has(source)) ?? days.find((day) => !found.some((f) => f.day === day));
+    const other = sources.find((source) => !ledger.sources.has(source));
+    if (other !== undefined) throw unknownSource(other, ledger);
+    const absent = days.find((day) => !found.some((f) => f.day === day));
     if (absent !== undefined) throw new DaybookError('usage', { detail: `the archive has no entry of ${absent}` });
   }
   const name = ({ source, day }: StatedDay) => `${source} ${day}`;
@@ -303,6 +305,7 @@ async function unnamedObjects(
   { store, prefix }: ArchiveToVerify,
   { ledger: { pruned }, isWhole, strays }: Chain,
   known: ReadonlySet<string>,
+  isSound: boolean,
 ): Promise<Information[]> {
   const found = { orphan: openBounded(), other_file: openBounded() };
   for (const key of strays) found.other_file.add(key);
@@ -313,9 +316,9 @@ async function unnamedObjects(
     if (known.has(key) || isLedgers(key.slice(prefix.length))) continue;
     found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
   }
-  const orphan = isWhole
-    ? 'no manifest names it: left by a run that died'
-    : 'no manifest that could be trusted names it';
+  // With a break nobody knows: the manifest that named it may be gone.
+  const cause = isSound ? ': left by a run that died' : '';
+  const orphan = isWhole ? `no manifest names it${cause}` : 'no manifest that could be trusted names it';
   return [
     ...prunedObjects(pruned.size, left),
     ...found.orphan.list().map((key) => ({ code: 'orphan' as const, key, message: orphan })),
@@ -330,7 +333,8 @@ const isLedgers = (name: string) => name.startsWith('manifests/') || name.starts
 
 function prunedObjects(count: number, left: number): Information[] {
   if (count === 0) return [];
-  const more = left === 0 ? '' : `; ${left} of them are still there: \`daybook-compactor prune --apply\` deletes them`;
+  const more =
+    left === 0 ? '' : `; ${left} of them are still there: \`node compactor/main.ts prune --apply\` deletes them`;
   return [
     {
       code: 'pruned',
@@ -379,7 +383,7 @@ function limits({ ledger, isWhole }: Chain, identities: Identities | undefined):
     // Kinesis keeps no positions; its streams are named by their ARN.
     const keepsPositions = ledger.stream !== undefined && !ledger.stream.id.startsWith('arn:');
     const others = keepsPositions
-      ? ", nor could verify; `daybook-compactor run` would where the stream's committed positions are ahead (ledger_behind). What `run --json` and `list --json` told as head proves it: --expect-head"
+      ? ", nor could verify; `node compactor/main.ts run` would where the stream's committed positions are ahead (ledger_behind). What `run --json` and `list --json` told as head proves it: --expect-head"
       : ', and nothing else here could. What `run --json` and `list --json` told as head proves it: --expect-head';
     const message = `manifest ${number} is the newest here${ledger.head === undefined ? ': there is none' : `, of ${ledger.head.createdAt}`}. Were newer ones deleted, the chain alone could not tell${others}`;
     found.push({ code: 'newest_manifest', key: null, message });

@@ -103,8 +103,8 @@ async function describeProgress(
   if (nowMs - sinceMs < longWaitMs) return [...found, ok(said)];
   const hint =
     places.size === 0
-      ? 'It has not run yet for these readers: start daybook-ingest redact.'
-      : 'See that daybook-ingest redact runs, and what its log says.';
+      ? 'It has not run yet for these readers: start node ingest/main.ts redact.'
+      : 'See that node ingest/main.ts redact runs, and what its log says.';
   return [...found, warning(said, hint)];
 }
 

@@ -46,7 +46,7 @@ export function checkSize({ records, bytes, oldestSeconds, dead }: SpoolSize, ma
     found.push(warning(said, 'See that ingest runs, and what the check of the stream says: it drains by itself.'));
   }
   if (dead > 0) {
-    const hint = 'daybook-ingest spool inspect tells the reasons; export keeps a copy, requeue tries them again.';
+    const hint = 'node ingest/main.ts spool inspect tells the reasons; export keeps a copy, requeue tries them again.';
     found.push(warning(`${dead} dead letters: records that the stream will not take, or that are damaged`, hint));
   }
   if (found.length > 0) return found;

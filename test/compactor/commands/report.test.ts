@@ -122,12 +122,14 @@ test('what is not a month, a source or a manifest is a wrong usage; a month with
     ['--month', '../2026-11'],
     ['--month', '2026-11', '--source', "x'; rm -rf /"],
     ['--month', '2026-11', '--as-of', '99'],
+    ['--month', '2026-11', '--source', 'plattform'],
   ];
   const outcomes = await Promise.all(wrong.map((args) => report(...args)));
   assert.deepEqual(
     outcomes.map(({ code, stdout }) => [code, stdout]),
     wrong.map(() => [1, '']),
   );
+  assert.match(outcomes.at(-1)!.stderr, /the archive has no source plattform; it has: billing, platform/);
   const { sources, checks, words } = await reportOf('--month', '2020-01');
   assert.deepEqual([sources, checks, words], [[], [], ['The archive has no entry of 2020-01.']]);
 });

@@ -89,6 +89,8 @@ test('that nothing fits is said, and is not a failure', async () => {
       assert.match(stderr, /Restored 0 events of .*\nNothing in the archive fits what was asked for\.\n$/);
     else assert.doesNotMatch(stdout, /Nothing in the archive/, 'only the lines can tell');
   }
+  const none = await run([...identity(), '--id', 'evt_none']);
+  assert.match(none.stderr, /Restored 0 events of 0 parts to stdout, 4 more ruled out by their ids\.\n/);
   const { stdout } = await run(['--dry-run', '--day', '2020-01-01']);
   assert.match(stdout, /Nothing in the archive fits what was asked for\.\n$/);
 });

@@ -49,7 +49,7 @@ const everything = () => fs.readdirSync(books.directory, { recursive: true }).so
 
 test('verify prints a table, then OK, and exits 0; it makes no file and no folder', async () => {
   const there = everything();
-  const { code, stdout, stderr } = await run(['verify', '--identity', identityFile, '--secrets', secretsPath]);
+  const { code, stdout, stderr } = await run(['verify', '-i', identityFile, '--secrets', secretsPath]);
   assert.equal(stderr, '');
   assert.equal(code, 0);
   assert.match(stdout, /^source +day +verdict +events +check\n/);
@@ -214,6 +214,14 @@ test('list shows the days that were asked for alone, and refuses a day or a verd
   assert.equal(await asked('--from', '2026-11-31'), 1);
   assert.equal(await asked('--from', '2026-11-20', '--to', '2026-11-19'), 1);
   assert.equal(await asked('--waiting', '--source', 'platform'), 1);
+  for (const command of ['list', 'verify']) {
+    const { code, stderr } = await run([command, '--source', 'plattform']);
+    assert.equal(code, 1);
+    assert.match(stderr, /the archive has no source plattform; it has: billing, platform/);
+  }
+  const DAYBOOK_SOURCES = JSON.stringify([{ name: 'plattform', scheme: 'panda', secrets: ['of a test of these'] }]);
+  const known = await run(['list', '--source', 'plattform'], { DAYBOOK_SOURCES });
+  assert.deepEqual([known.code, known.stdout.startsWith('None of the archived days')], [0, true], known.stderr);
 });
 
 test('run --today and list --waiting say the same, need no key to write, and change nothing', async () => {

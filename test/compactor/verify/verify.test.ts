@@ -123,6 +123,9 @@ describe('an archive as it was written', () => {
   });
 
   test('an archive without a manifest is a break, unless it is said to be new', async () => {
+    fs.rmSync(pathOf(books, 'manifests'), { recursive: true });
+    const unnamed = (await verify(books)).information.filter(({ code }) => code === 'orphan');
+    assert.deepEqual([...new Set(unnamed.map(({ message }) => message))], ['no manifest names it']);
     fs.rmSync(books.archive, { recursive: true });
     const report = await verify(books);
     assert.deepEqual(codes(report), [{ code: 'archive_empty', manifest: 1, key: 'manifests/00000001.jsonl' }]);
