@@ -215,7 +215,7 @@ export const errorCodes = {
   console_closed: {
     status: 403,
     title: 'The console is open on its own machine alone',
-    hint: 'Ask it there, by http://localhost, or let people log in: COMPACTOR_CONSOLE_PASSWORD, or COMPACTOR_CONSOLE_USER_HEADER behind a proxy that does so.',
+    hint: 'Ask it there, by http://localhost and not through a proxy, which is enough only where COMPACTOR_HOST is a loopback address. Or let people log in: COMPACTOR_CONSOLE_PASSWORD, or COMPACTOR_CONSOLE_USER_HEADER behind a proxy that does so.',
   },
   host_unknown: {
     status: 421,

@@ -1,8 +1,10 @@
 /**
  * The ledger as the console shows it: read once, kept in memory, and brought up to date by looking whether there is a manifest
- * after the last one. Beside what the ledger says it keeps a line of each manifest and of each thing said of a day.
+ * after the last one, and whether the last one is there as it was. Beside what the ledger says it keeps a line of each manifest and
+ * of each thing said of a day.
  *
- * What does not hold (chain, signature) ends the ledger there: what came before is believed and shown, and the trouble is told.
+ * What does not hold (chain, signature) ends the ledger there: what came before is believed and shown, and the trouble is told. So
+ * it is where the newest manifest that this process ever read is no longer in the chain: an end that was cut off.
  */
 import type { Clock, Day } from '../../shared/clock.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
@@ -14,6 +16,7 @@ import {
   checkManifest,
   type Ledger,
   type LedgerInLoading,
+  type NumberedManifest,
   readManifests,
   type SignedManifest,
   startLedger,
@@ -33,8 +36,13 @@ export interface KnownArchive {
 }
 
 export interface LedgerView {
-  /** What is known now. Looks for newer manifests, at most once a second. Does not reject: `state.trouble` says what is wrong. */
+  /**
+   * What is known now. Looks for newer manifests, and at the newest, at most once a second. Does not reject: `state.trouble` says
+   * what is wrong.
+   */
   look(): Promise<KnownArchive>;
+  /** The newest manifest that was ever read and believed, also where it is gone since; undefined: none yet. */
+  newestSeen(): NumberedManifest | undefined;
   /** Reads all of it again, as no other look does: also what is known. Rejects where it cannot be read or does not hold: what is known then stays, and its trouble is told. */
   readAgain(): Promise<Ledger>;
 }
@@ -72,6 +80,7 @@ export function openLedgerView({
   monotonicMs = () => performance.now(),
 }: LedgerViewOptions): LedgerView {
   let known: Known | undefined;
+  let seen: NumberedManifest | undefined;
   let trouble: Trouble | null = null;
   let readAt = clock.now().toISOString();
   let lookedMs = Number.NEGATIVE_INFINITY;
@@ -110,7 +119,7 @@ export function openLedgerView({
     try {
       bytes = await readManifest(store, key);
     } catch (error) {
-      if (error instanceof DaybookError && error.code === 'object_missing') return false;
+      if (isMissing(error)) return false;
       throw error;
     }
     add(known!, key, bytes, checkManifest(number, bytes, ledger, verifyingKeys));
@@ -120,13 +129,24 @@ export function openLedgerView({
   async function bringUpToDate(): Promise<void> {
     if (monotonicMs() - lookedMs < freshMs) return;
     try {
-      if (known === undefined) await takeAll();
+      // One that changed is read as if it were for the first time: what came before it is believed.
+      if (known === undefined || !(await isHeadAsItWas(known))) await takeAll();
       else while (await readNext(known));
       found();
     } catch (error) {
       trouble = troubleOf(error);
     }
     lookedMs = monotonicMs();
+  }
+
+  async function isHeadAsItWas({ ledger: { head } }: Known): Promise<boolean> {
+    if (head === undefined) return true;
+    const { store, prefix } = await openStore();
+    const bytes = await readManifest(store, manifestKey(prefix, head.number)).catch((error) => {
+      if (isMissing(error)) return undefined;
+      throw error;
+    });
+    return bytes !== undefined && sha256Hex(bytes) === head.sha256;
   }
 
   /** Whether each manifest that is known is there as it was. No object has to be made of them again to see it. */
@@ -159,7 +179,15 @@ export function openLedgerView({
     }
   }
 
+  /** All of the chain that there is was read. */
   function found(): void {
+    const { head, hashes } = known!.ledger;
+    if (seen !== undefined && hashes[seen.number - 1] !== seen.sha256) {
+      const message = `manifest ${seen.number}, SHA-256 ${seen.sha256}, was there and is not in the chain any more, which ends at ${head?.number ?? 0}`;
+      trouble = { code: 'ledger_broken', message };
+      return;
+    }
+    seen = head;
     trouble = null;
     readAt = clock.now().toISOString();
   }
@@ -181,6 +209,7 @@ export function openLedgerView({
         ...{ ledger, manifests, histories, configured },
       };
     },
+    newestSeen: () => seen,
     readAgain: () =>
       inTurn(async () => {
         try {
@@ -246,6 +275,10 @@ function verdictLineOf({ number, createdAt }: Manifest, entry: DayEntry): Verdic
     parts: parts.length,
     lateDeliveries: lateDeliveries.length,
   };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof DaybookError && error.code === 'object_missing';
 }
 
 const ofLedger: ReadonlySet<ErrorCode> = new Set(['ledger_broken', 'signer_unknown', 'signer_retired']);

@@ -24,7 +24,7 @@ import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';
 import { checkStripe } from './check-stripe.ts';
 import { checkWaiting } from './check-waiting.ts';
-import { listenersOf } from './listeners.ts';
+import { checkConsole, listenersOf } from './listeners.ts';
 import { type OpenStore, withStore } from './with-store.ts';
 
 type ServeConfiguration = DoctorConfiguration<(typeof serveSettings)[number]>;
@@ -115,6 +115,7 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
     name: 'listeners',
     run: async () => [
       ...checkDistinct(listeners),
+      ...checkConsole(settings),
       ...(await Promise.all(listeners.map((listener) => checkListener(listener)))).flat(),
     ],
   });

@@ -1,7 +1,8 @@
 /** The ports of `serve`, and how it is known who holds them. */
 import type { Configuration } from '../../shared/config.ts';
 import { type ListenerToCheck, otherProgram } from '../../shared/doctor/check-listener.ts';
-import { ok } from '../../shared/doctor/finding.ts';
+import { type Found, ok, warning } from '../../shared/doctor/finding.ts';
+import { isLoopback } from '../gate/hosts.ts';
 
 type Ports = 'COMPACTOR_HOST' | 'COMPACTOR_PORT' | 'COMPACTOR_ADMIN_HOST' | 'COMPACTOR_ADMIN_PORT';
 
@@ -36,4 +37,20 @@ export function listenersOf(settings: Partial<Configuration<Ports>>): ListenerTo
     });
   }
   return listeners;
+}
+
+type Ways = 'COMPACTOR_CONSOLE_PASSWORD' | 'COMPACTOR_CONSOLE_READER_PASSWORD' | 'COMPACTOR_CONSOLE_USER_HEADER';
+
+/** Whether anybody can see the pages. */
+export function checkConsole(settings: Partial<Configuration<Ports | Ways>>): Found[] {
+  const { COMPACTOR_HOST: host } = settings;
+  const canLogIn =
+    settings.COMPACTOR_CONSOLE_PASSWORD !== undefined ||
+    settings.COMPACTOR_CONSOLE_READER_PASSWORD !== undefined ||
+    settings.COMPACTOR_CONSOLE_USER_HEADER !== undefined;
+  if (host === undefined || isLoopback(host) || canLogIn) return [];
+  const hint =
+    'Set COMPACTOR_CONSOLE_PASSWORD (`daybook-compactor hash-password` makes it), or COMPACTOR_HOST to 127.0.0.1. Jobs by request work as they are.';
+  const said = `nobody gets into the console: COMPACTOR_HOST is ${host}, and nobody can log in`;
+  return [warning(said, hint, 'console_closed')];
 }

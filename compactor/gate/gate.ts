@@ -10,6 +10,7 @@ import type { Request } from 'express';
 import type { Clock } from '../../shared/clock.ts';
 import { isPassword, type PasswordHash } from '../../shared/crypto/password-hash.ts';
 import { DaybookError } from '../../shared/errors.ts';
+import { Problem } from '../../shared/http/problem.ts';
 import { hostOf, isAddress, isFromHere, isLoopback, isSameOrigin } from './hosts.ts';
 import { openLoginPace } from './login-pace.ts';
 import { newId, openSessions, type Role } from './sessions.ts';
@@ -123,7 +124,7 @@ export function openGate(options: GateOptions): Gate {
     const waitMs = waiting >= maxWaiting ? 1000 : pace.begin(address);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
-      throw new DaybookError('login_too_often', { detail: `Try again in ${seconds} s.` });
+      throw new Problem('login_too_often', { retryAfterSeconds: seconds }, { detail: `Try again in ${seconds} s.` });
     }
     const role = await inTurn(() => roleBy(form.password));
     if (role === undefined) throw new DaybookError('login_refused');

@@ -183,8 +183,9 @@ export function openPages({ data, gate, jobs, sources, clock }: PagesOptions): P
         const more = { 'set-cookie': cookie, ...(retry !== undefined && { 'retry-after': retry }) };
         return { ...answer, headers: { ...answer.headers, ...more }, code: problem.code! };
       },
-      async answer(request) {
+      async answer(request, notes) {
         if (request.method === 'POST') {
+          if (request.ip !== undefined) notes.address = request.ip;
           const form = await readForm(request);
           const given = { password: form.get('password') ?? '', formToken: form.get('token') ?? '' };
           const cookie = await gate.login(request, given);

@@ -18,7 +18,14 @@ const runOptions = z.strictObject({
   days: z.array(z.string()).min(1).max(400).optional(),
   force: z.boolean().optional(),
 });
-const verifyOptions = z.strictObject({ strict: z.boolean().optional() });
+const verifyOptions = z.strictObject({
+  strict: z.boolean().optional(),
+  /** As `list --json` tells them. */
+  expectHead: z
+    .string()
+    .regex(/^[1-9]\d{0,7}:[0-9a-f]{64}$/, 'is not <number>:<sha256>')
+    .optional(),
+});
 
 const pruneOptions = z.strictObject({ apply: z.boolean().optional() });
 const replicateOptions = z.strictObject({ check: z.boolean().optional() });
@@ -31,7 +38,13 @@ const jobs: Readonly<Record<JobName, ArgumentsOf>> = {
     refuseOpenDays(days, clock, lagSeconds);
     return [...(days ?? []).flatMap((day) => ['--day', day]), ...(force === true ? ['--force'] : [])];
   },
-  verify: (body) => (parse(verifyOptions, body).strict === true ? ['--strict'] : []),
+  verify(body) {
+    const { strict, expectHead } = parse(verifyOptions, body);
+    return [
+      ...(strict === true ? ['--strict'] : []),
+      ...(expectHead === undefined ? [] : ['--expect-head', expectHead]),
+    ];
+  },
   // The ages are the settings': who may start a job may not choose them.
   prune: (body) => (parse(pruneOptions, body).apply === true ? ['--apply'] : []),
   replicate: (body) => (parse(replicateOptions, body).check === true ? ['--check'] : []),

@@ -21,11 +21,11 @@ import type { NightNow } from '../console/now-shapes.ts';
 import { type GateOptions, openGate } from '../gate/gate.ts';
 import { gateOptionsOf } from '../gate/gate-options.ts';
 import { isLoopback } from '../gate/hosts.ts';
-import type { Ledger } from '../ledger/ledger.ts';
+import type { Ledger, NumberedManifest } from '../ledger/ledger.ts';
 import { type Notifier, openNotifier } from '../notify/notify.ts';
 import { serveSettings } from '../settings.ts';
 import { createApp } from './app.ts';
-import { type EndedJob, openJobs } from './jobs.ts';
+import { type EndedJob, type JobRequest, type Jobs, openJobs } from './jobs.ts';
 import { openCompactorMetrics } from './metrics.ts';
 import { type OtherJobs, openOtherJobs } from './other-jobs.ts';
 import { openSchedule, type Schedule } from './schedule.ts';
@@ -160,7 +160,11 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
   let schedule: Schedule | undefined;
   let otherJobs: OtherJobs | undefined;
   const limitMs = options.jobLimitSeconds * 1000;
-  const jobs = openJobs({ program: options.program, clock, log, limitMs, ended: (job) => void afterJob(job) });
+  const opened = openJobs({ program: options.program, clock, log, limitMs, ended: (job) => void afterJob(job) });
+  const jobs: Jobs = {
+    ...opened,
+    start: (request) => opened.start(withHead(request, options.places.view.newestSeen())),
+  };
   const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
 
   /** The newest manifest of a night; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */
@@ -251,6 +255,13 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
       return closing;
     },
   };
+}
+
+/** A verification is told the newest manifest that this process knows: one that is cut off since is a break. */
+function withHead(request: JobRequest, head: NumberedManifest | undefined): JobRequest {
+  const { job, arguments: given } = request;
+  if (job !== 'verify' || head === undefined || given.includes('--expect-head')) return request;
+  return { ...request, arguments: [...given, '--expect-head', `${head.number}:${head.sha256}`] };
 }
 
 /** The night that counts for the schedule: of all days, and where it was asked for and failed, none. */

@@ -11,7 +11,7 @@ export interface Answer {
   readonly code?: string;
 }
 
-/** A refusal whose problem document says more than the members that all have. */
+/** A refusal whose problem document says more than the members that all have. `retryAfterSeconds` is in its header too. */
 export class Problem extends DaybookError {
   readonly members: Readonly<Record<string, unknown>>;
 
@@ -22,7 +22,7 @@ export class Problem extends DaybookError {
   }
 }
 
-const retryAfterSeconds = '5';
+const retryAfterSeconds = 5;
 
 export function jsonAnswer(status: number, value: unknown): Answer {
   return { status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
@@ -36,6 +36,7 @@ export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, 
   const known = thrown instanceof DaybookError && errorKind(thrown.code).status !== undefined;
   const error = known ? thrown : new DaybookError('internal_error');
   const { title, status = 500 } = errorKind(error.code);
+  const members = error instanceof Problem ? error.members : {};
   const problem = {
     type: `urn:daybook:error:${error.code}`,
     title,
@@ -43,14 +44,16 @@ export function problemAnswer(thrown: unknown, headers: Readonly<Record<string, 
     code: error.code,
     detail: error.message,
     hint: error.hint,
-    ...(error instanceof Problem ? error.members : {}),
+    ...members,
   };
   return {
     status,
     headers: {
       'content-type': 'application/problem+json',
       ...(status === 401 ? { 'www-authenticate': error.code === 'login_needed' ? 'Form' : 'HMAC' } : {}),
-      ...(status === 503 || status === 429 ? { 'retry-after': retryAfterSeconds } : {}),
+      ...(status === 503 || status === 429
+        ? { 'retry-after': String(members.retryAfterSeconds ?? retryAfterSeconds) }
+        : {}),
       ...headers,
     },
     body: JSON.stringify(problem),

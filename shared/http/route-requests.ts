@@ -10,6 +10,8 @@ import { type Answer, problemAnswer, reasonsOf, send } from './problem.ts';
 export interface RouteNotes {
   /** As the path is declared: `/webhooks/:source`, `/healthz` …, or `unknown`. */
   route: string;
+  /** Of the caller, where it tries to log in: who guesses is to be found. */
+  address?: string;
 }
 
 /** Answers the methods given and refuses all others. */

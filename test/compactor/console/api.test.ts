@@ -9,12 +9,14 @@ import { type CompactorServer, serve } from '../../../compactor/serve/serve.ts';
 import { startFakeStripe } from '../../stripe/fake-stripe.ts';
 import { eventsOf, pandaRecord, pathOf, signedRecord } from '../archive-under-test.ts';
 import { type Books, listingOf, openBooks } from '../books.ts';
+import { until } from '../until.ts';
 import { placesOf } from './places.ts';
 
 let books: Books;
 let server: CompactorServer;
 let api: ReturnType<typeof request>;
 const day = '2026-11-20';
+const secret = 'of the jobs';
 const listed = eventsOf(day, 12, 'listed');
 const waiting = eventsOf('2026-11-25', 1, 'waiting')[0]!;
 
@@ -46,7 +48,7 @@ after(async () => {
 
 const open = (host: string, change: Parameters<typeof placesOf>[1] = {}) =>
   serve({
-    ...{ host, port: 0, adminHost: '127.0.0.1', adminPort: 0, jobSecret: undefined, runHour: 11, lagSeconds: 3600 },
+    ...{ host, port: 0, adminHost: '127.0.0.1', adminPort: 0, jobSecret: secret, runHour: 11, lagSeconds: 3600 },
     ...{ jobLimitSeconds: 3600, sources: ['billing', 'platform'] },
     program: fileURLToPath(new URL('../serve/reporting-job.ts', import.meta.url)),
     loadLedger: () => books.ledger(),
@@ -276,6 +278,37 @@ test('where a manifest does not hold, what came before it is told with the troub
   } finally {
     fs.writeFileSync(path, sound);
     await broken.close();
+  }
+});
+
+test('a manifest that goes while serve runs: readyz says 503, and a verification is told that it was there', async () => {
+  let nowMs = 0;
+  const running = await open('127.0.0.1', { monotonicMs: () => nowMs });
+  const other = request(`http://127.0.0.1:${running.port}`);
+  const path = pathOf(books, 'manifests/00000003.jsonl');
+  const sound = fs.readFileSync(path);
+  await other.get('/readyz').expect(200);
+  const { head } = (await other.get('/api/archives')).body.archive;
+  fs.rmSync(path);
+  try {
+    nowMs += 1_001;
+    assert.match((await other.get('/readyz').expect(503)).body.detail, /^ledger_broken/);
+    const { body } = await other.get(`/api/days/platform/${day}`).expect(200);
+    assert.deepEqual([body.archive.trouble.code, body.manifest.number], ['ledger_broken', 2]);
+    const own = `2:${'a'.repeat(64)}`;
+    for (const [options, expected] of [
+      [{ strict: true }, ['--strict', '--expect-head', `3:${head.sha256}`]],
+      [{ expectHead: own }, ['--expect-head', own]],
+    ] as const) {
+      const started = await until(async () => {
+        const answer = await other.post('/jobs/verify').set('x-job-secret', secret).send(options);
+        return answer.status === 202 ? answer : undefined;
+      });
+      assert.deepEqual(started.body.running.arguments, expected);
+    }
+  } finally {
+    fs.writeFileSync(path, sound);
+    await running.close();
   }
 });
 

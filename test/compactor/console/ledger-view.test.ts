@@ -42,7 +42,10 @@ test('the next manifest alone is asked for, and what it says is there for the ne
   await books.night([{ name: 'billing' }, { name: 'platform' }]);
   later();
   const { state, ledger, manifests, histories } = await view.look();
-  assert.deepEqual(read.slice(3), ['manifests/00000004.jsonl', 'manifests/00000005.jsonl']);
+  assert.deepEqual(
+    read.slice(3),
+    [3, 4, 5].map((number) => `manifests/0000000${number}.jsonl`),
+  );
   assert.deepEqual([state.head?.number, manifests.length, state.trouble], [4, 4, null]);
   assert.ok(ledger.sources.get('platform')!.has('2026-11-23'));
   assert.deepEqual(
@@ -89,4 +92,24 @@ test('reading again finds a manifest that was changed, and one that is gone', as
   fs.rmSync(pathOf(books, 'manifests/00000003.jsonl'));
   assert.equal((await view.readAgain()).head?.number, 2);
   assert.equal((await view.look()).manifests.length, 2);
+});
+
+test('a look finds that the newest manifest was changed, or is gone, and does not forget that it was there', async () => {
+  const view = openView();
+  const told = async () => {
+    later();
+    const { state, manifests } = await view.look();
+    return [state.head?.number, manifests.length, state.trouble?.code, view.newestSeen()?.number];
+  };
+  assert.deepEqual(await told(), [3, 3, undefined, 3]);
+  const path = pathOf(books, 'manifests/00000003.jsonl');
+  const sound = fs.readFileSync(path);
+  fs.writeFileSync(path, sound.toString().replace('"delivered":', '"delivered":1'));
+  for (const _ of [1, 2]) assert.deepEqual(await told(), [2, 2, 'ledger_broken', 3]);
+  fs.rmSync(path);
+  for (const _ of [1, 2]) assert.deepEqual(await told(), [2, 2, 'ledger_broken', 3]);
+  await view.readAgain();
+  assert.deepEqual(await told(), [2, 2, 'ledger_broken', 3]);
+  fs.writeFileSync(path, sound);
+  assert.deepEqual(await told(), [3, 3, undefined, 3]);
 });

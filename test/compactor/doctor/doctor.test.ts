@@ -42,14 +42,16 @@ test('a sound installation: exit 0, each part looked at, nothing made or written
 });
 
 test('to be read: what is wrong with what to do below it, and a count; exit 2 for a problem', async () => {
-  const { code, stdout } = await patient.doctor({ DAYBOOK_SOURCES: patient.source({ apiKey: 'rk_test_wrong' }) }, []);
+  const change = { DAYBOOK_SOURCES: patient.source({ apiKey: 'rk_test_wrong' }), COMPACTOR_HOST: '0.0.0.0' };
+  const { code, stdout } = await patient.doctor(change, []);
   assert.equal(code, 2);
   assert.match(
     stdout,
     /^problem {2}stripe platform {2}Stripe does not know the key: Stripe answers 401 .*\(stripe_key_refused\)$/m,
   );
   assert.match(stdout, /^ +→ It is mistyped, was rolled, or has expired\. Make a restricted key/m);
-  assert.match(stdout, /\n1 problem, 1 warning\.\n$/);
+  assert.match(stdout, /\n1 problem, 2 warnings\.\n$/);
+  assert.match(stdout, /^warning {2}listeners +nobody gets into the console: COMPACTOR_HOST is 0\.0\.0\.0/m);
   assert.doesNotMatch(stdout, /rk_test_wrong/);
 });
 

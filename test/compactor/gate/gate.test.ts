@@ -132,7 +132,9 @@ test('without a password the console is open on its own machine alone, to whoeve
     assert.equal((await served.api.get('/healthz').set(headers)).status, 200);
   }
   const outside = await start({ isOnLoopback: () => false });
-  assert.deepEqual(codeIn(await outside.api.get(page)), 'console_closed');
+  const closed = await outside.api.get(page);
+  assert.deepEqual(codeIn(closed), 'console_closed');
+  assert.match(closed.text, /only where COMPACTOR_HOST is a loopback address/);
 });
 
 test('a password opens a session; a wrong one does not, and neither is ever said', async () => {
@@ -233,7 +235,12 @@ test('who guesses waits, with the right password too, and nobody else does', asy
   const slowed = await logIn(served, acting, from('192.0.2.1'));
   assert.deepEqual([slowed.status, slowed.headers['set-cookie']?.length], [429, 1]);
   assert.match(slowed.text, /Try again in 1 s/);
-  assert.ok(Number(slowed.headers['retry-after']) > 0);
+  assert.equal(slowed.headers['retry-after'], '1');
+  const addresses = served.log
+    .map((line) => JSON.parse(line))
+    .filter(({ code }) => ['login_refused', 'login_too_often'].includes(code))
+    .map(({ address }) => address);
+  assert.deepEqual(addresses, Array(4).fill('192.0.2.1'));
   assert.equal((await logIn(served, acting, from('192.0.2.2'))).status, 303);
   served.pass(1);
   assert.equal((await logIn(served, acting, from('192.0.2.1'))).status, 303);

@@ -201,6 +201,7 @@ test('options that are wrong are refused with the reason, and nothing starts', a
     ['/jobs/run', { force: 'yes' }],
     ['/jobs/run', { now: '2026-11-21T03:00:00Z' }],
     ['/jobs/verify', { identity: 'key.txt' }],
+    ['/jobs/verify', { expectHead: '3:abc' }],
     ['/jobs/prune', { apply: 'yes' }],
     ['/jobs/prune', { eventDays: 31 }],
     ['/jobs/run', []],
