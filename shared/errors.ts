@@ -204,7 +204,7 @@ export const errorCodes = {
   console_query_invalid: {
     status: 400,
     title: 'Query wrong',
-    hint: 'Write months as 2026-11, days as 2026-11-20, names and ids as they are, URL-encoded.',
+    hint: 'Write months as 2026-11, days as 2026-11-20, names and ids as they are, URL-encoded. See The console in compactor/README.md.',
   },
   archive_unread: {
     status: 503,

@@ -175,6 +175,11 @@ export function sumOf(totals: readonly DayTotals[]): DayTotals {
   return { ...sum, byStanding };
 }
 
+/** Of how many days complete ones are counted, everywhere: those that are over. */
+export function daysOver({ days, byStanding }: DayTotals): number {
+  return days - byStanding.open - byStanding.none;
+}
+
 /** Every day of a month (`2026-11`), in order. */
 export function daysOfMonth(month: string): Day[] {
   const days: Day[] = [];

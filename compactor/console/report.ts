@@ -7,7 +7,16 @@ import { counted } from '../../shared/program/counted.ts';
 import { shellWord } from '../../shared/program/shell-word.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { manifestKey } from '../ledger/manifest.ts';
-import { daysOfMonth, eventsOf, holeInWords, isListedSource, standingWithout, sumOf, totalsOf } from './day-words.ts';
+import {
+  daysOfMonth,
+  daysOver,
+  eventsOf,
+  holeInWords,
+  isListedSource,
+  standingWithout,
+  sumOf,
+  totalsOf,
+} from './day-words.ts';
 import type { KnownArchive } from './ledger-view.ts';
 import type { Report, ReportCheck, ReportOfSource } from './report-shapes.ts';
 import { apiFormat, type DayTotals, type ManifestLine } from './shapes.ts';
@@ -85,15 +94,16 @@ function sourceOf(
 function wordsOf(
   month: string,
   sources: readonly ReportOfSource[],
-  { byStanding, days, events, delivered, recovered, missing }: DayTotals,
+  totals: DayTotals,
   { isOver, isComplete, holes }: { readonly isOver: boolean; readonly isComplete: boolean; readonly holes: number },
 ): string[] {
   if (sources.length === 0) return [`The archive has no entry of ${month}.`];
+  const { byStanding, events, delivered, recovered, missing } = totals;
   const words = [
     `${counted(events, 'event')}: ${delivered.toLocaleString('en')} received and ${recovered.toLocaleString('en')} recovered; ${missing.toLocaleString('en')} missing.`,
   ];
   if (!isOver) words.push(`${month} was not over when the newest manifest was made: this is what was known then.`);
-  const over = days - byStanding.open;
+  const over = daysOver(totals);
   if (isComplete) words.push(`Each of its ${counted(over, 'day')} is complete.`);
   else
     words.push(

@@ -1,5 +1,6 @@
 /** The calendar: a month and the one before it, source by source, with the edge at which Stripe's list ends. */
 import { counted } from '../../shared/program/counted.ts';
+import { daysOver } from '../console/day-words.ts';
 import type { Calendar, CalendarDay, CalendarOfSource, DayStanding } from '../console/shapes.ts';
 import { badge, dayName, dayPath, figure, monthAfter, monthName, shortFigure, sign, time } from './format.ts';
 import type { Page } from './frame.ts';
@@ -47,13 +48,10 @@ function monthsToGo(months: readonly string[], month: string, today: string): st
 function summary({ sources, archive, month }: Calendar): Html {
   const sum = (of: (source: CalendarOfSource) => number) => sources.reduce((total, source) => total + of(source), 0);
   const complete = sum(({ totals }) => totals.byStanding.complete);
-  // Where there is no list to compare with, no day can become complete.
-  const comparable = sum(
-    ({ totals: { byStanding: by } }) => by.complete + by.provisional + by.incomplete + by.unverifiable + by.late,
-  );
+  const over = sum(({ totals }) => daysOver(totals));
   const missing = sum(({ totals }) => totals.missing);
   return html`<dl class="tiles">
-<div><dt>Days complete in ${monthName(month)}</dt><dd>${figure(complete)} <small>of ${figure(comparable)} that are over and have a list</small></dd></div>
+<div><dt>Days complete in ${monthName(month)}</dt><dd>${figure(complete)} <small>of ${figure(over)} that ${over === 1 ? 'is' : 'are'} over</small></dd></div>
 <div><dt>Events</dt><dd>${figure(sum(({ totals }) => totals.events))}</dd></div>
 <div><dt>Recovered from the list</dt><dd>${figure(sum(({ totals }) => totals.recovered))}</dd></div>
 <div${missing > 0 && html` class="bad"`}><dt>Known and missing</dt><dd>${figure(missing)}</dd></div>

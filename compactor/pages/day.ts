@@ -1,7 +1,7 @@
 /** One day of one source: what is in it, whether it adds up, and how that came about. */
 import { addDays } from '../../shared/clock.ts';
 import type { DayDetail, Equation, HoleInWords, PartDetail, SealedObject, TimedLink } from '../console/shapes.ts';
-import { badge, bytes, dayName, dayPath, figure, hash, monthName, sign, time } from './format.ts';
+import { badge, bytes, dayName, dayPath, figure, hash, knownFigure, monthName, sign, time } from './format.ts';
 import type { Page } from './frame.ts';
 import { type Html, html } from './html.ts';
 
@@ -23,7 +23,7 @@ ${detail.equations.map(equation)}
 <dl class="facts">
 <div><dt>Duplicates</dt><dd>${figure(standing.counts?.duplicates)}</dd></div>
 <div><dt>Copies that differ</dt><dd>${figure(standing.counts?.differing)}</dd></div>
-<div><dt>Missing</dt><dd>${figure(standing.missing)}</dd></div>
+<div><dt>Missing</dt><dd>${knownFigure(standing.missing, detail.listedAt !== null)}</dd></div>
 <div><dt>List asked</dt><dd>${detail.listedAt === null ? 'never' : time(detail.listedAt)}</dd></div>
 ${standing.listedUntil !== null && html`<div><dt>Stripe lists it until</dt><dd>${standing.listedUntil}</dd></div>`}
 ${accounts.length > 0 && html`<div><dt>Accounts</dt><dd>${accounts.join(', ')}</dd></div>`}
@@ -43,8 +43,8 @@ ${sealedList('Exceptions', detail.exceptions)}</section>
 <div><dt>SHA-256</dt><dd>${hash(manifest.sha256)}</dd></div>
 </dl></section>
 <section class="card" aria-labelledby="history"><h2 id="history">History of its verdicts</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Table of its verdicts"><table><thead><tr><th scope="col">Manifest</th><th scope="col">Made</th><th scope="col">Verdict</th><th scope="col">List asked</th><th scope="col" class="r">Events</th><th scope="col" class="r">Recovered</th><th scope="col" class="r">Missing</th><th scope="col" class="r">New objects</th></tr></thead>
-<tbody>${history.map((line) => html`<tr><th scope="row">${line.manifest}</th><td>${time(line.at)}</td><td>${badge(line.verdict)}</td><td>${time(line.listedAt)}</td><td class="r">${figure(line.events)}</td><td class="r">${figure(line.recovered)}</td><td class="r">${figure(line.missing)}</td><td class="r">${figure(line.parts + line.lateDeliveries)}</td></tr>`)}</tbody></table></div></section>`,
+<div class="scroll" tabindex="0" role="region" aria-label="Table of its verdicts"><table><thead><tr><th scope="col">Manifest</th><th scope="col">Made</th><th scope="col">Verdict</th><th scope="col">List asked</th><th scope="col" class="r">Events</th><th scope="col" class="r">Recovered</th><th scope="col" class="r">Missing</th><th scope="col" class="r">New parts</th></tr></thead>
+<tbody>${history.map((line) => html`<tr><th scope="row">${line.manifest}</th><td>${time(line.at)}</td><td>${badge(line.verdict)}</td><td>${time(line.listedAt)}</td><td class="r">${figure(line.events)}</td><td class="r">${figure(line.recovered)}</td><td class="r">${knownFigure(line.missing, line.listedAt !== null)}</td><td class="r">${figure(line.parts)}</td></tr>`)}</tbody></table></div></section>`,
   };
 }
 

@@ -6,6 +6,11 @@ export function figure(count: number | null | undefined): string {
   return count === null || count === undefined ? '–' : count.toLocaleString('en');
 }
 
+/** Of what is missing: 0 is nothing that anybody can say where no list was asked. */
+export function knownFigure(missing: number | null, wasListed: boolean): string {
+  return figure(missing === 0 && !wasListed ? null : missing);
+}
+
 /** For a place of four characters: 1.2k, 34M. */
 export function shortFigure(count: number): string {
   const units = ['', 'k', 'M', 'G'];

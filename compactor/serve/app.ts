@@ -58,7 +58,8 @@ export function createApp(options: AppOptions): RequestListener {
       })),
     ],
     notesOf: (route) => ({ route }),
-    unknownRouteHint: 'See compactor/README.md, Every night, and jobs by request.',
+    unknownRouteHint:
+      'See compactor/README.md: The console, for pages and the API; Every night, and jobs by request, for jobs.',
     refusedUnknown: pages.refusedUnknown,
     isTrustedProxy,
     closing,

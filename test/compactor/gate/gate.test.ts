@@ -311,5 +311,6 @@ test('nothing is kept, framed or loaded from elsewhere, and what is not there is
   const asset = await served.api.get(style!);
   assert.deepEqual([asset.status, asset.headers['content-type']], [200, 'text/css; charset=utf-8']);
   assert.match(asset.headers['cache-control']!, /immutable/);
-  assert.equal((await served.api.get('/nowhere')).body.code, 'unknown_route');
+  const { body } = await served.api.get('/api/nowhere');
+  assert.deepEqual([body.code, /The console/.test(body.hint)], ['unknown_route', true]);
 });
