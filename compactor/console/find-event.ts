@@ -146,7 +146,9 @@ function spoolInWords({ ingest, records, isWhole, looked, trouble }: SpoolSearch
   const words: string[] = [];
   if (records.length > dead) words.push(`It waits in the spool of ${ingest} for the stream.`);
   if (dead > 0)
-    words.push(`It is among the dead letters of ${ingest}: the stream did not take it (daybook-ingest spool export).`);
+    words.push(
+      `It is among the dead letters of ${ingest}: the stream did not take it (node ingest/main.ts spool export).`,
+    );
   if (!isWhole && records.length === 0)
     words.push(`Of the spool of ${ingest} ${counted(looked, 'record')} could be looked at in time.`);
   return words;
