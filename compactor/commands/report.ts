@@ -7,7 +7,7 @@ import { visibleLines } from '../../shared/program/visible-text.ts';
 import { isSourceName } from '../../shared/schemes/source-members.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
-import { isMonth } from '../console/day-words.ts';
+import { daysOver, isMonth } from '../console/day-words.ts';
 import { openLedgerView } from '../console/ledger-view.ts';
 import { reportOf } from '../console/report.ts';
 import type { Report, ReportDay, ReportOfSource } from '../console/report-shapes.ts';
@@ -93,9 +93,9 @@ function describeTotals({ sources, totals }: Report): string {
     { name: 'together', own: totals },
   ];
   return tableOf(
-    ['source', 'days', 'complete', 'events', 'received', 'recovered', 'missing', 'not listed', 'differing'],
+    ['source', 'days over', 'complete', 'events', 'received', 'recovered', 'missing', 'not listed', 'differing'],
     (sources.length === 1 ? rows.slice(0, 1) : rows).map(({ name, own }) => [
-      ...[name, own.days, own.byStanding.complete, own.events, own.delivered, own.recovered, own.missing],
+      ...[name, daysOver(own), own.byStanding.complete, own.events, own.delivered, own.recovered, own.missing],
       ...[own.notListed, own.differing],
     ]),
   );
