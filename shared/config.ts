@@ -369,10 +369,7 @@ export const settings = {
     meaning:
       'Admin listeners of the ingests whose figures the console tells: URLs apart by white space or commas; empty: none.',
     default: 'http://127.0.0.1:9464',
-    schema: z
-      .string()
-      .transform((text) => text.split(/[\s,]+/).filter((url) => url !== ''))
-      .pipe(z.array(adminOrigin).max(32, 'has more than 32')),
+    schema: words.pipe(z.array(adminOrigin).max(32, 'has more than 32')),
   }),
   COMPACTOR_CONSOLE_PASSWORD: setting({
     of: 'compactor',

@@ -586,7 +586,6 @@ export const errorCodes = {
     title: 'Stripe refuses the request',
     hint: "Look the request up by its id in Stripe's dashboard, under Developers, Logs.",
   },
-  not_available: { exit: 1, status: 501, title: 'Not available', hint: 'This version of daybook does not have it.' },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -30,7 +30,7 @@ interface Panel {
   readonly width: Width;
   /** What is drawn, by its legend; `{{source}}` is the value of a label. */
   readonly queries: Readonly<Record<string, string>>;
-  /** A single number that turns red from here on, or below `1` where `isGood` is 1. */
+  /** A single number is red from here on; without it, below 1. */
   readonly alarmFrom?: number;
 }
 

@@ -52,7 +52,8 @@ async function checkProgress(settings: RedactConfiguration, nowMs: number): Prom
       const same = [
         ...sameStreams('DAYBOOK_READERS_STREAM', readersId, { DAYBOOK_STREAM: snapshot.id }),
         ...sameStreams('DAYBOOK_READERS_DEAD_LETTERS', lettersId, {
-          ...{ DAYBOOK_STREAM: snapshot.id, DAYBOOK_READERS_STREAM: readersId },
+          DAYBOOK_STREAM: snapshot.id,
+          DAYBOOK_READERS_STREAM: readersId,
         }),
       ];
       if (same.length > 0) return same;
@@ -93,8 +94,9 @@ async function describeProgress(
           'Readers do not have it; the archive has what a night took. See that redact runs, and raise the retention of the stream.';
         found.push(problem(said, hint));
       }
-      if (entries.length > 0) sinceMs = Math.min(sinceMs, receivedMs(entries[0]!.value) ?? nowMs);
-      if (entries.length > 0) break;
+      if (entries.length === 0) continue;
+      sinceMs = Math.min(sinceMs, receivedMs(entries[0]!.value) ?? nowMs);
+      break;
     }
   }
   if (sinceMs === Number.POSITIVE_INFINITY) return [...found, ok("the readers' stream has all that the stream has")];

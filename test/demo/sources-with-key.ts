@@ -1,9 +1,7 @@
 /** The development sources with an API key, so that the night can list the simulated Stripe's events. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { fakeApiKey } from '../stripe/fake-stripe.ts';
 import type { Secrets } from './send-delivery.ts';
-
-/** That of the simulated Stripe. */
-const fakeApiKey = 'sk_test_daybookFakeKey';
 
 /** Writes the file `to`, and returns the secrets in it. */
 export function writeSources(from: string, to: string): Secrets {

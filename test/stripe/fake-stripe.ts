@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 
 const retentionSeconds = 30 * 86_400;
+export const fakeApiKey = 'sk_test_daybookFakeKey';
 
 export interface FakeStripeOptions {
   /** 0 or absent: any free one. */
@@ -92,7 +93,7 @@ interface Answer {
 }
 
 export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<FakeStripe> {
-  const { apiKey = 'sk_test_daybookFakeKey', clock = systemClock, accounts = [], port = 0 } = options;
+  const { apiKey = fakeApiKey, clock = systemClock, accounts = [], port = 0 } = options;
   const books = new Map<string | undefined, Stored[]>([undefined, ...accounts].map((account) => [account, []]));
   const thinBooks = new Map<string | undefined, Stored[]>();
   const unsorted = new Set<Stored[]>();

@@ -18,13 +18,13 @@ interface Credentials {
 const lifeSeconds = 900;
 
 /** By the credentials, and the region where none is given, that the AWS SDK finds. Rejects with `stream_credentials_refused`. */
-export async function mskToken({ region: given }: AwsMskIam): Promise<{ value: string }> {
+export async function mskToken({ region: given }: AwsMskIam): Promise<string> {
   const { KinesisClient } = await import('@aws-sdk/client-kinesis');
   // Of any client of the SDK: it makes no request to its own service.
   const client = new KinesisClient(given === undefined ? {} : { region: given });
   try {
     const [region, credentials] = await Promise.all([client.config.region(), client.config.credentials()]);
-    return { value: signedToken(region, credentials, new Date()) };
+    return signedToken(region, credentials, new Date());
   } catch (cause) {
     throw new DaybookError('stream_credentials_refused', {
       detail: `no AWS credentials, or no region, to sign a token for MSK with: ${(cause as Error).message}`,

@@ -1,18 +1,12 @@
 /** Tokens of an OAuth server by the client credentials grant (RFC 6749, 4.4). */
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import { DaybookError, messageOf } from '../../errors.ts';
-import { openAgents } from '../../http/agents.ts';
+import { ask } from '../../http/ask.ts';
 import type { OauthBearer } from './settings.ts';
-
-export interface Token {
-  readonly value: string;
-}
 
 /** Where tokens come from. */
 export interface Tokens {
   /** Rejects with `stream_credentials_refused`, or `stream_unavailable` where it may pass. */
-  token(): Promise<Token>;
+  token(): Promise<string>;
   /** The broker did not take the last one. */
   refused(): void;
 }
@@ -25,17 +19,20 @@ const unknownLifeSeconds = 60;
 
 /** Keeps a token until it nearly ends, or was refused. */
 export function openTokenEndpoint({ tokenEndpoint, clientId, clientSecret, scope }: OauthBearer): Tokens {
-  let kept: { readonly token: Promise<Token>; untilMs: number } | undefined;
+  let kept: { readonly token: Promise<string>; untilMs: number } | undefined;
 
-  async function ask(): Promise<Token> {
+  async function newToken(): Promise<string> {
     // RFC 6749, 2.3.1: each is form-encoded first.
     const user = [clientId, clientSecret].map((part) => encodeURIComponent(part ?? '')).join(':');
     const form = new URLSearchParams({ grant_type: 'client_credentials', ...(scope === undefined ? {} : { scope }) });
-    const { status, text } = await post(tokenEndpoint!, String(form), {
+    const headers = {
       authorization: `Basic ${Buffer.from(user).toString('base64')}`,
       'content-type': 'application/x-www-form-urlencoded',
       accept: 'application/json',
-    }).catch((cause: unknown) => {
+    };
+    const question = { body: Buffer.from(String(form)), headers, limitMs, maxBytes: maxAnswerBytes };
+    const { status, body } = await ask(tokenEndpoint!, question).catch((cause: unknown) => {
+      if (cause instanceof DaybookError) throw cause;
       throw new DaybookError('stream_unavailable', {
         detail: `no token from ${tokenEndpoint}: ${messageOf(cause)}`,
         hint: 'See whether tokenEndpoint of DAYBOOK_STREAM answers from this machine.',
@@ -43,11 +40,11 @@ export function openTokenEndpoint({ tokenEndpoint, clientId, clientSecret, scope
         cause,
       });
     });
-    const answer = membersOf(text);
+    const answer = membersOf(body.toString());
     if (status === 200 && typeof answer.access_token === 'string' && answer.access_token !== '') {
       const seconds = typeof answer.expires_in === 'number' ? answer.expires_in : unknownLifeSeconds;
       if (kept !== undefined) kept.untilMs = performance.now() + seconds * 1000 - marginMs;
-      return { value: answer.access_token };
+      return answer.access_token;
     }
     const said = typeof answer.error === 'string' ? ` ${answer.error.slice(0, 100)}` : '';
     const isPassing = status >= 500 || status === 429;
@@ -61,7 +58,7 @@ export function openTokenEndpoint({ tokenEndpoint, clientId, clientSecret, scope
   return {
     async token() {
       if (kept === undefined || kept.untilMs < performance.now()) {
-        kept = { token: Promise.resolve().then(ask), untilMs: performance.now() + limitMs };
+        kept = { token: Promise.resolve().then(newToken), untilMs: performance.now() + limitMs };
         kept.token.catch(() => {
           kept = undefined;
         });
@@ -80,30 +77,4 @@ function membersOf(text: string): { access_token?: unknown; expires_in?: unknown
   } catch {
     return {};
   }
-}
-
-function post(url: string, body: string, headers: Readonly<Record<string, string>>) {
-  const agents = openAgents(url);
-  const isSecure = url.startsWith('https:');
-  const options = {
-    method: 'POST',
-    headers,
-    agent: isSecure ? agents.httpsAgent : agents.httpAgent,
-    signal: AbortSignal.timeout(limitMs),
-  };
-  return new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const sent = (isSecure ? httpsRequest : httpRequest)(url, options, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('error', reject);
-      response.on('data', (chunk: string) => {
-        text += chunk;
-        if (text.length > maxAnswerBytes) sent.destroy(new Error(`more than ${maxAnswerBytes} bytes`));
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-    });
-    sent.on('error', reject).end(body);
-  }).finally(() => {
-    agents.httpAgent.destroy();
-    agents.httpsAgent.destroy();
-  });
 }

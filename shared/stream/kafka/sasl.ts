@@ -35,7 +35,7 @@ function fileOf(path: string): Tokens {
     // Read each time: whoever keeps it fresh, Kubernetes for example, writes a new one before the old one ends.
     async token() {
       try {
-        return { value: readTextFile(path).trim() };
+        return readTextFile(path).trim();
       } catch (cause) {
         throw new DaybookError('stream_credentials_refused', {
           detail: `the token file ${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`,
@@ -58,7 +58,7 @@ function bearerOf(
     mechanism: 'oauthbearer',
     authenticationProvider: ({ saslAuthenticate }) => ({
       async authenticate() {
-        const { value } = await token().catch(withoutRepeat);
+        const value = await token().catch(withoutRepeat);
         const message = Buffer.from(`n,,\u0001auth=Bearer ${value}\u0001${further.join('')}\u0001`);
         const answer = await saslAuthenticate<Buffer>({
           request: { encode: () => sized(message) },
@@ -89,7 +89,7 @@ function sized(bytes: Buffer): Buffer {
 }
 
 /** What a JWT says of itself, without its signature: enough to see what is wrong with it, of no use to others. '' of others. */
-export function claimsOf(token: string): string {
+function claimsOf(token: string): string {
   try {
     const payload = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Record<
       string,

@@ -2,6 +2,7 @@
  * The stream of a module. What the module exports is `StreamModule`; what its ends promise is said in ../stream.ts, and
  * test/contract/event-stream.ts checks it. It needs no class of ours: see `errorOfModule` for what it may throw.
  */
+import { systemClock } from '../../clock.ts';
 import { openWarningCollector } from '../../doctor/collect-warnings.ts';
 import { ok } from '../../doctor/finding.ts';
 import { errorOfModule, loadModule } from '../../files/load-module.ts';
@@ -30,7 +31,7 @@ interface WriterOptions {
  * `unacknowledged`, the indexes of those that are not, and `refused`, those that the stream will never take.
  */
 export async function openModuleWriter({ path, params = {} }: ModuleParams, options: WriterOptions) {
-  const { openWriter } = await loadModule<StreamModule>(path, ['openWriter', 'openReader']);
+  const { openWriter } = await load(path);
   const writer = await openWriter(params, options).catch(rethrow);
   return {
     get maxValueBytes() {
@@ -39,7 +40,7 @@ export async function openModuleWriter({ path, params = {} }: ModuleParams, opti
     append: (records) =>
       writer.append(records).catch((error: unknown) => {
         if (error instanceof AppendError) throw error;
-        const { unacknowledged, refused } = error as Partial<AppendError>;
+        const { unacknowledged, refused } = (error ?? {}) as Partial<AppendError>;
         const { message, hint, retry } = errorOfModule(error, 'stream_unavailable');
         throw new AppendError(unacknowledged ?? [...records.keys()], {
           detail: message,
@@ -59,7 +60,7 @@ export async function openModuleReader(
   { path, params = {} }: ModuleParams,
   options: WriterOptions & ReaderOptions,
 ): Promise<EventStreamReader> {
-  const { openReader } = await loadModule<StreamModule>(path, ['openWriter', 'openReader']);
+  const { openReader } = await load(path);
   const reader = await openReader(params, options).catch(rethrow);
   return {
     committed: () => reader.committed().catch(rethrow),
@@ -80,10 +81,9 @@ export async function openModuleReader(
 export async function checkModule(given: ModuleParams, dataDirectory: string): Promise<StreamFindings> {
   const { log, found } = openWarningCollector();
   const { path, params = {} } = given;
-  const { check } = await loadModule<StreamModule>(path, ['openWriter', 'openReader']);
+  const { check } = await load(path);
   if (check !== undefined) return check(params, { dataDirectory, log }).catch(rethrow);
-  const clock = { now: () => new Date() };
-  const reader = await openModuleReader(given, { dataDirectory, log, consumer: 'daybook-doctor', clock });
+  const reader = await openModuleReader(given, { dataDirectory, log, consumer: 'daybook-doctor', clock: systemClock });
   try {
     const { partitions } = await reader.snapshot();
     return { found: [ok(`the stream of the module ${path} can be read: ${partitions.size} partitions`), ...found('')] };
@@ -91,6 +91,8 @@ export async function checkModule(given: ModuleParams, dataDirectory: string): P
     await reader.close();
   }
 }
+
+const load = (path: string) => loadModule<StreamModule>(path, ['openWriter', 'openReader']);
 
 function rethrow(error: unknown): never {
   throw errorOfModule(error, 'stream_unavailable');

@@ -13,7 +13,6 @@ export interface Authority {
   readonly roots: string;
   /** What it does instead of answering rightly; undefined: it answers. */
   fault: 'away' | 'refuses' | 'other bytes' | undefined;
-  readonly asked: () => number;
   close(): Promise<void>;
 }
 
@@ -59,9 +58,7 @@ export async function startAuthority(): Promise<Authority> {
   const signed = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '9', '-extfile', 'tsa.cnf'];
   openssl('x509', '-req', '-in', 'tsa.csr', ...signed, '-extensions', 'ext', '-out', 'tsa.pem');
 
-  let asked = 0;
   const server = createServer(async (request, response) => {
-    asked += 1;
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     if (authority.fault === 'away') return void request.socket.destroy();
@@ -82,7 +79,6 @@ export async function startAuthority(): Promise<Authority> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/tsr`,
     roots: fs.readFileSync(join(folder, 'ca.pem'), 'utf8'),
     fault: undefined,
-    asked: () => asked,
     async close() {
       server.closeAllConnections();
       await once(server.close(), 'close');
