@@ -12,8 +12,13 @@ export function boundIdleConnections(server: Server, maxConnections = 2048): voi
   const connections = new Map<Socket, ServerResponse | undefined>();
 
   function makeRoom(): void {
-    const idle = [...connections].filter(([, response]) => response === undefined || response.writableFinished);
-    for (const [socket] of idle.slice(0, Math.max(0, idle.length - maxConnections))) {
+    // Without a copy: where strangers hold as many as there may be, each sender that connects comes here.
+    let surplus = -maxConnections;
+    for (const response of connections.values()) if (isIdle(response)) surplus += 1;
+    for (const [socket, response] of connections) {
+      if (surplus <= 0) return;
+      if (!isIdle(response)) continue;
+      surplus -= 1;
       connections.delete(socket);
       socket.destroy();
     }
@@ -29,4 +34,8 @@ export function boundIdleConnections(server: Server, maxConnections = 2048): voi
     connections.delete(socket);
     connections.set(socket, response);
   });
+}
+
+function isIdle(response: ServerResponse | undefined): boolean {
+  return response === undefined || response.writableFinished;
 }
