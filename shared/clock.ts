@@ -27,6 +27,12 @@ export function dayOf(instant: Date | number): Day {
 
 let lastDay = { number: 0, day: '1970-01-01' };
 
+/** Whether a text is a UTC day. */
+export function isDay(text: string): text is Day {
+  const ms = /^\d{4}-\d{2}-\d{2}$/.test(text) ? startOfDayMs(text) : Number.NaN;
+  return !Number.isNaN(ms) && dayOf(ms) === text;
+}
+
 export function startOfDayMs(day: Day): number {
   return Date.parse(`${day}T00:00:00.000Z`);
 }

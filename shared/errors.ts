@@ -621,6 +621,10 @@ export function errorKind(code: ErrorCode): ErrorKind {
   return errorCodes[code];
 }
 
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorCodes, code);
+}
+
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return withoutKeys(error instanceof Error ? error.message : String(error));

@@ -1,7 +1,8 @@
 /** Seals what a machine needs and puts it beside the archive: under a name with the time, created once, and as `latest`. */
 import { createHash } from 'node:crypto';
-import { Encrypter } from 'age-encryption';
+import { Readable } from 'node:stream';
 import type { Clock } from '../../shared/clock.ts';
+import { encryptAge } from '../../shared/crypto/age-file.ts';
 import type { Recipients } from '../../shared/crypto/recipients.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { bodyOf, type ObjectReplacer, type ObjectStore, readWhole } from '../../shared/store/store.ts';
@@ -50,9 +51,8 @@ export async function backUpSecrets(backup: SecretsBackup): Promise<SecretsBacku
       hint: 'A backup without these would not run again. Where they are of another machine, back them up there, and give --allow-missing here.',
     });
   }
-  const encrypter = new Encrypter();
-  for (const recipient of recipients) encrypter.addRecipient(recipient);
-  const sealed = Buffer.from(await encrypter.encrypt(tarOf(files, now.getTime())));
+  const plain = Readable.from([tarOf(files, now.getTime())]);
+  const sealed = Buffer.concat(await Array.fromAsync(encryptAge(plain, recipients)));
   const folder = `${prefix}secrets/`;
   const key = `${folder}${name}-${now.toISOString().replaceAll(/[:.]/g, '-')}.tar.age`;
   const latest = `${folder}${name}-latest.tar.age`;

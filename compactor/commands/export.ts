@@ -1,8 +1,8 @@
 /** `daybook-compactor export`: whole months as a table for analysis, Parquet or JSON Lines, a row an event. */
-import { addDays, type Day, startOfDayMs } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { askOnTerminal } from '../../shared/program/terminal.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
+import { daysOfMonth, isMonth } from '../console/day-words.ts';
 import { openExportOutput } from '../export/export-output.ts';
 import { openJsonLines } from '../export/json-lines.ts';
 import { openParquet } from '../export/parquet.ts';
@@ -37,7 +37,9 @@ export async function exportCommand(options: ExportOptions): Promise<void> {
   if (isToStdout && options.format === 'parquet' && process.stdout.isTTY) {
     throw usage('--output is needed: a terminal does not show Parquet');
   }
-  const days = options.month.flatMap(daysOf);
+  const wrong = options.month.find((month) => !isMonth(month));
+  if (wrong !== undefined) throw usage(`--month takes a UTC month such as 2026-11, not ${wrong}`);
+  const days = options.month.flatMap(daysOfMonth);
   const selection: Selection = { sources: options.source, days, types: [], ids: [], objects: [], except: [] };
   const { settings, verifyingKeys } = readArchiveConfiguration();
   const identities = await readIdentityFiles(options.identity, askOnTerminal);
@@ -54,17 +56,6 @@ export async function exportCommand(options: ExportOptions): Promise<void> {
     done();
     await sayRestored(summary, options.json === true, describe(summary, selection, 'Exported'));
   });
-}
-
-/** The UTC days of a month as `2026-11`. @throws DaybookError `usage` */
-function daysOf(month: string): Day[] {
-  const first = `${month}-01`;
-  if (!/^\d{4}-\d{2}$/.test(month) || Number.isNaN(startOfDayMs(first))) {
-    throw usage(`--month takes a UTC month such as 2026-11, not ${month}`);
-  }
-  const days: Day[] = [];
-  for (let day = first; day.startsWith(month); day = addDays(day, 1)) days.push(day);
-  return days;
 }
 
 function usage(detail: string): DaybookError {

@@ -1,5 +1,5 @@
 /** `daybook-compactor hold` and `release`: what a court or an auditor wants kept is kept, whatever its age. */
-import { type Day, dayOf, startOfDayMs, systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/clock.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
@@ -10,6 +10,7 @@ import { openStore } from '../../shared/store/open.ts';
 import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
 import { type HoldReport, holdArchive } from '../ledger/hold-archive.ts';
 import { describeHold } from '../ledger/holds.ts';
+import { checkDays } from '../restore/restore-selection.ts';
 import { holdSettings } from '../settings.ts';
 import { askTime } from './ask-time.ts';
 import { openStream } from './prune.ts';
@@ -25,8 +26,7 @@ export interface HoldOptions {
 export function holdCommand(name: string, { source, from, to, reason, json }: HoldOptions): Promise<void> {
   if (!/^[\w.-]{1,80}$/.test(name)) throw usage('a name has letters, digits, - _ and . alone, 80 at most');
   if (reason.trim() === '' || reason.length > 500) throw usage('--reason takes 1 to 500 characters');
-  for (const day of [from, to]) if (day !== undefined && !isDay(day)) throw usage(`a day is a UTC date, not ${day}`);
-  if (from !== undefined && to !== undefined && to < from) throw usage('--to is before --from');
+  checkDays(from, to);
   const hold = { name, source: source ?? null, from: from ?? null, to: to ?? null, reason };
   return change({ hold }, json === true);
 }
@@ -63,10 +63,6 @@ function describe({ manifest, holds, days, pruned }: HoldReport): string {
     ...holds.map((hold) => `  ${visibleText(describeHold(hold))}\n`),
     pruned === 0 ? '' : `${counted(pruned, 'object')} of these days had been pruned before.\n`,
   ].join('');
-}
-
-function isDay(text: string): text is Day {
-  return /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(startOfDayMs(text)) && dayOf(startOfDayMs(text)) === text;
 }
 
 function usage(detail: string): DaybookError {

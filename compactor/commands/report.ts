@@ -53,7 +53,7 @@ export async function reportCommand({ month, source, asOf, json }: ReportOptions
 }
 
 /** For A4 and terminals: lines of 100 columns at most, but for keys, hashes and commands. */
-export function describeReport(report: Report): string {
+function describeReport(report: Report): string {
   const { month, sources, archive, manifests, holes, checks, words } = report;
   const { head } = archive;
   const of = sources.length === 1 ? `, ${sources[0]!.source}` : '';

@@ -159,7 +159,7 @@ async function toStream(
 
 async function toUrl(
   restoreTo: RestoreTo,
-  { toUrl: url = '', rate = '10', resume }: RestoreOptions,
+  { toUrl: url = '', rate, resume }: RestoreOptions,
   secret: string,
   selection: Selection,
   log: Logger,

@@ -1,5 +1,5 @@
 /** `daybook-compactor run`: one night, now. */
-import { type Clock, type Day, dayOf, parseInstant, startOfDayMs, systemClock } from '../../shared/clock.ts';
+import { type Clock, type Day, isDay, parseInstant, systemClock } from '../../shared/clock.ts';
 import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
@@ -228,7 +228,7 @@ export function closedDays(
   if (texts === undefined || texts.length === 0) return undefined;
   const newest = newestClosedDay(clock.now(), lagSeconds);
   for (const text of texts) {
-    if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(startOfDayMs(text)) || dayOf(startOfDayMs(text)) !== text) {
+    if (!isDay(text)) {
       throw new DaybookError('usage', { detail: `a day is a UTC date such as 2026-11-20, not ${text}` });
     }
     if (text > newest)

@@ -21,7 +21,7 @@ import {
 const maxIds = 1_000;
 const maxHoles = 100;
 /** Long enough to fetch a part that is looked at now. */
-export const linkSeconds = 900;
+const linkSeconds = 900;
 
 /** Makes a link to an object; undefined where the store has none. */
 type Link = ObjectStore['link'];
@@ -78,7 +78,7 @@ export async function dayDetailOf(
 }
 
 /** A manifest that is known is signed, and in its place. */
-export function signatureOf({ ledger, manifests }: KnownArchive, number: number): SignatureState {
+function signatureOf({ ledger, manifests }: KnownArchive, number: number): SignatureState {
   const { key, signer, sha256, createdAt } = manifests[number - 1]!;
   return { number, sha256, createdAt, key, signer, holds: true, isRetired: ledger.retiredSigners.has(signer) };
 }

@@ -1,5 +1,5 @@
 /** How a day stands, in words and in numbers: what the calendar, a day's page and the report share. */
-import { addDays, type Day, dayOf } from '../../shared/clock.ts';
+import { addDays, type Day, dayMs } from '../../shared/clock.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { listableDays } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
@@ -106,7 +106,7 @@ function verdictInWords(day: Day, { verdict, listedAt, ...state }: DayState, isL
 }
 
 /** How near the end of Stripe's list a day is. */
-export function edgeInWords(day: Day, today: Day): string {
+function edgeInWords(day: Day, today: Day): string {
   const until = addDays(day, listableDays);
   const left = daysLeftOf(day, today);
   if (left < 0) return `Stripe has not listed it since ${addDays(until, 1)}.`;
@@ -115,7 +115,7 @@ export function edgeInWords(day: Day, today: Day): string {
 
 /** Days from today to the last on which Stripe lists the day whole; negative where that has passed. */
 export function daysLeftOf(day: Day, today: Day): number {
-  return Math.round((Date.parse(addDays(day, listableDays)) - Date.parse(today)) / 86_400_000);
+  return Math.round((Date.parse(addDays(day, listableDays)) - Date.parse(today)) / dayMs);
 }
 
 function named(ids: readonly string[]): string {
@@ -190,11 +190,4 @@ export function daysOfMonth(month: string): Day[] {
 /** Whether a text is a month. */
 export function isMonth(text: string): boolean {
   return /^\d{4}-(?:0[1-9]|1[0-2])$/.test(text) && text >= '1970-01' && text <= '9998-12';
-}
-
-/** Whether a text is a UTC day. */
-export function isDay(text: string): boolean {
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || !isMonth(text.slice(0, 7))) return false;
-  const ms = Date.parse(`${text}T00:00:00Z`);
-  return !Number.isNaN(ms) && dayOf(ms) === text;
 }

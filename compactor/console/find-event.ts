@@ -19,7 +19,7 @@ export interface SearchPlaces {
 }
 
 /** Until then each place has told what it found; opening a connection may take a little longer. */
-export const searchLimitSeconds = 8;
+const searchLimitSeconds = 8;
 const graceMs = 2_000;
 
 /** Looks in all places at once. Does not reject because of one of them: that one says what is wrong. */

@@ -21,7 +21,8 @@ import {
   type SignedManifest,
   startLedger,
 } from '../ledger/ledger.ts';
-import { type DayEntry, type Manifest, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import { type DayEntry, isOfNight, type Manifest, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import { objectsOf } from '../ledger/named-objects.ts';
 import type { ArchiveState, ManifestLine, Trouble, VerdictLine } from './shapes.ts';
 
 export interface KnownArchive {
@@ -110,7 +111,8 @@ export function openLedgerView({
     }
   }
 
-  async function readNext({ ledger }: Known): Promise<boolean> {
+  async function readNext(before: Known): Promise<boolean> {
+    const { ledger } = before;
     const number = (ledger.head?.number ?? 0) + 1;
     if (until !== undefined && number > until) return false;
     const { store, prefix } = await openStore();
@@ -122,7 +124,7 @@ export function openLedgerView({
       if (isMissing(error)) return false;
       throw error;
     }
-    add(known!, key, bytes, checkManifest(number, bytes, ledger, verifyingKeys));
+    add(before, key, bytes, checkManifest(number, bytes, ledger, verifyingKeys));
     return true;
   }
 
@@ -235,7 +237,7 @@ function add(known: Known, key: string, bytes: Buffer, signed: SignedManifest): 
   const sha256 = sha256Hex(bytes);
   addManifest(known.ledger, signed, sha256);
   known.manifests.push({ ...lineOf(manifest), key, sha256, bytes: bytes.length, signer });
-  if (manifest.asked !== undefined) known.configured = new Set(Object.keys(manifest.asked));
+  if (isOfNight(manifest) && manifest.asked !== undefined) known.configured = new Set(Object.keys(manifest.asked));
   for (const [source, days] of Object.entries(manifest.sources)) {
     const ofSource = known.histories.get(source) ?? new Map<Day, VerdictLine[]>();
     known.histories.set(source, ofSource);
@@ -248,18 +250,16 @@ function add(known: Known, key: string, bytes: Buffer, signed: SignedManifest): 
 }
 
 function lineOf(manifest: Manifest): Omit<ManifestLine, 'key' | 'sha256' | 'bytes' | 'signer'> {
-  const { number, createdAt, sources, quarantine, pruned } = manifest;
+  const { number, createdAt, sources, pruned } = manifest;
   const entries = Object.values(sources).flatMap((days) => Object.values(days));
   const parts = entries.flatMap((entry) => entry.parts);
-  const others = entries.reduce((sum, entry) => sum + entry.lateDeliveries.length + (entry.exceptions ? 1 : 0), 0);
-  const deliveries = parts.filter((part) => part.deliveries !== null).length;
   return {
     number,
     createdAt,
-    by: pruned === undefined ? 'night' : 'prune',
+    by: isOfNight(manifest) ? 'night' : pruned === undefined ? 'hold' : 'prune',
     days: entries.length,
     events: parts.reduce((sum, part) => sum + part.events, 0),
-    objects: 2 * parts.length + deliveries + others + quarantine.length,
+    objects: [...objectsOf(manifest)].length,
     objectBytes: parts.reduce((sum, part) => sum + part.bytes.ciphertext, 0),
     pruned: pruned?.length ?? 0,
   };

@@ -1,9 +1,9 @@
 /** What requests ask for, checked before anything is looked up: nothing of it becomes a path, a key or a pattern. */
-import type { Day } from '../../shared/clock.ts';
+import { type Day, isDay } from '../../shared/clock.ts';
 import { isEventId } from '../../shared/envelope.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { isSourceName } from '../../shared/schemes/source-members.ts';
-import { isDay, isMonth } from './day-words.ts';
+import { isMonth } from './day-words.ts';
 import type { EventQuery } from './event-shapes.ts';
 import type { ReportQuery } from './report-shapes.ts';
 import type { ArchivesQuery, CalendarQuery } from './shapes.ts';

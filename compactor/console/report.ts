@@ -133,7 +133,7 @@ interface Checked {
 function checksOf({ month, only, sources, totals, manifests, ledger, prefix }: Checked): ReportCheck[] {
   const { head } = ledger;
   if (head === undefined || sources.length === 0) return [];
-  const folder = `${shellWord(`${prefix}manifests`)}`;
+  const folder = shellWord(`${prefix}manifests`);
   const headFile = shellWord(manifestKey(prefix, head.number));
   // Rows {source, day, number, entry} of the month, in the order of the manifests.
   const ofSource = only === undefined ? '' : `select(.key == "${only}") | `;

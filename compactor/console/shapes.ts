@@ -62,7 +62,8 @@ export interface ManifestLine extends NumberedManifest {
   readonly key: string;
   /** Of the manifest's object. */
   readonly bytes: number;
-  readonly by: 'night' | 'prune';
+  /** `hold`: a legal hold that begins or ends. */
+  readonly by: 'night' | 'prune' | 'hold';
   /** The id of the key that signed it. The signature and the chain hold, or it would not be here. */
   readonly signer: string;
   /** Entries of days. */

@@ -50,7 +50,7 @@ export function checkConsole(settings: Partial<Configuration<Ports | Ways>>): Fo
     settings.COMPACTOR_CONSOLE_USER_HEADER !== undefined;
   if (host === undefined || isLoopback(host) || canLogIn) return [];
   const hint =
-    'Set COMPACTOR_CONSOLE_PASSWORD (`daybook-compactor hash-password` makes it), or COMPACTOR_HOST to 127.0.0.1. Jobs by request work as they are.';
+    'Set COMPACTOR_CONSOLE_PASSWORD (`node compactor/main.ts hash-password` makes it), or COMPACTOR_HOST to 127.0.0.1. Jobs by request work as they are.';
   const said = `nobody gets into the console: COMPACTOR_HOST is ${host}, and nobody can log in`;
   return [warning(said, hint, 'console_closed')];
 }

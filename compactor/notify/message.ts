@@ -1,5 +1,5 @@
 /** What is said of a job that has ended. */
-import { type ErrorCode, errorCodes, errorKind } from '../../shared/errors.ts';
+import { errorKind, isErrorCode } from '../../shared/errors.ts';
 import type { Listener } from '../../shared/notify-settings.ts';
 
 export interface EndOfJob {
@@ -23,8 +23,7 @@ const maxShown = 10;
 
 /** Two ends are alike where outcome and the codes of errors are. */
 export function stateOf(end: EndOfJob): string {
-  const codes = problemsIn(end, 'errors').concat(problemsIn(end, 'failures'));
-  const named = codes.map(({ code, where }) => `${code}${where === '' ? '' : `(${where})`}`);
+  const named = wrongIn(end).map(({ code, where }) => `${code}${where === '' ? '' : `(${where})`}`);
   return [end.outcome, ...new Set(named.sort())].join(' ');
 }
 
@@ -54,13 +53,13 @@ const words = { done: 'is well again', fault: 'found a fault', failed: 'failed',
 
 function textOf(end: EndOfJob): string {
   const { job, outcome, exitCode, report } = end;
-  const problems = [...problemsIn(end, 'errors'), ...problemsIn(end, 'failures')];
+  const problems = wrongIn(end);
   const warnings = problemsIn(end, 'warnings');
   const isIncomplete = job === 'run' && outcome === 'fault' && problems.length === 0;
   const did = isIncomplete ? 'knows of a day that is incomplete' : words[outcome];
   const lines = problems.slice(0, maxShown).map(({ code, where, message }) => {
     const place = where === '' ? '' : ` (${where})`;
-    const hint = isCode(code) ? ` ${errorKind(code).hint}` : '';
+    const hint = isErrorCode(code) ? ` ${errorKind(code).hint}` : '';
     return `• ${code}${place}: ${message}.${hint}`;
   });
   const manifest = typeof report?.manifest === 'number' ? ` Manifest ${report.manifest}.` : '';
@@ -73,18 +72,19 @@ function textOf(end: EndOfJob): string {
   ].join('\n');
 }
 
-function problemsIn({ report }: EndOfJob, list: 'errors' | 'failures' | 'warnings'): Said[] {
+/** Of a night its errors, of `verify` the breaks, of what copies, deletes and restores the failures. */
+function wrongIn(end: EndOfJob): Said[] {
+  return (['errors', 'breaks', 'failures'] as const).flatMap((list) => problemsIn(end, list));
+}
+
+function problemsIn({ report }: EndOfJob, list: 'errors' | 'breaks' | 'failures' | 'warnings'): Said[] {
   const found = report?.[list];
   if (!Array.isArray(found)) return [];
   return found.map((one) => {
     const { code, source, day, key, message } = Object(one) as Record<string, unknown>;
-    const where = [source, list === 'failures' ? key : day].filter((part) => typeof part === 'string');
+    const where = [source, day, key].filter((part) => typeof part === 'string');
     return { code: String(code), where: where.join(' '), message: String(message).replace(/\.$/, '') };
   });
-}
-
-function isCode(code: string): code is ErrorCode {
-  return Object.hasOwn(errorCodes, code);
 }
 
 /** Slack's own marks stand for nothing here. api.slack.com/reference/surfaces/formatting, Escaping text. */

@@ -5,15 +5,17 @@
  * A listener that could not be told is told at the next end of that job. One that got it though its answer was lost is told
  * again, within one call under the same `webhook-id`.
  */
-import { createHash, createHmac, randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
 import type { Clock } from '../../shared/clock.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { makeFolder } from '../../shared/files/folder.ts';
-import { postText } from '../../shared/http/post-text.ts';
+import { ask } from '../../shared/http/ask.ts';
 import type { Listener } from '../../shared/notify-settings.ts';
 import type { Logger } from '../../shared/program/log.ts';
+import { signStandard } from '../../shared/schemes/standard.ts';
 import { type EndOfJob, messageTo, stateOf } from './message.ts';
 
 export interface Notifier {
@@ -36,9 +38,10 @@ export interface NotifierOptions {
 /** Before the second and the third try. */
 const waitsMs = [2_000, 10_000];
 const defaultLimitMs = 10_000;
+const restFor = (ms: number, signal: AbortSignal): Promise<void> => rest(ms, undefined, { signal });
 
 export function openNotifier(options: NotifierOptions): Notifier {
-  const { listeners, dataDirectory, clock, log, limitMs = defaultLimitMs, sleep = rest } = options;
+  const { listeners, dataDirectory, clock, log, limitMs = defaultLimitMs, sleep = restFor } = options;
   const path = join(dataDirectory, 'notified.json');
   const ending = new AbortController();
   let telling: Promise<void> = Promise.resolve();
@@ -46,24 +49,17 @@ export function openNotifier(options: NotifierOptions): Notifier {
   async function tellAll(end: EndOfJob): Promise<void> {
     const told = await readTold(path);
     const state = stateOf(end);
-    const changed = listeners.filter((listener) => {
-      const before = told[nameOf(end.job, listener)];
-      // What was well all along is no news.
-      return before === undefined ? end.outcome !== 'done' : before !== state;
-    });
-    const outcomes = await Promise.all(
-      changed.map(async (listener) => {
-        const before = told[nameOf(end.job, listener)] ?? null;
-        return { listener, isTold: await deliver(listener, end, before) };
+    const known = await Promise.all(
+      listeners.map(async (listener): Promise<Told> => {
+        const name = nameOf(end.job, listener);
+        const before = told[name];
+        // What was well all along is no news.
+        const isNews = before === undefined ? end.outcome !== 'done' : before !== state;
+        return !isNews || (await deliver(listener, end, before ?? null)) ? { [name]: state } : {};
       }),
     );
     // Dies here: they are told, and are told again at the next end.
-    const now = { ...told };
-    for (const listener of listeners) now[nameOf(end.job, listener)] ??= state;
-    for (const { listener, isTold } of outcomes) {
-      if (isTold) now[nameOf(end.job, listener)] = state;
-      else if (told[nameOf(end.job, listener)] === undefined) delete now[nameOf(end.job, listener)];
-    }
+    const now: Told = Object.assign({}, told, ...known);
     if (JSON.stringify(now) !== JSON.stringify(told)) await writeTold(dataDirectory, path, now);
   }
 
@@ -74,7 +70,8 @@ export function openNotifier(options: NotifierOptions): Notifier {
       let why: string;
       try {
         const headers = { 'content-type': contentType, ...signed(listener, id, body, clock) };
-        const status = await postText(listener.url, headers, body, { limitMs, signal: ending.signal });
+        const question = { body: Buffer.from(body), headers, limitMs, maxBytes: 0, signal: ending.signal };
+        const { status } = await ask(listener.url, question);
         if (status >= 200 && status < 300) return true;
         why = `HTTP ${status}`;
         if (status < 500 && status !== 408 && status !== 429) attempt = waitsMs.length;
@@ -89,7 +86,8 @@ export function openNotifier(options: NotifierOptions): Notifier {
         return false;
       }
       log.debug(said, 'a listener is told again how a job ended');
-      await sleep(waitMs, ending.signal);
+      // Cut short, the next try fails at once, and is the last.
+      await sleep(waitMs, ending.signal).catch(() => {});
     }
   }
 
@@ -108,14 +106,11 @@ export function openNotifier(options: NotifierOptions): Notifier {
   };
 }
 
-/** Standard Webhooks 1.0.0, Signature scheme. */
 function signed({ secret }: Listener, id: string, body: string, clock: Clock): Record<string, string> {
-  const timestamp = String(Math.floor(clock.now().getTime() / 1000));
-  const headers = { 'webhook-id': id, 'webhook-timestamp': timestamp };
+  const timestamp = Math.floor(clock.now().getTime() / 1000);
+  const headers = { 'webhook-id': id, 'webhook-timestamp': String(timestamp) };
   if (secret === undefined) return headers;
-  const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
-  const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
-  return { ...headers, 'webhook-signature': `v1,${signature}` };
+  return { ...headers, 'webhook-signature': signStandard(secret, id, timestamp, body) };
 }
 
 function nameOf(job: string, { url, format }: Listener): string {
@@ -143,12 +138,4 @@ async function writeTold(folder: string, path: string, told: Told): Promise<void
   } finally {
     await fs.rm(temporary, { force: true });
   }
-}
-
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
-  });
 }

@@ -51,9 +51,10 @@ const maxProblems = 5;
 export function jobsSection(board: JobBoard): Html {
   const running = board.running();
   const [newest, ...others] = board.last();
+  const past = running === undefined ? others : board.last();
   return html`<div id="jobs" data-running="${running === undefined ? 'no' : 'yes'}">
 <div role="status">${running !== undefined ? progress(running) : newest === undefined ? html`<p>Nothing runs, and nothing has run since serve began.</p>` : ended(newest)}</div>
-${(running !== undefined ? board.last() : others).length > 0 && html`<h3>Before that</h3><ol class="jobs">${(running !== undefined ? board.last() : others).map((job) => html`<li>${ended(job)}</li>`)}</ol>`}
+${past.length > 0 && html`<h3>Before that</h3><ol class="jobs">${past.map((job) => html`<li>${ended(job)}</li>`)}</ol>`}
 </div>`;
 }
 

@@ -1,5 +1,5 @@
 /** Logging in, and what is said where a page is refused. */
-import type { Page } from './frame.ts';
+import { type Page, tokenField } from './frame.ts';
 import { html } from './html.ts';
 
 /** As problem+json has it. */
@@ -18,7 +18,7 @@ export function loginPage(form: { readonly formToken: string; readonly next: str
     body: html`<form class="login card" method="post" action="/login?next=${encodeURIComponent(form.next)}">
 <h1>Log in</h1>
 ${refusal !== undefined && html`<p class="notice bad" role="alert" id="why">${refusal.title}. ${refusal.detail === refusal.title ? refusal.hint : refusal.detail}</p>`}
-<input type="hidden" name="token" value="${form.formToken}">
+${tokenField(form)}
 <label for="password">Password</label>
 <input id="password" type="password" name="password" autocomplete="current-password" required autofocus${refusal !== undefined && html` aria-describedby="why" aria-invalid="true"`}>
 <button class="main">Log in</button>

@@ -31,7 +31,7 @@ export interface PagesOptions {
 }
 
 /** On each answer: nothing of others is loaded, framed or kept; no page of others gets at it. */
-export const guardedHeaders: Readonly<Record<string, string>> = {
+const guardedHeaders: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
   'content-security-policy':
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",

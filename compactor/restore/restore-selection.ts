@@ -1,6 +1,6 @@
 /** Which events a restore is about: which parts can have them, and which lines they are. */
 
-import { type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
+import { type Day, isDay } from '../../shared/clock.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { isCloudEventLine } from '../../shared/event-line.ts';
 import type { Ledger } from '../ledger/ledger.ts';
@@ -45,8 +45,7 @@ export function checkSelection(selection: Selection): void {
 /** @throws DaybookError `usage` where one is not a UTC day, or none lies between the two */
 export function checkDays(from: Day | undefined, to: Day | undefined, days: readonly Day[] = []): void {
   for (const day of [...days, ...[from, to].filter((day) => day !== undefined)]) {
-    if (/^\d{4}-\d{2}-\d{2}$/.test(day) && !Number.isNaN(startOfDayMs(day)) && dayOf(startOfDayMs(day)) === day)
-      continue;
+    if (isDay(day)) continue;
     throw new DaybookError('usage', { detail: `a UTC day is written as 2026-11-20, not ${day}` });
   }
   if (from !== undefined && to !== undefined && from > to) {

@@ -3,7 +3,7 @@
  * that it is so. One rule a line, in the words that `verify` prints. Of fields that older manifests do not have nothing is
  * asked of them.
  */
-import { addDays, type Day, dayOf, parseInstant, startOfDayMs } from '../../shared/clock.ts';
+import { addDays, type Day, dayOf, isDay, parseInstant } from '../../shared/clock.ts';
 import { canonicalJson } from '../../shared/json/canonical-json.ts';
 import { isListable, isSettled, verdictOf } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
@@ -80,10 +80,6 @@ export function* wrongGaps(newest: Manifest, ledger: Ledger): Generator<WrongCla
       break;
     }
   }
-}
-
-function isDay(day: string): boolean {
-  return /^\d{4}-\d{2}-\d{2}$/.test(day) && !Number.isNaN(startOfDayMs(day)) && dayOf(startOfDayMs(day)) === day;
 }
 
 function isCanonical(bytes: Buffer): boolean {

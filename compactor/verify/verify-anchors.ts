@@ -2,7 +2,6 @@
  * What witnesses outside have seen of the ledger: each anchor must be of the manifest that is here, and hold. An anchor of a
  * manifest that is not here says that the end of the chain was cut off.
  */
-import { createHash } from 'node:crypto';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import { inParallel } from '../../shared/parallel.ts';
@@ -12,7 +11,7 @@ import { maxAnchorBytes, type Witnesses } from '../anchors/anchor-ledger.ts';
 import { isOfArchive, readCheckpoint, witnessedAt } from '../anchors/checkpoint.ts';
 import { readTimestamp } from '../anchors/timestamp.ts';
 import { type Hash, leafHash, levelsOf, readTilePath, rootsOf } from '../anchors/tree.ts';
-import { anchorsFolder, manifestKey, readManifest } from '../ledger/manifest.ts';
+import { anchorsFolder, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
 import type { Chain } from './verify-chain.ts';
 
@@ -116,7 +115,7 @@ async function checkTimestamp(
   const roots = witnesses?.timestamps?.roots;
   if (roots === undefined) return undefined;
   const manifest = await readManifest(store, manifestKey(prefix, number));
-  if (createHash('sha256').update(manifest).digest('hex') !== sha256) throw wrong('its manifest changed meanwhile');
+  if (sha256Hex(manifest) !== sha256) throw wrong('its manifest changed meanwhile');
   const { at, by } = await readTimestamp(bytes, manifest, roots);
   return { at: at.toISOString(), by };
 }

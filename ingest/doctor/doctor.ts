@@ -22,7 +22,7 @@ import {
   warning,
 } from '../../shared/doctor/finding.ts';
 import { envelopeBytes } from '../../shared/envelope.ts';
-import { DaybookError, type ErrorCode, errorCodes } from '../../shared/errors.ts';
+import { DaybookError, isErrorCode } from '../../shared/errors.ts';
 import { checkStream } from '../../shared/stream/check.ts';
 import type { StreamFindings } from '../../shared/stream/driver.ts';
 import { type DoctorConfiguration, readDoctorConfiguration, readRequestConfiguration } from '../configuration.ts';
@@ -153,10 +153,6 @@ function explainReadiness(status: number, body: string, port: number): Found {
   if (status !== 503 || !isErrorCode(answer.code)) return otherProgram('INGEST_PORT', port);
   const { hint } = new DaybookError(answer.code);
   return problem('ingest answers on its port, and takes no events', hint, answer.code);
-}
-
-function isErrorCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && Object.hasOwn(errorCodes, code);
 }
 
 function jsonOf(text: string): { readonly status?: unknown; readonly code?: unknown } {

@@ -1,7 +1,7 @@
 /** Modules of the user's own, named by their path in a setting. */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { DaybookError, type ErrorCode, errorCodes, messageOf } from '../errors.ts';
+import { DaybookError, type ErrorCode, isErrorCode, messageOf } from '../errors.ts';
 
 /**
  * The functions `names` that the module exports. Rejects with `configuration_invalid` where it cannot be loaded, or lacks one.
@@ -31,8 +31,8 @@ export async function loadModule<T>(path: string, names: readonly (keyof T & str
 export function errorOfModule(error: unknown, fallback: ErrorCode): DaybookError {
   if (error instanceof DaybookError) return error;
   const { code, hint, retry } = (error ?? {}) as { code?: unknown; hint?: unknown; retry?: unknown };
-  const isKnown = typeof code === 'string' && Object.hasOwn(errorCodes, code);
-  return new DaybookError(isKnown ? (code as ErrorCode) : fallback, {
+  const isKnown = isErrorCode(code);
+  return new DaybookError(isKnown ? code : fallback, {
     detail: messageOf(error),
     ...(typeof hint === 'string' ? { hint } : {}),
     ...(typeof retry === 'boolean' ? { retry } : isKnown ? {} : { retry: true }),

@@ -8,7 +8,10 @@ export interface Question {
   readonly headers?: Readonly<Record<string, string>>;
   /** Until the answer is whole. */
   readonly limitMs: number;
+  /** Of the answer's body; 0: none of it is read. */
   readonly maxBytes: number;
+  /** Gives up. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Answer {
@@ -23,7 +26,7 @@ export interface Answer {
  */
 export async function ask(
   url: string,
-  { body, headers = {}, limitMs, maxBytes }: Question,
+  { body, headers = {}, limitMs, maxBytes, signal }: Question,
   kept?: Agents,
 ): Promise<Answer> {
   const agents = kept ?? openAgents(url);
@@ -32,7 +35,7 @@ export async function ask(
     method: body === undefined ? 'GET' : 'POST',
     headers: { ...headers, ...(body && { 'content-length': body.byteLength }) },
     agent: isSecure ? agents.httpsAgent : agents.httpAgent,
-    signal: AbortSignal.timeout(limitMs),
+    signal: AbortSignal.any([AbortSignal.timeout(limitMs), ...(signal === undefined ? [] : [signal])]),
   };
   try {
     return await new Promise((resolve, reject) => {
@@ -40,6 +43,11 @@ export async function ask(
         const chunks: Buffer[] = [];
         let bytes = 0;
         response.on('error', reject);
+        if (maxBytes === 0) {
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.alloc(0) });
+          sent.destroy();
+          return;
+        }
         response.on('data', (chunk: Buffer) => {
           chunks.push(chunk);
           bytes += chunk.length;

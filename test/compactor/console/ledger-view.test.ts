@@ -2,8 +2,12 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
+import { pino } from 'pino';
+import { holdArchive } from '../../../compactor/ledger/hold-archive.ts';
+import { readSigner } from '../../../shared/crypto/signing.ts';
 import { openArchive, pathOf } from '../archive-under-test.ts';
 import type { Books } from '../books.ts';
+import { prune, pruneTime } from '../ledger/prune-under-test.ts';
 import { placesOf } from './places.ts';
 
 let books: Books;
@@ -112,4 +116,26 @@ test('a look finds that the newest manifest was changed, or is gone, and does no
   assert.deepEqual(await told(), [2, 2, 'ledger_broken', 3]);
   fs.writeFileSync(path, sound);
   assert.deepEqual(await told(), [3, 3, undefined, 3]);
+});
+
+test('a manifest that prunes or holds is shown as that, and says nothing of what a night is configured with', async () => {
+  const { configured } = await openView().look();
+  assert.deepEqual([...configured!].sort(), ['billing', 'platform']);
+  books.at(pruneTime);
+  await prune(books, { evidenceDays: 31, eventDays: 31 });
+  const signer = readSigner(books.signingKey);
+  await holdArchive(
+    {
+      ...{ clock: { now: () => books.now() }, store: books.store, prefix: '', log: pino({ level: 'silent' }) },
+      verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
+    },
+    { signer, stream: undefined },
+    { hold: { name: 'matter-17', source: null, from: null, to: null, reason: 'case 17' } },
+  );
+  const known = await openView().look();
+  assert.deepEqual(
+    known.manifests.slice(-3).map(({ by }) => by),
+    ['night', 'prune', 'hold'],
+  );
+  assert.deepEqual(known.configured, configured);
 });

@@ -102,8 +102,15 @@ test('what was well all along is no news; a failure, another failure and the end
   assert.equal(third, 'daybook: the night is well again (exit 0). Manifest 7.');
   await tell({ job: 'verify', outcome: 'fault', exitCode: 3, report: { ok: false } });
   assert.equal(texts().at(-1), 'daybook: verify found a fault (exit 3).');
+  const damaged = { code: 'object_damaged', manifest: 3, key: 'platform/part', message: 'has other bytes' };
+  const verified = { job: 'verify', outcome: 'fault', exitCode: 3, report: { ok: false, breaks: [damaged] } } as const;
+  for (const end of [verified, verified]) await tell(end);
+  assert.match(
+    texts().at(-1),
+    /^daybook: verify found a fault \(exit 3\)\.\n• object_damaged \(platform\/part\): has other bytes\./,
+  );
   await tell({ outcome: 'stopped' });
-  assert.equal(received.length, 8);
+  assert.equal(received.length, 10);
 });
 
 test('the CloudEvent says what was and what is, and the library of Standard Webhooks takes its signature', async () => {
