@@ -19,22 +19,22 @@ export async function proveDirectory(folder: string): Promise<void> {
   try {
     await fs.writeFile(name, content, { flag: 'wx', mode: 0o600, flush: true });
     await fs.link(name, linked).catch((error: unknown) => {
-      throw linkErrorOf(error);
+      throw linkErrorOf(error, folder);
     });
     // Dies here: two small files are left, which no store takes for objects of its own.
     await syncFolder(folder);
     if (await isTaken(fs.link(name, linked))) {
       if ((await fs.readFile(linked, 'utf8')) === content) return;
       throw new DaybookError('store_unavailable', {
-        detail: 'the archive directory gives back other bytes than it took',
+        detail: `${folder} gives back other bytes than it took`,
       });
     }
     throw new DaybookError('store_not_create_only', {
-      detail: 'the archive directory links over a name that is there',
+      detail: `${folder} links over a name that is there`,
       hint: 'Put the archive on another file system (ext4, XFS, ZFS, APFS, NTFS, NFS), or use S3. The files of this test are gone again.',
     });
   } catch (error) {
-    throw storeErrorOf(error);
+    throw storeErrorOf(error, folder);
   } finally {
     for (const path of [linked, name]) await fs.rm(path, { force: true }).catch(() => undefined);
   }

@@ -22,7 +22,7 @@ export function openDirectoryReplacer(root: string): ObjectReplacer {
         // Dies here: the new bytes are there; a power cut may bring the old ones back, whole.
         await syncFolder(dirname(path));
       } catch (error) {
-        throw storeErrorOf(error);
+        throw storeErrorOf(error, location);
       } finally {
         await fs.rm(temporary, { force: true }).catch(() => undefined);
       }

@@ -26,7 +26,7 @@ export function openDirectoryStore(root: string): ObjectStore {
   const prepare = () => {
     preparation ??= prepareToCreate(location).catch((error: unknown) => {
       preparation = undefined;
-      throw storeErrorOf(error);
+      throw storeErrorOf(error, location);
     });
     return preparation;
   };
@@ -45,7 +45,7 @@ export function openDirectoryStore(root: string): ObjectStore {
         return found.isFile() ? { bytes: found.size } : undefined;
       } catch (error) {
         if (isMissing(error)) return undefined;
-        throw storeErrorOf(error);
+        throw storeErrorOf(error, location);
       }
     },
     read: (key, range) => readObject(location, key, range),
@@ -57,9 +57,9 @@ export function openDirectoryStore(root: string): ObjectStore {
 async function createObject(root: string, key: string, body: ObjectBody): Promise<'created' | 'exists'> {
   const temporary = join(root, creating, randomUUID());
   try {
-    await writeDurably(temporary, body);
+    await writeDurably(root, temporary, body);
     // Dies here: nothing is seen; the leftover goes when it is a day old.
-    const outcome = await linkOnce(temporary, join(root, key));
+    const outcome = await linkOnce(root, temporary, join(root, key));
     // Dies here: the whole object may be there or not, nobody was told. A repeat answers `exists` or creates it.
     // An object that was there already may be of a run that died here: its name is made durable all the same.
     await syncUp(dirname(join(root, key)), root);
@@ -71,7 +71,7 @@ async function createObject(root: string, key: string, body: ObjectBody): Promis
 }
 
 /** Rejects with the body's own error as it is, if it is the body that fails. */
-async function writeDurably(path: string, body: ObjectBody): Promise<void> {
+async function writeDurably(root: string, path: string, body: ObjectBody): Promise<void> {
   let written = 0;
   let bodyError: unknown;
   const chunks = async function* () {
@@ -97,11 +97,11 @@ async function writeDurably(path: string, body: ObjectBody): Promise<void> {
       await file.close();
     }
   } catch (error) {
-    throw error === bodyError ? error : storeErrorOf(error);
+    throw error === bodyError ? error : storeErrorOf(error, root);
   }
 }
 
-async function linkOnce(temporary: string, final: string): Promise<'created' | 'exists'> {
+async function linkOnce(root: string, temporary: string, final: string): Promise<'created' | 'exists'> {
   let errorOf = storeErrorOf;
   try {
     await makeFolder(dirname(final));
@@ -109,15 +109,15 @@ async function linkOnce(temporary: string, final: string): Promise<'created' | '
     await fs.link(temporary, final);
     return 'created';
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw errorOf(error);
-    return await refuseFolder(final);
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw errorOf(error, root);
+    return await refuseFolder(root, final);
   }
 }
 
 /** A name that is taken: by an object, or by a folder, which stands for keys that go on with `/`. */
-async function refuseFolder(final: string): Promise<'exists'> {
+async function refuseFolder(root: string, final: string): Promise<'exists'> {
   const found = await fs.stat(final).catch((error: unknown) => {
-    throw storeErrorOf(error);
+    throw storeErrorOf(error, root);
   });
   if (found.isFile()) return 'exists';
   throw new DaybookError('store_unavailable', { detail: 'a folder has the name of this object', retry: false });
@@ -128,7 +128,7 @@ async function syncUp(from: string, root: string): Promise<void> {
   try {
     for (let folder = from; folder.length >= root.length; folder = dirname(folder)) await syncFolder(folder);
   } catch (error) {
-    throw storeErrorOf(error);
+    throw storeErrorOf(error, root);
   }
 }
 
@@ -164,7 +164,7 @@ async function* readObject(
     }
   } catch (error) {
     if (isMissing(error)) throw new DaybookError('object_missing', { detail: key, cause: error });
-    throw storeErrorOf(error);
+    throw storeErrorOf(error, root);
   } finally {
     await file?.close();
   }
@@ -180,7 +180,7 @@ async function* listKeys(root: string, prefix: string): AsyncGenerator<string> {
 /** `folder` is empty or ends with `/`. */
 async function* listFolder(root: string, folder: string, nameStart: string): AsyncGenerator<string> {
   const names: { text: string; bytes: Buffer }[] = [];
-  for (const entry of await readFolder(join(root, folder))) {
+  for (const entry of await readFolder(root, folder)) {
     if (!entry.name.startsWith(nameStart) || (folder === '' && entry.name === creating)) continue;
     const kind = await kindOf(entry);
     if (kind === undefined) continue;
@@ -195,12 +195,12 @@ async function* listFolder(root: string, folder: string, nameStart: string): Asy
   }
 }
 
-async function readFolder(path: string): Promise<Dirent[]> {
+async function readFolder(root: string, folder: string): Promise<Dirent[]> {
   try {
-    return await fs.readdir(path, { withFileTypes: true });
+    return await fs.readdir(join(root, folder), { withFileTypes: true });
   } catch (error) {
     if (isMissing(error)) return [];
-    throw storeErrorOf(error);
+    throw storeErrorOf(error, root);
   }
 }
 
@@ -236,24 +236,26 @@ function isFull(code: string | undefined): boolean {
 }
 
 /** File systems without hard links say so in many ways: EPERM, EOPNOTSUPP, ENOSYS, EIO …. */
-export function linkErrorOf(error: unknown): DaybookError {
+export function linkErrorOf(error: unknown, location: string): DaybookError {
   const { code } = error as NodeJS.ErrnoException;
-  if (isFull(code)) return storeErrorOf(error);
-  const { retry, cause } = storeErrorOf(error);
+  const failed = storeErrorOf(error, location);
+  if (isFull(code)) return failed;
+  const { retry, cause } = failed;
   return new DaybookError('store_unavailable', {
-    detail: `the archive directory makes no hard link: ${code ?? messageOf(error)}`,
+    detail: `${location} makes no hard link: ${code ?? messageOf(error)}`,
     hint: 'Put the archive on a file system with hard links (ext4, XFS, ZFS, APFS, NTFS, NFS), or use S3. FAT, exFAT and most FUSE and SMB mounts have none.',
     retry,
     cause,
   });
 }
 
-export function storeErrorOf(error: unknown): DaybookError {
+/** Of an archive and its replica, both may be directories: the message says which. */
+export function storeErrorOf(error: unknown, location: string): DaybookError {
   if (error instanceof DaybookError) return error;
   const { code } = error as NodeJS.ErrnoException;
   return new DaybookError('store_unavailable', {
-    detail: `the archive directory: ${code ?? messageOf(error)}`,
-    ...(isFull(code) ? { hint: 'Make room on the disk of the archive (or raise its quota), and run again.' } : {}),
+    detail: `${location}: ${code ?? messageOf(error)}`,
+    ...(isFull(code) ? { hint: 'Make room on the disk of that folder (or raise its quota), and run again.' } : {}),
     retry: code === undefined || !lasting.has(code),
     cause: error,
   });

@@ -42,7 +42,7 @@ test('directory store: a file system without hard links is told as such, by a cr
     const link = t.mock.method(fs, 'link', async () => {
       throw Object.assign(new Error(code), { code });
     });
-    const said = { code: 'store_unavailable', message: `the archive directory makes no hard link: ${code}` };
+    const said = { code: 'store_unavailable', message: `${root} makes no hard link: ${code}` };
     await assert.rejects(openDirectoryStore(root).create('second', small), said);
     const found = await checkStore({ type: 'directory', params: { path: root } }, '');
     assert.ok(found.some(({ status, message }) => status === 'problem' && message === said.message));
