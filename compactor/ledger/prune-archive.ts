@@ -10,7 +10,8 @@ import type { Logger } from '../../shared/program/log.ts';
 import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
 import { appendSaying, type GrowMeans, type LedgerPlace, loadToGrow, untilWon } from './grow-ledger.ts';
 import { holdOn } from './holds.ts';
-import { type Ledger, prunableOf } from './ledger.ts';
+import { type Ledger, loadLedger, prunableOf } from './ledger.ts';
+import { manifestKey } from './manifest.ts';
 
 /** A day's age is the number of days since it; what belongs to an older one than this is pruned. Undefined: nothing is. */
 export interface PruneAges {
@@ -72,6 +73,7 @@ export interface PruneReport {
 }
 
 const removalsAtOnce = 4;
+const removalsBetweenLooks = 8;
 
 /**
  * Safe to run at any time beside anything, and to kill at any moment. Rejects as a night does where the ledger is broken,
@@ -87,7 +89,7 @@ export async function pruneArchive(prune: Prune): Promise<PruneReport> {
 }
 
 async function pruneOnce(prune: Prune): Promise<PruneReport | 'lost'> {
-  const { clock, store, prefix, ages, apply, progress } = prune;
+  const { clock, store, prefix, ages, apply } = prune;
   const ledger = await loadToGrow(prune, apply);
   const plan = await planOf(store, prefix, ledger, dayOf(clock.now()), ages);
   const said = {
@@ -108,11 +110,8 @@ async function pruneOnce(prune: Prune): Promise<PruneReport | 'lost'> {
   }
   // Dies here: the ledger says what is pruned, and it is still there. Both verify; the next prune deletes it.
 
-  const removals = await removeAll(
-    apply.remover,
-    [...plan.unfinished, ...plan.objects.map(({ key }) => key)],
-    progress,
-  );
+  const keys = [...plan.unfinished, ...plan.objects.map(({ key }) => key)];
+  const removals = await removeUnheld(prune, apply.remover, number ?? ledger.head?.number ?? 0, keys);
   // Dies in between: some are gone, the others are deleted by the next prune.
 
   const { removed, hidden } = removals;
@@ -155,7 +154,38 @@ async function planOf(store: ObjectStore, prefix: string, ledger: Ledger, today:
   return { objects, held: old.length - due.length, unfinished, failures };
 }
 
-function heldKeys({ held, sources }: Ledger): ReadonlySet<string> {
+/** `number` is that of the newest manifest known. A prune may take hours: a hold that is said meanwhile keeps what is there. */
+async function removeUnheld(prune: Prune, remover: ObjectRemover, number: number, keys: readonly string[]) {
+  const { store, prefix, verifyingKeys, progress } = prune;
+  const sum = { removed: 0, hidden: 0, failures: [] as PruneFailure[] };
+  let newest = number;
+  let kept: ReadonlySet<string> = new Set();
+  for (let at = 0; at < keys.length && sum.failures.every(({ code }) => code === 'removal_refused'); ) {
+    const next = manifestKey(prefix, newest + 1);
+    try {
+      if ((await store.head(next)) !== undefined) {
+        const ledger = await loadLedger(store, prefix, verifyingKeys);
+        newest = ledger.head!.number;
+        kept = heldKeys(ledger);
+      }
+    } catch (error) {
+      // Nobody can tell what is held: the next prune goes on.
+      sum.failures.push(failureOf(next, error));
+      break;
+    }
+    const some = keys.slice(at, at + removalsBetweenLooks).filter((key) => !kept.has(key));
+    const { removed, hidden, failures } = await removeAll(remover, some, (step, count) =>
+      progress(step, sum.removed + count, keys.length),
+    );
+    sum.removed += removed;
+    sum.hidden += hidden;
+    sum.failures.push(...failures);
+    at += removalsBetweenLooks;
+  }
+  return sum;
+}
+
+export function heldKeys({ held, sources }: Ledger): ReadonlySet<string> {
   const keys = new Set<string>();
   if (held.size === 0) return keys;
   for (const [source, days] of sources) {
@@ -213,10 +243,14 @@ export async function removeAll(remover: ObjectRemover, keys: readonly string[],
       removed += 1;
       progress('objects deleted', removed, keys.length);
     } catch (error) {
-      const code = error instanceof DaybookError ? error.code : 'internal_error';
-      isEnded ||= code !== 'removal_refused';
-      failures.push({ code, key, message: messageOf(error) });
+      const failure = failureOf(key, error);
+      isEnded ||= failure.code !== 'removal_refused';
+      failures.push(failure);
     }
   });
   return { removed, hidden, failures };
+}
+
+function failureOf(key: string, error: unknown): PruneFailure {
+  return { code: error instanceof DaybookError ? error.code : 'internal_error', key, message: messageOf(error) };
 }

@@ -18,7 +18,7 @@ import {
 } from '../ledger/ledger.ts';
 import { anchorsFolder, appendManifest, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import { type NamedObject, objectsOf } from '../ledger/named-objects.ts';
-import { type PruneFailure, removeAll } from '../ledger/prune-archive.ts';
+import { heldKeys, type PruneFailure, removeAll } from '../ledger/prune-archive.ts';
 import { openPrunedLookup } from '../ledger/pruned-objects.ts';
 
 export interface Replication {
@@ -278,9 +278,11 @@ async function digestOf(store: ObjectStore, key: string): Promise<string | undef
   return hash.digest('hex');
 }
 
-async function keysThere(replica: ObjectStore, prefix: string, { pruned }: Ledger): Promise<string[]> {
+async function keysThere(replica: ObjectStore, prefix: string, ledger: Ledger): Promise<string[]> {
   const keys: string[] = [];
-  for await (const key of replica.list(prefix)) if (pruned.has(key)) keys.push(key);
+  // A hold that came since keeps them here too.
+  const kept = heldKeys(ledger);
+  for await (const key of replica.list(prefix)) if (ledger.pruned.has(key) && !kept.has(key)) keys.push(key);
   return keys;
 }
 

@@ -1,12 +1,18 @@
 /** Legal holds: said, kept by prune, known to verify, and ended. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { pino } from 'pino';
 import { type HoldReport, holdArchive } from '../../../compactor/ledger/hold-archive.ts';
 import type { Hold } from '../../../compactor/ledger/holds.ts';
 import type { PruneReport } from '../../../compactor/ledger/prune-archive.ts';
+import { replicateArchive } from '../../../compactor/replicate/replicate-archive.ts';
 import { readSigner } from '../../../shared/crypto/signing.ts';
+import { openDirectoryRemover } from '../../../shared/store/directory/remove.ts';
+import { openDirectoryStore } from '../../../shared/store/directory/store.ts';
+import type { ObjectRemover } from '../../../shared/store/store.ts';
 import { openEmbeddedReader } from '../../../shared/stream/embedded/embedded.ts';
+import { keysOf } from '../../contract/object-store.ts';
 import { faultyStore } from '../../faults/faulty.ts';
 import { forgeManifests, openArchive, verify } from '../archive-under-test.ts';
 import type { Books } from '../books.ts';
@@ -89,6 +95,38 @@ test('what an earlier prune did not come to delete stays while it is held', asyn
   assert.deepEqual([again.unfinished, again.removed], [[], 0]);
   await change({ release: 'matter-17' });
   assert.equal((await prune(books, ages)).removed, left);
+});
+
+test('a hold that is said while a prune deletes keeps what is there by then, at the replica too', async () => {
+  const replica = openDirectoryStore(join(books.directory, 'replica'));
+  const replicate = (remover?: ObjectRemover) =>
+    replicateArchive({
+      ...{ archive: books.store, replica, prefix: '', check: false, remover, progress: () => {} },
+      verifyingKeys: new Map([[readSigner(books.signingKey).keyId, { verify: readSigner(books.signingKey).verify }]]),
+    });
+  await replicate();
+  let removals = 0;
+  const report = await prune(books, ages, {
+    remover: (remover) => ({
+      ...remover,
+      async remove(key) {
+        removals += 1;
+        if (removals === 1) await change(hold('matter-17'));
+        return remover.remove(key);
+      },
+    }),
+  });
+  assert.ok(report.removed > 0 && report.left > 0, JSON.stringify(report));
+  assert.equal(report.removed + report.left, report.objects.length);
+  assert.equal((await prune(books, ages)).removed, 0);
+  const there = await keysOf(replica, '');
+  const remover = openDirectoryRemover(join(books.directory, 'replica'));
+  const copied = await replicate(remover);
+  assert.deepEqual([copied.removed, copied.failures], [0, []]);
+  assert.equal((await keysOf(replica, '')).length, there.length + 2, 'two more manifests, no object less');
+  await change({ release: 'matter-17' });
+  assert.equal((await prune(books, ages)).removed, report.left);
+  assert.equal((await replicate(remover)).removed, report.objects.length);
 });
 
 test('a name is in force once, an unknown one is not released, and a failed write is repeated or told', async () => {
