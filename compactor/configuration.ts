@@ -10,7 +10,7 @@ import { type Logger, openLog } from '../shared/program/log.ts';
 import { schemeOf } from '../shared/schemes/schemes.ts';
 import { resolveSecret } from '../shared/schemes/secrets.ts';
 import type { Source } from '../shared/schemes/sources.ts';
-import { modeOfKey } from '../shared/schemes/stripe-scope.ts';
+import { isOrganisationKey, modeOfKey } from '../shared/schemes/stripe-scope.ts';
 import { secretFilesOf } from '../shared/secret-files.ts';
 import type { Witnesses } from './anchors/anchor-ledger.ts';
 import type { NightSource } from './night.ts';
@@ -230,10 +230,11 @@ function nightSourceOf(
   apis.set(apiKey, api);
   const { name, accounts = [], thinEvents = false, mode } = source;
   const keyMode = modeOfKey(apiKey);
+  const isOrganisation = isOrganisationKey(apiKey);
   return {
     name,
     kind,
-    listing: { api, accounts, thinEvents, ...(mode && { mode }), ...(keyMode && { keyMode }) },
+    listing: { api, accounts, isOrganisation, thinEvents, ...(mode && { mode }), ...(keyMode && { keyMode }) },
   };
 }
 

@@ -632,5 +632,5 @@ export function messageOf(error: unknown): string {
 
 /** Stripe's own messages, and those of libraries, quote keys: `Invalid API Key provided: sk_live_…`. */
 function withoutKeys(text: string): string {
-  return text.replaceAll(/\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[\w*+/=-]+/g, '$1…');
+  return text.replaceAll(/\b((?:sk|rk|pk)_(?:live|test)_|sk_org_(?:live_|test_)?|whsec_)[\w*+/=-]+/g, '$1…');
 }

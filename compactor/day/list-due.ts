@@ -1,6 +1,6 @@
 /** Which days are due for a listing, and what Stripe lists of them. */
 import { type Day, dayOf } from '../../shared/clock.ts';
-import type { AskedScope } from '../../shared/schemes/stripe-scope.ts';
+import { type AskedScope, accountOfContext } from '../../shared/schemes/stripe-scope.ts';
 import type { Problem } from '../night.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { type Listing, type ListsKnown, listDays, listsOf, wrongMode } from '../stripe/list-days.ts';
@@ -28,7 +28,7 @@ export async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise
   // Once a thin event was seen the list of them is asked for, also where there is no key as yet.
   const known: ListsKnown = withThin && !isThin ? { ...closing.lists, v2: null } : closing.lists;
   if (source?.listing === undefined) return { lists: known, errors: [] };
-  const { api, accounts: configured, mode, keyMode } = source.listing;
+  const { api, accounts: configured, isOrganisation = false, mode, keyMode } = source.listing;
   let all: readonly string[] = [];
   if (configured === 'all') {
     try {
@@ -39,8 +39,9 @@ export async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise
   }
   const lists = listsOf(configured, all, withThin);
   const asked = {
-    accounts: [...(configured === 'all' ? all : configured)].sort(),
-    ownAccount: configured !== 'all' && configured.length === 0,
+    accounts: [...(configured === 'all' ? all : configured)].map(accountOfContext).sort(),
+    // Of an organisation's one account the list is what it would be for that account's own key.
+    ownAccount: configured !== 'all' && configured.length === (isOrganisation ? 1 : 0),
     mode: keyMode ?? modeBefore ?? null,
   };
   if (mode !== undefined && keyMode !== undefined && mode !== keyMode) {

@@ -29,6 +29,8 @@ export async function checkEndpoints(
   questions: StripeQuestions,
   source: StripeSource,
   wantsThin: boolean,
+  /** A destination of the organisation may send its events, which no account's list shows. */
+  isMember = false,
 ): Promise<Found[]> {
   const path = `/webhooks/${source.name}`;
   const v1 = await questions.ask('/v1/webhook_endpoints?limit=100');
@@ -48,6 +50,10 @@ export async function checkEndpoints(
   const snapshots = here.filter(({ isThin }) => !isThin);
   const thin = here.filter(({ isThin }) => isThin);
   const found = [...checkPaths(all, path), ...checkModes(here, source)];
+  if (snapshots.length === 0 && thin.length === 0 && isMember) {
+    const said = `no endpoint of its own has a URL that ends with ${path}; whether the organisation's sends its events, Stripe does not tell`;
+    return [...found, warning(said, "Look at the event destinations in the organisation's Dashboard.")];
+  }
   if (snapshots.length === 0 && thin.length === 0) {
     const others = all
       .map(({ place }) => place)

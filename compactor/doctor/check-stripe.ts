@@ -5,6 +5,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { secretKind, unquoted } from '../../shared/schemes/secret-kind.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
+import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 import { dataOf, openStripeQuestions, type Reply, type StripeQuestions, textOf } from './ask-stripe.ts';
 import { checkEndpoints } from './check-endpoints.ts';
 
@@ -32,14 +33,18 @@ export async function checkStripe({ source, apiKey, base, hasThinEvents }: Strip
   const looks = checkKey(source, apiKey);
   if (looks.some(({ status, code }) => status === 'problem' && code === keyRefused)) return looks;
   const questions = openStripeQuestions({ apiKey, base });
+  const wantsThin = source.thinEvents === true || hasThinEvents;
+  const members = isOrganisationKey(apiKey) && Array.isArray(source.accounts) ? source.accounts : [];
   try {
-    const account = await questions.ask('/v1/account');
+    const account = await questions.ask('/v1/account', members[0]);
     return [
       ...looks,
       ...checkAccount(account),
       ...(await checkEvents(questions, source)),
-      ...(source.thinEvents === true || hasThinEvents ? await checkThinEvents(questions, source) : []),
-      ...(await checkEndpoints(questions, source, source.thinEvents === true || hasThinEvents)),
+      ...(wantsThin ? await checkThinEvents(questions, source) : []),
+      ...(members.length === 0
+        ? await checkEndpoints(questions, source, wantsThin)
+        : await checkMembers(questions, source, members, wantsThin)),
     ];
   } catch (error) {
     if (!(error instanceof DaybookError)) throw error;
@@ -51,22 +56,43 @@ export async function checkStripe({ source, apiKey, base, hasThinEvents }: Strip
   }
 }
 
+/** The endpoints of each account of an organisation, as for that account's own key. */
+async function checkMembers(
+  questions: StripeQuestions,
+  { accounts: _, ...source }: StripeSource,
+  members: readonly string[],
+  wantsThin: boolean,
+): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const member of members.slice(0, maxAccounts)) {
+    const ofMember = { ...questions, ask: (path: string) => questions.ask(path, member) };
+    for (const one of await checkEndpoints(ofMember, source, wantsThin, true)) {
+      found.push({ ...one, message: `${member}: ${one.message}` });
+    }
+  }
+  return found;
+}
+
 /** By its looks alone. What cannot be an API key is not shown to Stripe: its code is `stripe_key_refused`. */
-function checkKey({ mode }: StripeSource, apiKey: string): Found[] {
+function checkKey({ mode, accounts }: StripeSource, apiKey: string): Found[] {
   const name = `the apiKey (keyid ${keyidOf(apiKey)})`;
   if (apiKey !== unquoted(apiKey)) {
     return [problem(`${name} has white space or quotes around it`, 'Take them away.', keyRefused)];
   }
   const { kind, mode: keyMode } = secretKind(apiKey);
-  if (apiKey.startsWith('sk_org_')) {
-    const said = `${name} is an organisation's: it needs an account named with each request, which daybook does not do`;
-    return [problem(said, `Use a key of the account itself. ${keyHint}`, keyRefused)];
+  const isOrganisation = isOrganisationKey(apiKey);
+  if (isOrganisation && (accounts === undefined || accounts === 'all')) {
+    const said = `${name} is an organisation's, which has to name an account with each request: \`accounts\` of the source names none`;
+    const hint =
+      'Name each account that sends to this source ("acct_…"; a connected account of one "acct_…/acct_…"). Stripe has no list of them, so "all" is not possible.';
+    return [problem(said, hint, keyRefused)];
   }
   if (kind === 'other') return [warning(`${name} does not look like any of Stripe's API keys`, keyHint)];
-  if (kind !== 'secret API key' && kind !== 'restricted API key') {
+  if (kind !== 'secret API key' && kind !== 'restricted API key' && !isOrganisation) {
     return [problem(`${name} is a ${kind}, no key that can ask for events`, keyHint, keyRefused)];
   }
   const found: Found[] = [];
+  if (keyMode === undefined) return [ok(`${name} is a ${kind}`)];
   if (mode !== undefined && mode !== keyMode) {
     const said = `${name} is of ${keyMode} mode, the source of ${mode} mode: what is listed are other events than those delivered`;
     found.push(problem(said, `Give the source a key of ${mode} mode, or mend its \`mode\`.`));
@@ -74,7 +100,7 @@ function checkKey({ mode }: StripeSource, apiKey: string): Found[] {
     const said = `${name} is of ${keyMode} mode, the source takes live and test mode: those of the other are never listed`;
     found.push(warning(said, `Set its \`mode\` to "${keyMode}", and make a source of its own for the other mode.`));
   }
-  if (kind === 'restricted API key') return [...found, ok(`${name} is a ${kind} of ${keyMode} mode`)];
+  if (kind !== 'secret API key') return [...found, ok(`${name} is a ${kind} of ${keyMode} mode`)];
   return [...found, warning(`${name} is a ${kind}, which may do anything`, `Daybook only reads. ${keyHint}`)];
 }
 

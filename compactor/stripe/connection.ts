@@ -4,6 +4,8 @@
  * - parses every answer, which loses 1.10, -0 and long integers: here the raw text comes out;
  * - repeats a closed connection once by itself, whatever `maxNetworkRetries` says: here the caller alone repeats;
  * - limits a silence, not the whole exchange: a byte now and then would keep a request alive for ever.
+ *
+ * The version that it pins goes out with each request, as the key of an organisation needs it.
  */
 import { isUtf8 } from 'node:buffer';
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
@@ -11,6 +13,7 @@ import { request as httpsRequest } from 'node:https';
 import { Stripe } from 'stripe';
 import { messageOf } from '../../shared/errors.ts';
 import { openAgents } from '../../shared/http/agents.ts';
+import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 
 export interface StripeAnswer {
   readonly status: number;
@@ -21,7 +24,7 @@ export interface StripeAnswer {
 
 export interface StripeRequests {
   /**
-   * GET of a path with its query, for an account in the key's own place where one is given. Rejects only where no whole
+   * GET of a path with its query, for an account in the key's own place where one is given (`acct_…`, or the way to it). Rejects only where no whole
    * answer came; never with the key in the error.
    */
   get(path: string, account: string | undefined): Promise<StripeAnswer>;
@@ -73,8 +76,9 @@ export function connectStripe({ apiKey, base, timeoutMs }: StripeConnection): St
 
   return {
     async get(path, account) {
-      // The v2 API knows an account by its context alone; v1 has known Stripe-Account for longer.
-      const scope = path.startsWith('/v2/') ? { stripeContext: account } : { stripeAccount: account };
+      // The v2 API and the keys of organisations know an account by its context alone; v1 has known Stripe-Account for longer.
+      const isContext = path.startsWith('/v2/') || isOrganisationKey(apiKey) || account?.includes('/');
+      const scope = isContext ? { stripeContext: account } : { stripeAccount: account };
       const options = account === undefined ? {} : scope;
       return (await stripe.rawRequest('GET', path, undefined, options)) as StripeAnswer;
     },

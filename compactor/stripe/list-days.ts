@@ -13,8 +13,13 @@ import type { ListedEvent } from './listed-event.ts';
 
 export interface ListingSource {
   readonly api: StripeApi;
-  /** Connected accounts, each with lists of its own; `all`: those that Stripe names tonight; none: the key's own. */
+  /**
+   * Connected accounts, or those of an organisation, each with lists of its own; `all`: those that Stripe names tonight;
+   * none: the key's own.
+   */
   readonly accounts: readonly string[] | 'all';
+  /** The key is an organisation's, which has no account of its own. */
+  readonly isOrganisation?: boolean;
   /** The mode that the source is for: a list of the other is another's. */
   readonly mode?: Mode;
   /** The mode that the key says of itself. */

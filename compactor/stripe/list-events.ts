@@ -9,6 +9,7 @@
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import type { Logger } from '../../shared/program/log.ts';
+import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 import { isCursorGone, type ListElement, malformed, readList, refusalOf } from './answer.ts';
 import type { StripeAnswer } from './connection.ts';
 import { walkThinEvents } from './list-thin-events.ts';
@@ -56,6 +57,7 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
   let closed = false;
 
   const ask: Ask = async (pathOf, size, account, read) => {
+    if (account === undefined && isOrganisationKey(apiKey)) throw accountMissing();
     const value = await retried(
       async () => {
         // Closing breaks what is under way; without this the next try would open a connection again.
@@ -92,6 +94,13 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
       requests.close();
     },
   };
+}
+
+function accountMissing(): DaybookError {
+  const detail =
+    "The apiKey is an organisation's: each request has to name one of its accounts, and none is configured";
+  const hint = 'Name them in `accounts` of the source. Stripe has no list of them, so "all" is not possible.';
+  return new DaybookError('stripe_key_refused', { detail, hint });
 }
 
 interface ElementPage {

@@ -5,6 +5,7 @@ export interface SecretKind {
     | 'signing secret'
     | 'secret API key'
     | 'restricted API key'
+    | 'secret key of an organisation'
     | 'publishable API key'
     | "webhook endpoint's id"
     | 'PEM'
@@ -15,6 +16,7 @@ export interface SecretKind {
 const prefixes: readonly (readonly [RegExp, SecretKind['kind']])[] = [
   [/^whsec_/, 'signing secret'],
   [/^sk_(live|test)_/, 'secret API key'],
+  [/^sk_org_(?:(live|test)_)?/, 'secret key of an organisation'],
   [/^rk_(live|test)_/, 'restricted API key'],
   [/^pk_(live|test)_/, 'publishable API key'],
   [/^(?:we|ed)_/, "webhook endpoint's id"],

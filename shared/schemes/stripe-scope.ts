@@ -53,9 +53,14 @@ export function modeOf(livemode: boolean): Mode {
   return livemode ? 'live' : 'test';
 }
 
-/** The mode that a key says of itself: `sk_live_…`, `rk_test_…`. */
+/** The mode that a key says of itself: `sk_live_…`, `rk_test_…`, `sk_org_test_…`. */
 export function modeOfKey(apiKey: string): Mode | undefined {
-  return /^[a-z]+_(live|test)_/.exec(apiKey)?.[1] as Mode | undefined;
+  return /^[a-z]+_(?:org_)?(live|test)_/.exec(apiKey)?.[1] as Mode | undefined;
+}
+
+/** A key of several accounts: each request has to name one of them (docs.stripe.com/keys/organization-api-keys). */
+export function isOrganisationKey(apiKey: string): boolean {
+  return apiKey.startsWith('sk_org_');
 }
 
 /** Whether the lists hold all that was delivered. What is not known is not covered. */
@@ -66,7 +71,7 @@ export function isCovered({ accounts, ownAccount = false, modes = [] }: NeededSc
 }
 
 /** A context of another form than the known one names an account that no list is asked for. */
-function accountOfContext(context: unknown): unknown {
-  const last = typeof context === 'string' ? context.split('/').at(-1)! : undefined;
+export function accountOfContext<T>(context: T): T | string {
+  const last = typeof context === 'string' ? context.split('/').at(-1) : undefined;
   return last !== undefined && /^acct_\w{1,250}$/.test(last) ? last : context;
 }

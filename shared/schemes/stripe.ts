@@ -97,19 +97,21 @@ function malformed(detail: string): StripeRefusal {
   return { code: 'signature_malformed', detail };
 }
 
+const account = z
+  .string()
+  .regex(/^acct_\w+(?:\/acct_\w+)*$/, 'is not an account id (acct_…), nor the way to one (acct_…/acct_…)');
+
 const source = z.strictObject({
   name,
   scheme: z.literal('stripe'),
   secrets,
   mode: z.enum(['live', 'test']).optional(),
   apiKey: secretReference.optional(),
-  /** Connected accounts whose events are listed in the place of the key's own; `all`: those that Stripe names. */
-  accounts: z
-    .union([
-      z.literal('all'),
-      z.array(z.string().regex(/^acct_\w+$/, 'is not an account id (acct_…)')).min(1, 'names no account'),
-    ])
-    .optional(),
+  /**
+   * Connected accounts whose events are listed in the place of the key's own; `all`: those that Stripe names. For the
+   * key of an organisation the accounts in it; a connected account of one of these by the way to it (`acct_1/acct_2`).
+   */
+  accounts: z.union([z.literal('all'), z.array(account).min(1, 'names no account')]).optional(),
   /** Lists thin events too before the first of them was delivered. */
   thinEvents: z.boolean().optional(),
 });
@@ -150,7 +152,7 @@ function checkSecret(text: string): SecretFault[] {
   }
   if (kind !== 'signing secret') {
     const said = `is a ${kind}${mode === undefined ? '' : ` of ${mode} mode`}, no signing secret`;
-    const leaked = kind === 'secret API key' || kind === 'restricted API key';
+    const leaked = ['secret API key', 'restricted API key', 'secret key of an organisation'].includes(kind);
     return [{ status: 'problem', said, hint: leaked ? `${hint} ingest needs no API key.` : hint }];
   }
   if (unquoted(text).length >= leastSigningSecret) return [];

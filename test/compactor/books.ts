@@ -17,6 +17,7 @@ import { parseIdentities } from '../../shared/crypto/identities.ts';
 import { linesOf, openPlaintext, unpack } from '../../shared/crypto/open-sealed.ts';
 import { readSigner } from '../../shared/crypto/signing.ts';
 import { type EnvelopeHeader, writeEnvelope } from '../../shared/envelope.ts';
+import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 import { openDirectoryStore } from '../../shared/store/directory/store.ts';
 import { type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from '../../shared/stream/embedded/embedded.ts';
@@ -196,5 +197,5 @@ export function listingOf(
     monotonicMs: () => 0,
     maxTries: 3,
   });
-  return { api, accounts, thinEvents };
+  return { api, accounts, thinEvents, isOrganisation: isOrganisationKey(stripe.apiKey) };
 }

@@ -2,7 +2,8 @@
  * A Stripe that lists events, for tests and the demo: a real HTTP server on 127.0.0.1 with the quirks of
  * GET /v1/events and /v1/events/<id> that are known, and faults on demand. Thin events have a list of their own,
  * GET /v2/core/events, by page URLs; GET /v1/accounts names the connected accounts. An account is asked for by
- * Stripe-Account in v1, by Stripe-Context in v2.
+ * Stripe-Account in v1, by Stripe-Context in both, and by an organisation's key (`sk_org_…`) with each request, and a
+ * Stripe-Version beside.
  *
  * - Newest first by `created`; of one second, the event added last comes first.
  * - An event is listed from `visibleAtMs` on and until 30 days after its `created`.
@@ -20,12 +21,12 @@ export interface FakeStripeOptions {
   readonly port?: number;
   readonly apiKey?: string;
   readonly clock?: Clock;
-  /** Connected accounts that the key may name in Stripe-Account, beside those that have events. */
+  /** Accounts that the key may name, as it names them, beside those that have events. */
   readonly accounts?: readonly string[];
 }
 
 export interface AddOptions {
-  /** The connected account whose event it is; absent: the key's own. */
+  /** The account whose event it is, as the key names it; absent: the key's own. */
   readonly account?: string;
   /** From when on it is listed; absent: at once. */
   readonly visibleAtMs?: number;
@@ -106,7 +107,8 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
 
   const server = createServer((incoming, response) => {
     const url = new URL(incoming.url ?? '/', 'http://fake');
-    const account = incoming.headers[url.pathname.startsWith('/v2/') ? 'stripe-context' : 'stripe-account'];
+    const { 'stripe-context': context, 'stripe-account': connected } = incoming.headers;
+    const account = context ?? (url.pathname.startsWith('/v2/') ? undefined : connected);
     const request: FakeRequest = {
       number: requests.length + 1,
       path: url.pathname,
@@ -129,6 +131,18 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
       const shown = `${key.slice(0, 8)}${'*'.repeat(8)}${key.slice(-4)}`; // as Stripe does
       return error(401, { message: `Invalid API Key provided: ${shown}` });
     }
+    const { 'stripe-context': context, 'stripe-account': connected, 'stripe-version': version } = request.headers;
+    if (key.startsWith('sk_org_') && context === undefined) {
+      const message =
+        'Please include the Stripe-Context header with your target account when using an Organization API key.';
+      return error(400, { message }); // seen in stripe-python's #1660
+    }
+    if (key.startsWith('sk_org_') && version === undefined) {
+      return error(400, { message: 'Please include the Stripe-Version header when using an Organization API key.' });
+    }
+    if (context !== undefined && connected !== undefined) {
+      return error(400, { message: 'Only one of Stripe-Context and Stripe-Account may be given.' });
+    }
     if (request.account !== undefined && !books.has(request.account)) {
       const message = `The provided key '${key.slice(0, 8)}****' does not have access to account '${request.account}'`;
       return error(403, { code: 'account_invalid', message });
@@ -144,7 +158,9 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     if (request.path === '/v1/events') return listOf(book, request.query, nowMs);
     if (isThin) return thinListOf(book, request.query, nowMs);
     if (request.path === '/v1/accounts') return accountsOf([...books.keys()], request.query);
-    if (request.path === '/v1/account') return json({ ...ownAccount, ...(request.account && { id: request.account }) });
+    if (request.path === '/v1/account') {
+      return json({ ...ownAccount, ...(request.account && { id: request.account.split('/').at(-1) }) });
+    }
     if (request.path === '/v1/webhook_endpoints') return json({ ...listShape, data: endpoints, url: request.path });
     if (request.path === '/v2/core/event_destinations')
       return json({ data: shown(destinations, request.query), ...v2Shape });

@@ -83,7 +83,7 @@ for (const [name, key, message] of [
   ['a signing secret', 'whsec_abcdefghijklmnopqrstuvwxyz', /is a signing secret, no key that can ask for events/],
   ['a publishable key', 'pk_test_abcdefghijklmnop', /is a publishable API key, no key/],
   ["an endpoint's id", 'we_1abcdefghijklmnop', /is a webhook endpoint's id/],
-  ["an organisation's key", 'sk_org_test_abcdefgh', /is an organisation's/],
+  ["an organisation's key without an account", 'sk_org_test_abcdefgh', /is an organisation's.*names none/],
   ['a key with quotes', `"${apiKey}"`, /has white space or quotes around it/],
 ] as const) {
   test(`${name} as apiKey is told by its looks, and never sent to Stripe`, async () => {
@@ -167,6 +167,21 @@ test('connected accounts are asked for one by one, and one that is refused is na
   const all = await look({ source: { accounts: 'all' } });
   assert.deepEqual(complaints(all), []);
   assert.ok(all.some(({ message }) => message === 'Stripe lists the events of 2 of 2 connected accounts'));
+});
+
+test("an organisation's key is asked with each of its accounts, and so are their endpoints", async () => {
+  const key = 'sk_org_test_DaybookFakeKeyOfChecks';
+  const source = { accounts: ['acct_1One', 'acct_1One/acct_1Two', 'acct_1Gone'] };
+  const organisation = await startFakeStripe({ apiKey: key, accounts: source.accounts.slice(0, 2) });
+  const found = await look({ base: organisation.base, apiKey: key, source });
+  await organisation.close();
+  const said = found.map(({ message }) => message).join('\n');
+  assert.match(said, /is a secret key of an organisation of test mode\n.*it is of account acct_1One$/m);
+  assert.match(said, /^Stripe lists the events of 2 of 3 connected accounts$/m);
+  assert.match(said, /^acct_1One\/acct_1Two: no endpoint of its own has a URL.*organisation's sends/m);
+  assert.ok(organisation.requests.every(({ headers }) => headers['stripe-account'] === undefined));
+  const all = await look({ apiKey: key, source: { accounts: 'all' } });
+  assert.deepEqual([all.length, all[0]!.code], [1, 'stripe_key_refused']);
 });
 
 test('"all" accounts, where there are none or where they may not be listed', async () => {

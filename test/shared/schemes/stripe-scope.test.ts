@@ -19,8 +19,8 @@ test('the account of an event is told by account, user_id or context, its mode b
     [true, false, 'yes', undefined].map((livemode) => scopeOfEvent({ livemode }).mode),
     [...['live', 'test', undefined, undefined]],
   );
-  const keys = ['sk_live_a', 'rk_test_b', 'sk_org_live_c', 'whatever'];
-  assert.deepEqual(keys.map(modeOfKey), ['live', 'test', undefined, undefined]);
+  const keys = ['sk_live_a', 'rk_test_b', 'sk_org_live_c', 'sk_org_d', 'whatever'];
+  assert.deepEqual(keys.map(modeOfKey), ['live', 'test', 'live', undefined, undefined]);
 });
 
 test('a list covers its own account and mode alone; what is not known is not covered', () => {
