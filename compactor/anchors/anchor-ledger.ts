@@ -10,7 +10,7 @@
  */
 import { encodeNoteKey, type NoteKey, noteAlgorithms } from '../../shared/crypto/note-key.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
-import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { type Answer, ask } from '../../shared/http/ask.ts';
 import { bodyOf, type ObjectStore } from '../../shared/store/store.ts';
 import type { Ledger, NumberedManifest } from '../ledger/ledger.ts';
@@ -45,30 +45,38 @@ export interface Anchoring {
 export const maxAnchorBytes = 1024 * 1024;
 const limitMs = 10_000;
 
+export interface Anchored {
+  readonly errors: Problem[];
+  readonly warnings: Problem[];
+  /** Each that was asked; `code`: why it has not seen the newest manifest, null where it has. */
+  readonly witnesses: { readonly witness: string; readonly code: ErrorCode | null }[];
+}
+
 /** Never rejects: a witness that is away is told as a warning, one that knows another history as an error. */
-export async function anchorLedger(
-  anchoring: Anchoring,
-  ledger: Ledger,
-): Promise<{ errors: Problem[]; warnings: Problem[] }> {
+export async function anchorLedger(anchoring: Anchoring, ledger: Ledger): Promise<Anchored> {
   const { witnesses } = anchoring;
   const { head } = ledger;
-  const found = { errors: [] as Problem[], warnings: [] as Problem[] };
+  const found: Anchored = { errors: [], warnings: [], witnesses: [] };
   if (head === undefined) return found;
-  const told = async (url: string, work: () => Promise<void>) => {
+  const told = async (witness: string, url: string, work: () => Promise<void>) => {
     try {
       await work();
+      found.witnesses.push({ witness, code: null });
     } catch (error) {
       const isContradicted = error instanceof DaybookError && error.code === 'anchor_contradicted';
       const code = isContradicted ? 'anchor_contradicted' : 'anchor_pending';
-      const message = `manifest ${head.number}, ${new URL(url).host}: ${messageOf(error)}`;
+      found.witnesses.push({ witness, code });
+      const message = `manifest ${head.number}, ${hostOf(url)}: ${messageOf(error)}`;
       found[isContradicted ? 'errors' : 'warnings'].push({ code, source: null, day: null, message });
     }
   };
   const { url, roots = '' } = witnesses.timestamps ?? {};
-  if (url !== undefined) await told(url, () => keepTimestamp(anchoring, head, url, roots));
+  if (url !== undefined) await told(hostOf(url), url, () => keepTimestamp(anchoring, head, url, roots));
   for (const { url, key } of witnesses.log?.witnesses ?? []) {
     if (url === undefined) continue;
-    await told(url, () => keepCheckpoint(anchoring, ledger, head, { origin: witnesses.log!.origin, url, key }));
+    await told(key.name, url, () =>
+      keepCheckpoint(anchoring, ledger, head, { origin: witnesses.log!.origin, url, key }),
+    );
   }
   return found;
 }
@@ -82,14 +90,31 @@ async function keepTimestamp(
   const key = `${prefix}${anchorsFolder}${digits(number)}.tsr`;
   if ((await store.head(key)) !== undefined) return;
   const manifest = await readManifest(store, manifestKey(prefix, number));
+  const body = await askTimestamp(url, manifest, roots);
+  // Dies here: the next run asks again. Where another one kept its own meanwhile, that holds as well.
+  await store.create(key, bodyOf(body));
+}
+
+/** A time stamp of these bytes, as it came. What would not hold later is none: rejects. */
+export async function askTimestamp(url: string, manifest: Uint8Array, roots: string): Promise<Buffer> {
   const query = await makeTimestampQuery(manifest);
   const headers = { 'content-type': 'application/timestamp-query' };
   const { status, body } = await ask(url, { body: query.bytes, headers, limitMs, maxBytes: maxAnchorBytes });
   if (status !== 200) throw new Error(`HTTP ${status}`);
-  // What would not hold later is not kept.
   await readTimestamp(body, manifest, roots, query.nonce);
-  // Dies here: the next run asks again. Where another one kept its own meanwhile, that holds as well.
-  await store.create(key, bodyOf(body));
+  return body;
+}
+
+/** Rejects where what answers is not a witness: nothing is shown to it that it could remember. */
+export async function askWhetherWitness(url: string): Promise<void> {
+  const { status } = await ask(addCheckpointAt(url), { body: Buffer.alloc(0), limitMs, maxBytes: maxAnchorBytes });
+  // Of a request that is malformed, as the specification has it.
+  if (status !== 400) throw new Error(`HTTP ${status}, not the 400 of a witness`);
+}
+
+/** What a time stamp authority is called. */
+export function hostOf(url: string): string {
+  return new URL(url).host;
 }
 
 interface Asked {
@@ -139,7 +164,7 @@ async function addCheckpoint(
   const post = (size: number): Promise<Answer> => {
     const proof = consistencyProof(leaves, size).map((hash) => `${hash.toString('base64')}\n`);
     const body = Buffer.from(`old ${size}\n${proof.join('')}\n${note}`);
-    return ask(`${url.replace(/\/$/, '')}/add-checkpoint`, { body, limitMs, maxBytes: maxAnchorBytes });
+    return ask(addCheckpointAt(url), { body, limitMs, maxBytes: maxAnchorBytes });
   };
   let size = Math.min(from, leaves.length);
   let answer = await post(size);
@@ -159,6 +184,10 @@ async function addCheckpoint(
   throw new Error(
     `HTTP ${answer.status}${unknown ? `: let the witness's operator add the log with the key ${logKey}` : ''}`,
   );
+}
+
+function addCheckpointAt(url: string): string {
+  return `${url.replace(/\/$/, '')}/add-checkpoint`;
 }
 
 /** Of how many manifests the newest checkpoint is that this witness has signed. */

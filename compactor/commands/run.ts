@@ -11,7 +11,7 @@ import { openStore } from '../../shared/store/open.ts';
 import { stores } from '../../shared/store/stores.ts';
 import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
-import { anchorLedger } from '../anchors/anchor-ledger.ts';
+import { type Anchored, anchorLedger } from '../anchors/anchor-ledger.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesOf } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
@@ -35,8 +35,11 @@ export interface RunOptions {
   readonly json?: boolean;
 }
 
-/** `run --json`. `head`: the newest manifest, which proves later, kept elsewhere, that no end of the chain was cut off. */
-type RunReport = NightReport & { readonly head: { readonly number: number; readonly sha256: string } | null };
+/** `run --json`. `witnesses`: those that were asked. `head`: the newest manifest, which proves later, kept elsewhere, that no end of the chain was cut off. */
+type RunReport = NightReport & {
+  readonly head: { readonly number: number; readonly sha256: string } | null;
+  readonly witnesses: Anchored['witnesses'];
+};
 
 /** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
 export async function runCommand(options: RunOptions): Promise<void> {
@@ -84,7 +87,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
     process.exitCode = exitCodeOf(error);
-    const failed = { manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [] };
+    const failed = { manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [], witnesses: [] };
     if (options.json === true) await print(`${JSON.stringify(failed)}\n`);
     await notify(failed);
     if (options.json !== true) throw error;
@@ -187,6 +190,7 @@ async function runNight(
         head: headOf(ledger),
         errors: [...report.errors, ...anchored.errors],
         warnings: [...report.warnings, ...anchored.warnings],
+        witnesses: anchored.witnesses,
       },
       incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
     };

@@ -19,7 +19,7 @@ import { openStreamLag } from './stream-lag.ts';
 export interface ConsolePlaces {
   readonly view: LedgerView;
   /** The store that `view` reads. */
-  openStore(): Promise<{ readonly store: ObjectStore }>;
+  openStore(): Promise<{ readonly store: ObjectStore; readonly prefix: string }>;
   /** To be read alone; makes none. */
   openStream(): Promise<EventStreamReader>;
   readonly streamType: string;

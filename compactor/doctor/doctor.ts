@@ -15,6 +15,7 @@ import {
 } from '../../shared/doctor/finding.ts';
 import { checkStore } from '../../shared/store/open.ts';
 import { checkStream } from '../../shared/stream/check.ts';
+import { askedOf } from '../anchors/standing.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
 import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
@@ -24,6 +25,7 @@ import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';
 import { checkStripe } from './check-stripe.ts';
 import { checkWaiting } from './check-waiting.ts';
+import { checkWitnesses } from './check-witnesses.ts';
 import { checkConsole, listenersOf } from './listeners.ts';
 import { type OpenStore, withStore } from './with-store.ts';
 
@@ -93,6 +95,13 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
         limitMs: ledgerLimitMs,
         run: () =>
           withStore(store, dataDirectory, (opened) => checkLedger(configuration, opened, saidOfStore, seen, nowMs)),
+      });
+    }
+    const witnesses = { timestamps: settings.COMPACTOR_TIMESTAMPS, log: settings.COMPACTOR_WITNESSES };
+    if (store !== undefined && askedOf(witnesses).length > 0) {
+      checks.push({
+        name: 'witnesses',
+        run: () => withStore(store, dataDirectory, (opened) => checkWitnesses(witnesses, seen.ledger, opened)),
       });
     }
     if (stream !== undefined) {

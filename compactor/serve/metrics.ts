@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { addDays, type Clock, type Day, dayOf, startOfDayMs } from '../../shared/clock.ts';
 import { declareMetrics, type MetricTable } from '../../shared/metrics/metrics.ts';
 import { openProcessMetrics } from '../../shared/metrics/process-metrics.ts';
+import type { Standing } from '../anchors/standing.ts';
 import { daysNearRetention } from '../day/retention.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { type Verdict, verdicts } from '../ledger/manifest.ts';
@@ -73,6 +74,26 @@ export const compactorMetrics = {
     meaning:
       'When the newest manifest that the replica then had was made, Unix time: to be compared with that of the archive. NaN before that since the start, and where it has none.',
   },
+  daybook_compactor_witness_failures_total: {
+    type: 'counter',
+    unit: 'runs',
+    labels: { witness: 'configured' },
+    meaning:
+      'Runs after which the witness had not seen the newest manifest: it was away, refused, or knows another history.',
+  },
+  daybook_compactor_witness_manifests_behind: {
+    type: 'gauge',
+    unit: 'manifests',
+    labels: { witness: 'configured' },
+    meaning:
+      'How many manifests the witness has not seen, by the anchors that are kept, at the start or after the last run; NaN before that.',
+  },
+  daybook_compactor_witness_behind_since_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    labels: { witness: 'configured' },
+    meaning: 'When the oldest manifest was made that the witness has not seen, Unix time; NaN where it has seen all.',
+  },
   daybook_compactor_archive_up: {
     type: 'gauge',
     unit: '1 or 0',
@@ -114,6 +135,8 @@ export const compactorMetrics = {
 export interface CompactorMetricsOptions {
   /** Names of the configured sources. */
   readonly sources: readonly string[];
+  /** What those who are asked to witness are called. */
+  readonly witnesses: readonly string[];
   readonly running: () => JobName | undefined;
   readonly clock: Clock;
 }
@@ -122,15 +145,21 @@ export interface CompactorMetrics {
   ended(job: EndedJob): void;
   /** What the ledger says; undefined where it could not be read. */
   archive(ledger: Ledger | undefined): void;
+  witnessed(standings: readonly Standing[]): void;
   scrape(): Promise<string>;
   close(): void;
 }
 
 type Days = ReadonlyMap<string, ReadonlyMap<Day, { readonly verdict: Verdict }>>;
 
-export function openCompactorMetrics({ sources, running, clock }: CompactorMetricsOptions): CompactorMetrics {
+export function openCompactorMetrics({
+  sources,
+  witnesses,
+  running,
+  clock,
+}: CompactorMetricsOptions): CompactorMetrics {
   const registry = new Registry();
-  const metrics = declareMetrics(registry, compactorMetrics, { source: sources });
+  const metrics = declareMetrics(registry, compactorMetrics, { source: sources, witness: witnesses });
   const ofProcess = openProcessMetrics(registry);
   let unsettled: Days = new Map();
   let hasRun = false;
@@ -144,6 +173,10 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
   metrics.daybook_compactor_drill_restored_events.set(Number.NaN);
   metrics.daybook_compactor_replica_manifests_behind.set(Number.NaN);
   metrics.daybook_compactor_replica_newest_manifest_timestamp_seconds.set(Number.NaN);
+  for (const witness of witnesses) {
+    metrics.daybook_compactor_witness_manifests_behind.set({ witness }, Number.NaN);
+    metrics.daybook_compactor_witness_behind_since_timestamp_seconds.set({ witness }, Number.NaN);
+  }
   for (const job of jobNames) metrics.daybook_compactor_job_last_success_timestamp_seconds.set({ job }, Number.NaN);
   for (const source of sources) {
     metrics.daybook_compactor_newest_archived_day_timestamp_seconds.set({ source }, Number.NaN);
@@ -168,6 +201,9 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
     metrics.daybook_compactor_last_run_end_timestamp_seconds.set(endSeconds);
     metrics.daybook_compactor_last_run_duration_seconds.set(endSeconds - startSeconds);
     metrics.daybook_compactor_last_run_exit_code.set(exitCode ?? -1);
+    for (const { witness, code } of Array.isArray(report?.witnesses) ? report.witnesses : []) {
+      if (code !== null) metrics.daybook_compactor_witness_failures_total.inc({ witness });
+    }
     if (!Array.isArray(report?.errors) || report.errors.length > 0) return;
     hasRun = true;
     metrics.daybook_compactor_last_success_timestamp_seconds.set(endSeconds);
@@ -196,9 +232,18 @@ export function openCompactorMetrics({ sources, running, clock }: CompactorMetri
     unsettled = unsettledDays(ledger.sources);
   }
 
+  function witnessed(standings: readonly Standing[]): void {
+    for (const { witness, behind, since } of standings) {
+      metrics.daybook_compactor_witness_manifests_behind.set({ witness }, behind);
+      const sinceSeconds = Date.parse(since ?? '') / 1000;
+      metrics.daybook_compactor_witness_behind_since_timestamp_seconds.set({ witness }, sinceSeconds);
+    }
+  }
+
   return {
     ended,
     archive,
+    witnessed,
     scrape() {
       ofProcess.refresh();
       for (const job of jobNames) metrics.daybook_compactor_job_running.set({ job }, running() === job ? 1 : 0);

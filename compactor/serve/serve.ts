@@ -12,8 +12,10 @@ import { openMetricsListener } from '../../shared/metrics/metrics.ts';
 import { type Listening, tellListening } from '../../shared/program/listening.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import { openStore } from '../../shared/store/open.ts';
+import type { Witnesses } from '../anchors/anchor-ledger.ts';
+import { askedOf, standingOf } from '../anchors/standing.ts';
 import { openStreamThatIsThere } from '../commands/waiting.ts';
-import { consumerOf, readNightConfiguration } from '../configuration.ts';
+import { consumerOf, readNightConfiguration, witnessesOf } from '../configuration.ts';
 import { openIngests } from '../console/ask-ingests.ts';
 import { type ConsolePlaces, openConsole } from '../console/console-places.ts';
 import { openLedgerView } from '../console/ledger-view.ts';
@@ -46,6 +48,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
     refuseProblems(['DAYBOOK_REPLICA_STORE: is required, as COMPACTOR_SCHEDULE has replicate']);
   }
   const places = placesOf(settings, verifyingKeys, log);
+  const witnesses = witnessesOf(settings);
   const starting = serve({
     host: settings.COMPACTOR_HOST,
     port: settings.COMPACTOR_PORT,
@@ -67,6 +70,7 @@ export async function serveCommand({ acceptUnsealedBefore }: { acceptUnsealedBef
     nightArguments: acceptUnsealedBefore === undefined ? [] : ['--accept-unsealed-before', acceptUnsealedBefore],
     program: fileURLToPath(new URL('../main.ts', import.meta.url)),
     loadLedger: () => places.view.readAgain(),
+    witnesses,
     places,
     clock: systemClock,
     log,
@@ -141,6 +145,8 @@ export interface ServeOptions {
   /** Whose commands the jobs are. */
   readonly program: string;
   loadLedger(): Promise<Ledger>;
+  /** How far they are is told by the metrics. */
+  readonly witnesses?: Witnesses;
   /** Where the console looks. */
   readonly places: ConsolePlaces;
   readonly clock: Clock;
@@ -165,13 +171,25 @@ export async function serve(options: ServeOptions): Promise<CompactorServer> {
     ...opened,
     start: (request) => opened.start(withHead(request, options.places.view.newestSeen())),
   };
-  const metrics = openCompactorMetrics({ sources: options.sources, running: () => jobs.running()?.job, clock });
+  const { witnesses = {} } = options;
+  const metrics = openCompactorMetrics({
+    sources: options.sources,
+    witnesses: askedOf(witnesses).map(({ witness }) => witness),
+    running: () => jobs.running()?.job,
+    clock,
+  });
+
+  async function lookAtWitnesses(ledger: Ledger): Promise<void> {
+    const { store, prefix } = await options.places.openStore();
+    metrics.witnessed(await standingOf({ store, prefix, witnesses }, ledger));
+  }
 
   /** The newest manifest of a night; all that the metrics say of the archive is brought up to date. Rejects as `loadLedger`. */
   async function lookAtArchive(): Promise<Ledger['newestNight']> {
     try {
       const ledger = await options.loadLedger();
       metrics.archive(ledger);
+      await lookAtWitnesses(ledger).catch(say(log));
       return ledger.newestNight;
     } catch (error) {
       metrics.archive(undefined);
@@ -291,5 +309,5 @@ function closeServer(server: Server): Promise<void> {
 }
 
 function say(log: Logger): (error: unknown) => void {
-  return (error) => log.warn({ reason: messageOf(error) }, 'the ledger cannot be read; the metrics are as before');
+  return (error) => log.warn({ reason: messageOf(error) }, 'the archive cannot be read; the metrics are as before');
 }

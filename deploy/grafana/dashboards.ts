@@ -165,6 +165,11 @@ function archive(): Dashboard {
         'days behind':
           '(daybook_compactor_newest_manifest_timestamp_seconds{JOB} - daybook_compactor_replica_newest_manifest_timestamp_seconds{JOB}) / 86400',
       }),
+      lines('Witnesses', 'short', {
+        '{{witness}}: manifests behind': 'daybook_compactor_witness_manifests_behind{JOB}',
+        '{{witness}}: days behind': '(time() - daybook_compactor_witness_behind_since_timestamp_seconds{JOB}) / 86400',
+        '{{witness}}: failures': 'increase(daybook_compactor_witness_failures_total{JOB}[$__range])',
+      }),
       lines('Events that the last drill brought back', 'short', {
         events: 'daybook_compactor_drill_restored_events{JOB}',
       }),

@@ -115,8 +115,21 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     ],
     gate: [],
     pages: ['console', 'gate'],
-    serve: ['settings.ts', 'ledger', 'configuration.ts', 'notify', 'day', 'console', 'commands', 'gate', 'pages'],
-    doctor: ['settings.ts', 'stripe', 'ledger', 'replicate', 'configuration.ts', 'stream', 'day', 'gate'],
+    serve: [
+      ...[
+        'settings.ts',
+        'ledger',
+        'anchors',
+        'configuration.ts',
+        'notify',
+        'day',
+        'console',
+        'commands',
+        'gate',
+        'pages',
+      ],
+    ],
+    doctor: ['settings.ts', 'stripe', 'ledger', 'replicate', 'anchors', 'configuration.ts', 'stream', 'day', 'gate'],
     'main.ts': ['commands', 'serve', 'doctor'],
   },
 };

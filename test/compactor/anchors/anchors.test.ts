@@ -8,8 +8,11 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Anchoring, anchorLedger, type Witnesses } from '../../../compactor/anchors/anchor-ledger.ts';
 import { signCheckpoint } from '../../../compactor/anchors/checkpoint.ts';
+import { standingOf } from '../../../compactor/anchors/standing.ts';
 import { leafHash, rootOf } from '../../../compactor/anchors/tree.ts';
-import { addDays, startOfDayMs } from '../../../shared/clock.ts';
+import { checkWitnesses } from '../../../compactor/doctor/check-witnesses.ts';
+import { openCompactorMetrics } from '../../../compactor/serve/metrics.ts';
+import { addDays, startOfDayMs, systemClock } from '../../../shared/clock.ts';
 import { encodeNoteKey, noteAlgorithms, parseWitnessKey } from '../../../shared/crypto/note-key.ts';
 import { readSigner } from '../../../shared/crypto/signing.ts';
 import { startService } from '../../services/service.ts';
@@ -45,6 +48,9 @@ if (service !== undefined) {
     ...{ store: of.store, prefix: '', signer: readSigner(of.signingKey), witnesses, loadLedger: () => of.ledger() },
     ...change,
   });
+  /** Both, with the code that each is told with. */
+  const asked = (code: string | null) =>
+    [new URL(authority.url).host, 'witness.test'].map((witness) => ({ witness, code }));
   const anchorNow = async (change: Partial<Anchoring> = {}) =>
     anchorLedger(anchoring(books, change), await books.ledger());
   const night = async (number: number) => {
@@ -63,14 +69,15 @@ if (service !== undefined) {
     for (let number = 1; number <= nights; number += 1) {
       await night(number);
       if (!away.has(number)) {
-        assert.deepEqual(await anchorNow(), { errors: [], warnings: [] });
+        assert.deepEqual(await anchorNow(), { errors: [], warnings: [], witnesses: asked(null) });
         continue;
       }
       authority.fault = 'away';
       const { key } = witnesses.log!.witnesses[0]!;
       const log = { origin, witnesses: [{ url: 'http://127.0.0.1:1', key }] };
-      const { errors, warnings } = await anchorNow({ witnesses: { ...witnesses, log } });
+      const { errors, warnings, witnesses: told } = await anchorNow({ witnesses: { ...witnesses, log } });
       authority.fault = undefined;
+      assert.deepEqual(told, asked('anchor_pending'));
       assert.deepEqual([errors, warnings.map(({ code }) => code)], [[], ['anchor_pending', 'anchor_pending']]);
       assert.match(warnings[0]!.message, /^manifest 1[34], 127\.0\.0\.1:\d+: /);
     }
@@ -195,6 +202,58 @@ if (service !== undefined) {
         ['anchor_contradicted'],
       );
       assert.match(errors[0]!.message, /24 manifests with which these do not begin/);
+    });
+
+    test('how far each witness is, by its anchors: metrics, and doctor, which asks it', async () => {
+      const host = new URL(authority.url).host;
+      for (const number of [22, 23, 24]) fs.rmSync(anchor(`${digits(number)}.tsr`));
+      const since = JSON.parse(
+        fs.readFileSync(join(books.archive, `manifests/${digits(22)}.jsonl`), 'utf8').split('\n')[0]!,
+      ).createdAt;
+      const ledger = await books.ledger();
+      const opened = { store: books.store, prefix: '' };
+      const standings = await standingOf({ ...opened, witnesses }, ledger);
+      assert.deepEqual(standings, [
+        { witness: host, seen: 21, behind: 3, since },
+        { witness: 'witness.test', seen: 24, behind: 0, since: undefined },
+      ]);
+      const named = { sources: [], witnesses: [host, 'witness.test'] };
+      const metrics = openCompactorMetrics({ ...named, running: () => undefined, clock: systemClock });
+      const times = { startedAt: since, endedAt: since, outcome: 'done', exitCode: 0 } as const;
+      const report = { errors: [], witnesses: [{ witness: host, code: 'anchor_pending' }, ...asked(null).slice(1)] };
+      metrics.ended({ job: 'run', by: 'schedule', arguments: [], ...times, report });
+      metrics.witnessed(standings);
+      const text = await metrics.scrape();
+      metrics.close();
+      const told = [...text.matchAll(/^daybook_compactor_witness_(\w+)\{witness="(.*?)"\} (\S+)$/gm)];
+      assert.deepEqual(
+        told.map(([, name, witness, value]) => `${name} ${witness === host ? 'authority' : witness} ${value}`).sort(),
+        [
+          `behind_since_timestamp_seconds authority ${Date.parse(since) / 1000}`,
+          'behind_since_timestamp_seconds witness.test Nan',
+          'failures_total authority 1',
+          'failures_total witness.test 0',
+          'manifests_behind authority 3',
+          'manifests_behind witness.test 0',
+        ],
+      );
+
+      const said = async () =>
+        (await checkWitnesses(witnesses, ledger, opened)).map(({ status, message }) => `${status} ${message}`);
+      const far = [
+        `warning ${host} has seen nothing after manifest 21: it is 3 manifests behind, since ${since}`,
+        'ok witness.test has seen manifest 24, the newest',
+      ];
+      assert.deepEqual(await said(), [
+        `ok ${host} gives time stamps that the roots hold`,
+        'ok witness.test answers as a witness',
+        ...far,
+      ]);
+      authority.fault = 'away';
+      const away = await said();
+      authority.fault = undefined;
+      assert.match(away[0]!, /^warning 127\.0\.0\.1:\d+ sees nothing at present: /);
+      assert.deepEqual(away.slice(1), ['ok witness.test answers as a witness', ...far]);
     });
 
     test('anchors that were changed, or are of other bytes, are told one by one', async () => {
