@@ -35,10 +35,10 @@ export interface RunOptions {
   readonly json?: boolean;
 }
 
-/** `run --json`. `witnesses`: those that were asked. `head`: the newest manifest, which proves later, kept elsewhere, that no end of the chain was cut off. */
+/** `run --json`. `witnesses`: those that were asked, where any was. `head`: the newest manifest, which proves later, kept elsewhere, that no end of the chain was cut off. */
 type RunReport = NightReport & {
   readonly head: { readonly number: number; readonly sha256: string } | null;
-  readonly witnesses: Anchored['witnesses'];
+  readonly witnesses?: Anchored['witnesses'];
 };
 
 /** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
@@ -87,7 +87,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
     ({ report, incomplete } = await runNight(configuration, clock, days, options.force === true, accepted));
   } catch (error) {
     process.exitCode = exitCodeOf(error);
-    const failed = { manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [], witnesses: [] };
+    const failed = { manifest: null, head: null, days: [], errors: [problemOf(error)], warnings: [] };
     if (options.json === true) await print(`${JSON.stringify(failed)}\n`);
     await notify(failed);
     if (options.json !== true) throw error;
@@ -190,7 +190,7 @@ async function runNight(
         head: headOf(ledger),
         errors: [...report.errors, ...anchored.errors],
         warnings: [...report.warnings, ...anchored.warnings],
-        witnesses: anchored.witnesses,
+        ...(anchored.witnesses.length > 0 && { witnesses: anchored.witnesses }),
       },
       incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,
     };
