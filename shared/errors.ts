@@ -360,6 +360,10 @@ export const errorCodes = {
     title: 'The store refuses to delete an object',
     hint: 'Object Lock, a legal hold or a policy keeps it (s3:DeleteObject; in a directory the permissions). Run prune again when that has ended: nothing else is lost.',
   },
+  legal_hold_failed: {
+    title: 'A legal hold could not be set or ended in the bucket',
+    hint: 'Nothing else is lost: allow s3:PutObjectLegalHold and s3:GetBucketObjectLockConfiguration, then type the same `hold` or `release` again. It goes on where it ended.',
+  },
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
   key_invalid: {

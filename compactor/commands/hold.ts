@@ -6,7 +6,7 @@ import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
-import { openStore } from '../../shared/store/open.ts';
+import { openHolder, openStore } from '../../shared/store/open.ts';
 import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
 import { type HoldReport, holdArchive } from '../ledger/hold-archive.ts';
 import { describeHold } from '../ledger/holds.ts';
@@ -43,12 +43,14 @@ async function change(what: Parameters<typeof holdArchive>[2], isJson: boolean):
   const stripe = openConfiguredStripe(log);
   try {
     const stream = await openStream(settings, consumerOf(store.location, prefix), log);
+    const holder = await openHolder(configuration, dataDirectory);
     try {
       const signer = readSigner(settings.COMPACTOR_SIGNING_KEY);
-      const means = { signer, stream, askTime: () => askTime(store, stripe === undefined ? [] : [stripe]) };
+      const means = { signer, stream, holder, askTime: () => askTime(store, stripe === undefined ? [] : [stripe]) };
       const report = await holdArchive({ clock: systemClock, store, prefix, verifyingKeys, log }, means, what);
       await print(isJson ? `${JSON.stringify(report)}\n` : describe(report));
     } finally {
+      await holder?.close();
       await stream?.close();
     }
   } finally {
@@ -57,10 +59,13 @@ async function change(what: Parameters<typeof holdArchive>[2], isJson: boolean):
   }
 }
 
-function describe({ manifest, holds, days, pruned }: HoldReport): string {
+function describe({ manifest, holds, days, pruned, inBucket }: HoldReport): string {
   return [
-    `Manifest ${manifest} written. ${holds.length === 0 ? 'No hold is' : `${counted(holds.length, 'hold')} ${holds.length === 1 ? 'is' : 'are'}`} in force, on ${counted(days, 'archived day')}.\n`,
+    `Manifest ${manifest} says so. ${holds.length === 0 ? 'No hold is' : `${counted(holds.length, 'hold')} ${holds.length === 1 ? 'is' : 'are'}`} in force, on ${counted(days, 'archived day')}.\n`,
     ...holds.map((hold) => `  ${visibleText(describeHold(hold))}\n`),
+    inBucket === null
+      ? 'The store has no Object Lock: a hold keeps daybook from deleting, and nobody else.\n'
+      : `The legal hold was set or ended on ${counted(inBucket, 'object')} of the bucket.\n`,
     pruned === 0 ? '' : `${counted(pruned, 'object')} of these days had been pruned before.\n`,
   ].join('');
 }

@@ -7,7 +7,7 @@ import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { tableOf } from '../../shared/program/table.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
-import { openStore } from '../../shared/store/open.ts';
+import { openHolder, openStore } from '../../shared/store/open.ts';
 import { stores } from '../../shared/store/stores.ts';
 import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.ts';
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
@@ -15,6 +15,7 @@ import { type Anchored, anchorLedger } from '../anchors/anchor-ledger.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesOf } from '../configuration.ts';
 import { newestClosedDay } from '../day/closing.ts';
+import { holdNewObjects } from '../ledger/hold-archive.ts';
 import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
 import type { Night, NightReport, Problem } from '../night.ts';
 import { openNotifier } from '../notify/notify.ts';
@@ -183,13 +184,15 @@ async function runNight(
     const anchoring = { store, prefix, signer, witnesses: witnessesOf(settings) };
     const load = () => loadLedger(store, prefix, verifyingKeys);
     const anchored = await anchorLedger({ ...anchoring, loadLedger: load }, ledger);
+    const unheld = await holdNewObjects(() => openHolder(settings.DAYBOOK_STORE, dataDirectory), ledger);
+    const holdWarning = { code: 'legal_hold_failed', source: null, day: null, message: unheld ?? '' } as const;
     const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
     return {
       report: {
         ...report,
         head: headOf(ledger),
         errors: [...report.errors, ...anchored.errors],
-        warnings: [...report.warnings, ...anchored.warnings],
+        warnings: [...report.warnings, ...anchored.warnings, ...(unheld === undefined ? [] : [holdWarning])],
         ...(anchored.witnesses.length > 0 && { witnesses: anchored.witnesses }),
       },
       incomplete: states.filter(({ verdict }) => verdict === 'incomplete').length,

@@ -8,6 +8,7 @@ export interface Statement {
   readonly Effect: 'Allow';
   readonly Action: readonly string[];
   readonly Resource: readonly string[];
+  readonly Condition?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 export interface Policy {
@@ -39,8 +40,13 @@ export function compactorPolicy({ stream, streamKey, bucket, objects }: ArchiveA
   return policyOf(
     allow(['kinesis:DescribeStreamSummary', ...readStream], stream),
     ...withKey(['kms:Decrypt'], streamKey),
-    allow(['s3:ListBucket'], bucket),
+    allow(['s3:ListBucket', 's3:GetBucketObjectLockConfiguration'], bucket),
     allow(['s3:GetObject', 's3:PutObject', 's3:AbortMultipartUpload'], objects),
+    // What it archives of a held day is held in the bucket, too. To end that is for `release` alone, which goes without the condition.
+    {
+      ...allow(['s3:PutObjectLegalHold'], objects),
+      Condition: { StringEquals: { 's3:object-lock-legal-hold': 'ON' } },
+    },
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import type { z } from 'zod';
 import type { Found } from '../doctor/finding.ts';
-import type { ObjectRemover, ObjectReplacer, ObjectStore } from './store.ts';
+import type { ObjectHolder, ObjectRemover, ObjectReplacer, ObjectStore } from './store.ts';
 
 export interface Place {
   /** What keys begin with: '' or folders that end with a slash. */
@@ -27,6 +27,8 @@ export interface StoreDriver<P> {
   readonly isLocal: boolean;
   open(params: P, place: Place): Promise<ProbedStore>;
   openRemover(params: P, place: Place): Promise<ObjectRemover>;
+  /** Undefined where nothing here keeps others from deleting. Rejects with `legal_hold_failed` where that cannot be found out. */
+  openHolder(params: P, place: Place): Promise<ObjectHolder | undefined>;
   openReplacer(params: P, place: Place): Promise<ObjectReplacer>;
   /** Whether it permits what a night does. */
   check(params: P, place: Place): Promise<readonly Found[]>;

@@ -1,6 +1,6 @@
 import type { Found } from '../doctor/finding.ts';
 import type { Place, StoreDriver } from './driver.ts';
-import type { ObjectRemover, ObjectReplacer, ObjectStore } from './store.ts';
+import type { ObjectHolder, ObjectRemover, ObjectReplacer, ObjectStore } from './store.ts';
 import { type StoreConfiguration, stores } from './stores.ts';
 
 export type { StoreConfiguration } from './stores.ts';
@@ -25,6 +25,12 @@ export async function openStore(
 export async function openRemover(store: StoreConfiguration, dataDirectory: string): Promise<ObjectRemover> {
   const { driver, place } = driverOf(store, dataDirectory);
   return driver.openRemover(store.params, place);
+}
+
+/** Undefined where the store of DAYBOOK_STORE keeps nobody from deleting. Rejects with `legal_hold_failed` where that cannot be found out. */
+export async function openHolder(store: StoreConfiguration, dataDirectory: string): Promise<ObjectHolder | undefined> {
+  const { driver, place } = driverOf(store, dataDirectory);
+  return driver.openHolder(store.params, place);
 }
 
 /** Writes over objects of the store: for backup-secrets alone. */

@@ -49,6 +49,16 @@ export interface ObjectRemover {
 }
 
 /**
+ * Keeps objects from being deleted, by whomever, where the store can: the legal hold of S3 Object Lock. `hold`, `release` and
+ * nights that write on a held day are given one. `set` resolves when it is so, also where it was so before; `missing`: there
+ * is no such object. One that rejects may have done it all the same: a repeat then resolves.
+ */
+export interface ObjectHolder {
+  set(key: string, isHeld: boolean): Promise<'set' | 'missing'>;
+  close(): Promise<void>;
+}
+
+/**
  * Writes over an object: for what is no part of an archive, and is to be found under one name. `backup-secrets` alone is
  * given one. `replace` resolves when the new bytes would survive a power cut; until then, and where it rejects, the key has
  * the old bytes or the new ones, whole.

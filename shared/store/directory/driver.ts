@@ -20,6 +20,9 @@ export const directoryDriver = {
     const { openDirectoryRemover } = await import('./remove.ts');
     return openDirectoryRemover(pathOf(params, place));
   },
+  async openHolder() {
+    return undefined;
+  },
   async openReplacer(params, place) {
     const { openDirectoryReplacer } = await import('./replace.ts');
     return openDirectoryReplacer(pathOf(params, place));

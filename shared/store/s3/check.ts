@@ -7,6 +7,7 @@ import { checkClock } from '../../doctor/check-clock.ts';
 import { type Found, ok, problem, problemOf } from '../../doctor/finding.ts';
 import { DaybookError, type ErrorCode } from '../../errors.ts';
 import { noteDate } from '../../http/note-date.ts';
+import { checkLock } from './check-lock.ts';
 import { checkPublic } from './check-public.ts';
 import { s3ErrorOf, statusOf } from './errors.ts';
 import { proveCreateOnly } from './probe.ts';
@@ -71,7 +72,7 @@ export async function checkS3(params: S3Params, prefix: string): Promise<Found[]
     if (isSound) {
       found.push(ok(`${location} can be listed, written and read, and no object in it can be written over`));
     }
-    const access = isSound ? [await checkPublic(bucket)] : [];
+    const access = isSound ? [await checkPublic(bucket), await checkLock(bucket)] : [];
     const clock = checkClock(dated(), "the object store's", 'days are closed too early or too late');
     return [...found, ...(found.some(({ code }) => code === 'store_clock_skewed') ? [] : clock), ...access];
   } finally {

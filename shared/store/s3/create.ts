@@ -13,9 +13,11 @@ import { Readable } from 'node:stream';
 import { setTimeout as rest } from 'node:timers/promises';
 import { HeadObjectCommand, type PutObjectCommandInput, type S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { dayMs } from '../../clock.ts';
 import { DaybookError } from '../../errors.ts';
 import type { ObjectBody } from '../store.ts';
 import { isConflict, isRefusal, nameOf, s3ErrorOf, statusOf } from './errors.ts';
+import type { S3Params } from './settings.ts';
 
 /** A bucket, and what every write to it carries. */
 export interface Bucket {
@@ -24,6 +26,8 @@ export interface Bucket {
   /** For people. */
   readonly location: string;
   readonly headers: Pick<PutObjectCommandInput, 'ServerSideEncryption' | 'SSEKMSKeyId' | 'StorageClass'>;
+  /** How long what is created is kept from being deleted; undefined: as the bucket has it. */
+  readonly retention: S3Params['retention'];
 }
 
 /** Memory of a create: about (`partsAtOnce` + 1) parts. S3 takes 10,000 parts of an object. */
@@ -75,6 +79,10 @@ async function upload(
       Body: Readable.from(chunks),
       IfNoneMatch: '*',
       Metadata: { [tokenName]: token },
+      ...(bucket.retention !== undefined && {
+        ObjectLockMode: bucket.retention.mode,
+        ObjectLockRetainUntilDate: new Date(Date.now() + bucket.retention.days * dayMs),
+      }),
     },
   }).done();
   // A server may answer 200 while it still completes an upload, and then say in the body that it failed.

@@ -16,6 +16,10 @@ export const s3Driver = {
     const { openS3Remover } = await import('./remove.ts');
     return openS3Remover(params, prefix);
   },
+  async openHolder(params, { prefix }) {
+    const { openS3Holder } = await import('./hold.ts');
+    return openS3Holder(params, prefix);
+  },
   async openReplacer(params, { prefix }) {
     const { openS3Replacer } = await import('./replace.ts');
     return openS3Replacer(params, prefix);

@@ -18,6 +18,10 @@ export const s3Params = z
     kmsKeyId: z.string().min(1, 'is empty').optional(),
     /** Those alone whose objects can be read at once: every run reads manifests and ids. */
     storageClass: z.enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']).optional(),
+    /** By Object Lock, of each object that is created; the bucket's own default where not given. */
+    retention: z
+      .strictObject({ mode: z.enum(['GOVERNANCE', 'COMPLIANCE']), days: z.int().min(1).max(36_500) })
+      .optional(),
     /** How the server checks what it receives: by a CRC-32 header, or Content-MD5 for endpoints that refuse the former. */
     checksum: z.enum(['crc32', 'md5']).optional(),
     /** Makes the bucket before the first write where it is not there: for development, on a server of one's own. */

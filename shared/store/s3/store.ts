@@ -116,11 +116,12 @@ export function probeKeyOf(prefix: string): string {
 }
 
 export function bucketOf(params: S3Params, timeouts?: S3Timeouts): Bucket {
-  const { bucket, endpoint, sse, kmsKeyId, storageClass } = params;
+  const { bucket, endpoint, sse, kmsKeyId, storageClass, retention } = params;
   return {
     client: openS3Client(params, timeouts),
     name: bucket,
     location: endpoint === undefined ? `s3://${bucket}` : `${endpoint.replace(/\/$/, '')}/${bucket}`,
+    retention,
     headers: {
       ...(sse !== undefined && { ServerSideEncryption: sse }),
       ...(kmsKeyId !== undefined && { SSEKMSKeyId: kmsKeyId }),

@@ -32,7 +32,7 @@ async function change(what: Parameters<typeof holdArchive>[2], store = books.sto
   try {
     const verifyingKeys = new Map([[signer.keyId, { verify: signer.verify }]]);
     const place = { clock, store, prefix: '', verifyingKeys, log: pino({ level: 'silent' }) };
-    return await holdArchive(place, { signer, stream }, what);
+    return await holdArchive(place, { signer, stream, holder: undefined }, what);
   } finally {
     await stream.close();
   }
@@ -129,9 +129,10 @@ test('a hold that is said while a prune deletes keeps what is there by then, at 
   assert.equal((await replicate(remover)).removed, report.objects.length);
 });
 
-test('a name is in force once, an unknown one is not released, and a failed write is repeated or told', async () => {
+test('a name is in force once, the same again changes nothing, an unknown one is not released, and a failed write is repeated or told', async () => {
   await change(hold('matter-17'));
-  await assert.rejects(change(hold('matter-17')), { code: 'usage', message: /in force already/ });
+  assert.deepEqual([(await change(hold('matter-17'))).manifest, (await books.ledger()).head?.number], [4, 4]);
+  await assert.rejects(change(hold('matter-17', { reason: 'b' })), { code: 'usage', message: /in force already/ });
   await assert.rejects(change({ release: 'other' }), { code: 'usage', message: /not in force/ });
   const failing = (when: 'before' | 'after') =>
     faultyStore(books.store, (operation) => (operation === 'create' ? when : undefined));
