@@ -5,7 +5,6 @@ import { addHelp } from '../shared/program/help.ts';
 import { keepHeapSmall } from '../shared/program/memory.ts';
 import { runProgram } from '../shared/program/program.ts';
 import { help } from './commands/help.ts';
-import { endWithParent } from './serve/job-process.ts';
 
 keepHeapSmall();
 // Each command is loaded when it is run: what the others need is not small.
@@ -223,9 +222,6 @@ program
   .option('--json', 'print one JSON document')
   .action(async (options) => (await import('./doctor/doctor.ts')).doctorCommand(options));
 
-program.hook('preAction', (_, command) => {
-  if (command.name() !== 'serve') endWithParent();
-});
 addHelp(program, help);
 await runProgram(program);
 

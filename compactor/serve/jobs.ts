@@ -5,7 +5,7 @@
  *
  * A job may be killed at any moment: the commands are made for it. It tells its progress by IPC messages `{step,count,total}`
  * and its report on stdout; its log goes through a pipe to where this process's goes. When this process is gone the channel closes, and
- * the job ends as at SIGTERM, once it pauses (compactor/serve/job-process.ts).
+ * the job ends as at SIGTERM, once it pauses (shared/program/end-with-parent.ts).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';

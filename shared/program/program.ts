@@ -1,6 +1,7 @@
 /** How a command ends: one sentence and a hint on stderr, and its exit code. */
 import type { Command } from 'commander';
 import { DaybookError, errorKind, messageOf } from '../errors.ts';
+import { endWithParent } from './end-with-parent.ts';
 import { standardError } from './standard-error.ts';
 import { isReaderGone, tell } from './standard-output.ts';
 
@@ -16,6 +17,7 @@ export async function runProgram(program: Command): Promise<void> {
   // First of all: from here on nothing waits for a reader of stderr, what Node itself says there included.
   standardError();
   heedReaders();
+  endWithParent();
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
     command.configureOutput({
       writeErr: tell,

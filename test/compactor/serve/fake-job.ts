@@ -3,7 +3,7 @@
  * `--wait` (until it is ended), `--long N` (N bytes of stdout), `--report TEXT` (stdout), `--die` (by SIGKILL), `--exit N`.
  */
 import { parseArgs } from 'node:util';
-import { endWithParent } from '../../../compactor/serve/job-process.ts';
+import { endWithParent } from '../../../shared/program/end-with-parent.ts';
 
 endWithParent();
 const { values } = parseArgs({

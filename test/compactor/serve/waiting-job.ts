@@ -1,5 +1,5 @@
 /** A job that says once how far it is and ends with its parent alone. */
-import { endWithParent } from '../../../compactor/serve/job-process.ts';
+import { endWithParent } from '../../../shared/program/end-with-parent.ts';
 
 endWithParent();
 process.send?.({ step: 'waiting', count: 1, total: null });

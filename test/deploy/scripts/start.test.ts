@@ -201,3 +201,15 @@ test('where one half cannot run, the start ends the other and exits with its cod
     assert.match(started.stderr(), new RegExp(`127.0.0.1:${port}`));
   }
 });
+
+test('where the start is killed, both halves end as at SIGTERM', async () => {
+  const { child, line, stderr } = start(join(folder, 'killed'), { COMPACTOR_ENABLED: 'false' });
+  await line(ingestListens);
+  await line(/"program":"compactor".*"listening"/);
+  child.kill('SIGKILL');
+  // Not before the two have closed its stderr.
+  await once(child, 'close');
+  for (const program of ['ingest', 'compactor']) {
+    assert.match(stderr(), new RegExp(`"program":"${program}".*"msg":"stopped"`));
+  }
+});
