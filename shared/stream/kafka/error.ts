@@ -103,7 +103,7 @@ function refusals(topic: string): readonly (readonly [type: string, detail: stri
     [
       'GROUP_AUTHORIZATION_FAILED',
       'the user may not use its consumer group',
-      'Allow the compactor to Read the groups whose names begin with daybook-compactor-.',
+      'Allow the compactor to Read the groups whose names begin with daybook-compactor-, and redact those with daybook-redact-.',
     ],
     [
       'CLUSTER_AUTHORIZATION_FAILED',
