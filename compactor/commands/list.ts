@@ -8,6 +8,7 @@ import { visibleText } from '../../shared/program/visible-text.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { openReader, StreamConfiguration } from '../../shared/stream/open.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
+import { recoveredAlone } from '../console/day-words.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
 import {
   type DayState,
@@ -221,7 +222,7 @@ function describeDays(days: readonly ListedDay[]): string {
   const head = ['day', 'verdict', 'events', 'recovered', 'listed', 'duplicates', 'sealed', 'manifest'];
   const rows = runsOfEmptyDays(days).map(({ day, until, verdict, events, counts, bytes, manifest, pruned }) => [
     ...[until === day ? day : `${day}…${until.slice(8)}`, verdict, events],
-    ...[counts.recovered, counts.listed, counts.duplicates, sizeOf(bytes.ciphertext), manifest.number],
+    ...[recoveredAlone(counts), counts.listed, counts.duplicates, sizeOf(bytes.ciphertext), manifest.number],
     ...(isPruned ? [describePruned(pruned)] : []),
   ]);
   return tableOf(isPruned ? [...head, 'pruned'] : head, rows);
@@ -258,7 +259,9 @@ function sizeOf(bytes: number): string {
 /** Of the newest days that have any as of now: how many, and the newest object that names some. */
 export function describeExceptions(days: readonly ListedDay[]): string[] {
   const newest = days.flatMap(({ source, day, verdict, counts, exceptions }) => {
-    const object = exceptions.findLast(({ pruned }) => pruned === null);
+    const object = exceptions.findLast(
+      ({ pruned, counts: own }) => pruned === null && own.notListed + own.differing + own.missing > 0,
+    );
     if (object === undefined) return [];
     const notListed = counts.notListed ?? 0;
     const missing = verdict === 'incomplete' ? object.counts.missing : 0;

@@ -7,7 +7,7 @@ import { visibleLines } from '../../shared/program/visible-text.ts';
 import { isSourceName } from '../../shared/schemes/source-members.ts';
 import { openStore } from '../../shared/store/open.ts';
 import { readArchiveConfiguration } from '../configuration.ts';
-import { daysOver, isMonth } from '../console/day-words.ts';
+import { daysOver, isMonth, recoveredAlone } from '../console/day-words.ts';
 import { openLedgerView } from '../console/ledger-view.ts';
 import { reportOf } from '../console/report.ts';
 import type { Report, ReportDay, ReportOfSource } from '../console/report-shapes.ts';
@@ -104,7 +104,7 @@ function describeTotals({ sources, totals }: Report): string {
 function describeSource({ source, days }: ReportOfSource): string {
   const rows = runsOf(days).map(([first, last]) => [
     first === last ? first.day : `${first.day}…${last.day.slice(8)}`,
-    ...[first.standing, first.events, first.counts?.delivered ?? null, first.counts?.recovered ?? null],
+    ...[first.standing, first.events, first.counts?.delivered ?? null, first.counts && recoveredAlone(first.counts)],
     first.counts === null ? null : first.missing.length + first.generationFailures,
     ...[first.counts?.listed ?? null, first.listedAt?.slice(0, 10) ?? null, first.manifest],
   ]);

@@ -14,6 +14,7 @@ import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { type Anchored, anchorLedger } from '../anchors/anchor-ledger.ts';
 import { compact } from '../compact.ts';
 import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesOf } from '../configuration.ts';
+import { recoveredAlone } from '../console/day-words.ts';
 import { newestClosedDay } from '../day/closing.ts';
 import { holdNewObjects } from '../ledger/hold-archive.ts';
 import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
@@ -261,7 +262,7 @@ function describe({ manifest, head, days, errors, warnings }: RunReport): string
     day,
     verdict,
     counts.delivered,
-    counts.recovered,
+    recoveredAlone(counts),
     counts.listed,
     counts.notListed,
     counts.differing,

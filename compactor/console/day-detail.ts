@@ -6,7 +6,7 @@ import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState, Pruned } from '../ledger/ledger.ts';
 import type { DeliveriesObject } from '../ledger/manifest.ts';
 import { calendarDay } from './calendar.ts';
-import { eventsOf, holeInWords, isListedSource } from './day-words.ts';
+import { eventsOf, holeInWords, isListedSource, recoveredAlone } from './day-words.ts';
 import type { KnownArchive } from './ledger-view.ts';
 import {
   apiFormat,
@@ -102,13 +102,16 @@ function objectsWith(pruned: ReadonlyMap<string, Pruned>, link: Link) {
   return { linkTo, sealed, deliveries };
 }
 
-function equationsOf(state: DayState): Equation[] {
+export function equationsOf(state: DayState): Equation[] {
   const { counts, parts, lateDeliveries, missing, listedAt } = state;
   const events = parts.reduce((sum, part) => sum + part.events, 0);
   const lines = [...parts.map(({ deliveries }) => deliveries?.count ?? 0), ...lateDeliveries.map(({ count }) => count)];
   const equations = [
     equation(
-      { delivered: counts.delivered, recovered: counts.recovered },
+      {
+        ...{ delivered: counts.delivered, recovered: recoveredAlone(counts) },
+        ...(counts.twins === undefined ? {} : { 'twins of what was delivered': counts.twins }),
+      },
       { 'events in all parts': events },
       'Each archived line was brought by a delivery, or was recovered.',
     ),

@@ -3,7 +3,7 @@ import { addDays, type Day, dayMs } from '../../shared/clock.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { listableDays } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
-import { type Hole, verdicts } from '../ledger/manifest.ts';
+import { type DayCounts, type Hole, verdicts } from '../ledger/manifest.ts';
 import type { DayStanding, DayTotals, HoleInWords } from './shapes.ts';
 
 /** Ids that are named in a sentence. */
@@ -22,6 +22,11 @@ export function missingOf({ missing, generationFailures }: DayState): number {
 
 export function eventsOf({ counts }: DayState): number {
   return counts.delivered + counts.recovered;
+}
+
+/** Lines of facts that no delivery told of: twins were told by theirs. */
+export function recoveredAlone({ recovered, twins = 0 }: Pick<DayCounts, 'recovered' | 'twins'>): number {
+  return recovered - twins;
 }
 
 /**
@@ -64,11 +69,16 @@ export function wordsOf(
     generationFailures.length > 0,
     `Stripe says that it never generated ${counted(generationFailures.length, 'event')}: ${named(generationFailures.map(({ notice }) => notice))}.`,
   );
+  const recovered = recoveredAlone(counts);
   say(
-    counts.recovered > 0,
+    recovered > 0,
     isListed || counts.listed !== null
-      ? `${counted(counts.recovered, 'event')} came from Stripe's list: no delivery was there when the night read the stream.`
-      : `${counted(counts.recovered, 'event')} came otherwise than by a delivery.`,
+      ? `${counted(recovered, 'event')} came from Stripe's list: no delivery was there when the night read the stream.`
+      : `${counted(recovered, 'event')} came otherwise than by a delivery.`,
+  );
+  say(
+    (counts.twins ?? 0) > 0,
+    `${counted(counts.twins ?? 0, 'event')} of the list ${counts.twins === 1 ? 'is the twin' : 'are twins'}, thin or snapshot, of what was delivered.`,
   );
   say(
     (counts.notListed ?? 0) > 0,
@@ -142,6 +152,7 @@ export function totalsOf(
     events: 0,
     delivered: 0,
     recovered: 0,
+    twins: 0,
     listed: 0,
     notListed: 0,
     differing: 0,
@@ -155,7 +166,8 @@ export function totalsOf(
     const { counts } = state;
     sums.events += eventsOf(state);
     sums.missing += missingOf(state);
-    for (const name of ['delivered', 'recovered', 'listed', 'notListed', 'differing', 'duplicates'] as const) {
+    sums.recovered += recoveredAlone(counts);
+    for (const name of ['delivered', 'twins', 'listed', 'notListed', 'differing', 'duplicates'] as const) {
       sums[name] += counts[name] ?? 0;
     }
   }

@@ -23,6 +23,7 @@ import {
 } from '../ledger/ledger.ts';
 import { type DayEntry, isOfNight, type Manifest, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import { objectsOf } from '../ledger/named-objects.ts';
+import { recoveredAlone } from './day-words.ts';
 import type { ArchiveState, ManifestLine, Trouble, VerdictLine } from './shapes.ts';
 
 export interface KnownArchive {
@@ -270,7 +271,7 @@ function verdictLineOf({ number, createdAt }: Manifest, entry: DayEntry): Verdic
   return {
     ...{ manifest: number, at: createdAt, verdict, listedAt },
     events: counts.delivered + counts.recovered,
-    recovered: counts.recovered,
+    recovered: recoveredAlone(counts),
     missing: missing.length + (generationFailures?.length ?? 0),
     parts: parts.length,
     lateDeliveries: lateDeliveries.length,

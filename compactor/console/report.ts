@@ -98,9 +98,9 @@ function wordsOf(
   { isOver, isComplete, holes }: { readonly isOver: boolean; readonly isComplete: boolean; readonly holes: number },
 ): string[] {
   if (sources.length === 0) return [`The archive has no entry of ${month}.`];
-  const { byStanding, events, delivered, recovered, missing } = totals;
+  const { byStanding, events, delivered, recovered, twins, missing } = totals;
   const words = [
-    `${counted(events, 'event')}: ${delivered.toLocaleString('en')} received and ${recovered.toLocaleString('en')} recovered; ${missing.toLocaleString('en')} missing.`,
+    `${counted(events, 'event')}: ${delivered.toLocaleString('en')} received and ${recovered.toLocaleString('en')} recovered${twins === 0 ? '' : `, ${twins.toLocaleString('en')} twins of what was received`}; ${missing.toLocaleString('en')} missing.`,
   ];
   if (!isOver) words.push(`${month} was not over when the newest manifest was made: this is what was known then.`);
   const over = daysOver(totals);
@@ -174,7 +174,7 @@ openssl pkey -pubin -in ../verifying-key.pem -outform DER | sha256sum | cut -c1-
     {
       title: 'The counts, added up from the manifests again.',
       command: jq(`${entries} | ${newest} |
-  "days \\(length) received \\(${sum('.counts.delivered')}) recovered \\(${sum('.counts.recovered')}) missing \\(${sum('(.missing + (.generationFailures // [])) | length')}) complete \\(map(select(.verdict == "complete")) | length)"`),
+  "days \\(length) received \\(${sum('.counts.delivered')}) recovered \\(${sum('.counts.recovered - (.counts.twins // 0)')}) missing \\(${sum('(.missing + (.generationFailures // [])) | length')}) complete \\(map(select(.verdict == "complete")) | length)"`),
       expected: `days ${archived} received ${totals.delivered} recovered ${totals.recovered} missing ${totals.missing} complete ${byStanding.complete}`,
     },
   ];

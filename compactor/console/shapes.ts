@@ -146,7 +146,9 @@ export interface DayTotals {
   readonly byStanding: Readonly<Record<DayStanding, number>>;
   readonly events: number;
   readonly delivered: number;
+  /** Without twins: with these and `delivered` they are the events. */
   readonly recovered: number;
+  readonly twins: number;
   readonly listed: number;
   readonly notListed: number;
   readonly differing: number;

@@ -22,6 +22,7 @@ import { listDue } from './list-due.ts';
 import { type LookedUp, lookUp } from './look-up.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
 import type { StagedSource } from './staged-source.ts';
+import { openTwins, type Twins } from './thin.ts';
 import { listableDays } from './verdict.ts';
 
 export interface ClosedSource {
@@ -66,6 +67,7 @@ export async function closeSource(
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
   const hits = budget.sorter();
   const outputs = new Map<Day, DayOutput>();
+  const twins = openTwins(budget);
   let exceptions: SourceExceptions | undefined;
   const errors: Problem[] = [];
   try {
@@ -74,7 +76,7 @@ export async function closeSource(
     const lookedUp = await lookUp(closing, hits, lackingIds(closing, listed.listing));
     for (const [day, error] of lookedUp.damaged) errors.push(problemOf(closing, day, error));
     exceptions = openExceptions(closing, listed.listing);
-    const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, quarantine, recovered });
+    const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, twins, quarantine, recovered });
 
     const entries = new Map<Day, DayEntry>();
     const warnings: Problem[] = [];
@@ -116,6 +118,7 @@ export async function closeSource(
   } finally {
     for (const output of outputs.values()) await output.discard();
     await exceptions?.discard();
+    twins.close();
     hits.close();
     staged.copies.close();
   }
@@ -156,6 +159,7 @@ function lackingIds({ states }: Closing, listing: Listing | undefined): Set<stri
 interface Gathered {
   readonly outputs: Map<Day, DayOutput>;
   readonly exceptions: SourceExceptions;
+  readonly twins: Twins;
   readonly quarantine: Pick<Quarantine, 'add'>;
   readonly recovered: RecoveredEvents | undefined;
 }
@@ -165,7 +169,7 @@ async function decide(
   closing: Closing,
   hits: Sorter,
   { damaged, lacking: notArchived }: LookedUp,
-  { outputs, exceptions, quarantine, recovered }: Gathered,
+  { outputs, exceptions, twins, quarantine, recovered }: Gathered,
 ): Promise<Decided> {
   const { night, name, staged } = closing;
   const lacking = new Set(notArchived);
@@ -190,10 +194,19 @@ async function decide(
     await output.add(event);
     const noted = exceptions.add(event);
     if (noted !== undefined) await noted;
+    if (event.isThin) twins.add(event);
     recovered?.add(name, event);
     events += 1;
     if (events % 10_000 === 0) night.progress(`closing ${name}`, events);
   }
+  const isOfRun = (day: Day) => !damaged.has(day) && isTouched(night, day);
+  twins.find(
+    () => decideEvents(staged.copies, hits, night),
+    isOfRun,
+    (day) => {
+      outputs.get(day)!.twins += 1;
+    },
+  );
   return { listed, own, lacking };
 }
 

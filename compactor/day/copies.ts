@@ -30,6 +30,8 @@ export interface DecidedEvent {
   readonly isUnproven: boolean;
   /** Whether it is Stripe's, so that copies are compared as Stripe's are. */
   readonly isStripe: boolean;
+  /** Whether a copy of it is a thin event. */
+  readonly isThin: boolean;
   /** The days in whose list the event stands. */
   readonly listedIn: ReadonlySet<Day>;
   /** Its copies, byte-equal records once; cursors of all of them are in `eachCursor`. */
@@ -157,6 +159,7 @@ function decideOnly({ id, idKey }: Group, copy: StagedCopy, makesLine: boolean):
     differs: false,
     isUnproven: !makesLine,
     isStripe: copy.kind === 'stripe',
+    isThin: copy.isThin === true,
     listedIn: copy.origin === 'listed' ? new Set([copy.day]) : noDays,
     deliveries: () => (delivered ? copies : []),
     copies: () => copies,
@@ -190,8 +193,10 @@ function decideEvent(
   let firstReceipt: string | undefined;
   let firstDay: Day | undefined;
   let count = 0;
+  let isThin = false;
   for (const copy of copies()) {
     firstDay ??= copy.day;
+    isThin ||= copy.isThin === true;
     if (!makesLine(copy)) continue;
     count += 1;
     if (copy.origin === 'listed') listedIn.add(copy.day);
@@ -212,7 +217,7 @@ function decideEvent(
   }
   const isUnproven = best === undefined && archivedDay === undefined;
   const differs = count > 1 && differences.found();
-  const common = { id, idKey, differs, isUnproven, isStripe, listedIn, deliveries, copies };
+  const common = { id, idKey, differs, isUnproven, isStripe, isThin, listedIn, deliveries, copies };
   if (archivedDay !== undefined || best === undefined) {
     return { ...common, target: archivedDay ?? firstDay ?? '', line: undefined };
   }

@@ -104,9 +104,11 @@ function countsOf(
 ): DayCounts {
   const delivered = before.delivered + (output?.delivered ?? 0);
   const recovered = before.recovered + (output?.recovered ?? 0);
+  const twins = (before.twins ?? 0) + (output?.twins ?? 0);
   return {
     delivered,
     recovered,
+    ...(twins > 0 ? { twins } : {}),
     listed: isListed ? listed : before.listed,
     // To be made exact when their ids are written (exceptions.ts), which adds new lines where nothing was listed.
     notListed: isListed ? delivered + recovered - own : before.notListed,

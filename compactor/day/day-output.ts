@@ -23,6 +23,8 @@ export interface DayOutput {
   /** New lines that a delivery brought, and all other new lines. */
   delivered: number;
   recovered: number;
+  /** Those of `recovered` whose twin was delivered (thin.ts). */
+  twins: number;
   /** Delivery lines, late ones included. */
   deliveryLines: number;
   differing: number;
@@ -70,6 +72,7 @@ export function openDayOutput({ night, name, staged, budget, isPruned }: Closing
     day,
     delivered: 0,
     recovered: 0,
+    twins: 0,
     deliveryLines: 0,
     differing: 0,
     accounts: new Set(),

@@ -1,5 +1,5 @@
 /**
- * What a run has to say against a day, by id: one sealed object beside the day's parts.
+ * What a run has to say of a day beside its lines, by id: one sealed object beside the day's parts.
  *
  * Its lines and their order are those of FORMAT.md, Exceptions. A body over 8 MiB, which ingest never takes, is told by its
  * `sha256` instead, so that a line stays one that can be read. Of what an earlier run archived and is not listed the id alone
@@ -23,6 +23,7 @@ import { idsOf } from './archived-ids.ts';
 import { type Closing, folderOf } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
 import { contradictionOf } from './differences.ts';
+import { listedBodyOf } from './thin.ts';
 
 export interface SourceExceptions {
   /** Takes the events in the order of their ids. */
@@ -42,6 +43,8 @@ interface DayExceptions {
   readonly notListed: Sorter;
   /** Sort keys of archived ids that this run's list has in their own day. */
   readonly listedAgain: Sorter;
+  /** The lines of what the list tells of thin events, by the sort keys of their ids. */
+  readonly listedBodies: Sorter;
   sealing: Sealing | undefined;
 }
 
@@ -69,6 +72,7 @@ export function openExceptions(
         contradictions: 0,
         notListed: budget.sorter(),
         listedAgain: budget.sorter(),
+        listedBodies: budget.sorter(),
         sealing: undefined,
       };
       days.set(day, found);
@@ -96,6 +100,21 @@ export function openExceptions(
       if (found.contradicted.length < maxNamed) found.contradicted.push(event.id);
     }
     await write(event.target, JSON.stringify({ copies: copies.map(sideOf), differ, id: event.id, kind: 'differing' }));
+  }
+
+  /**
+   * What the list tells of a notification that was delivered: with the run that archives it, or, where no list had been
+   * asked by then, with the first that lists its day. Other runs list it again.
+   */
+  function addListedBody(event: DecidedEvent): void {
+    const { id, idKey, line, target } = event;
+    const isFirst = line === undefined ? (states.get(target)?.listedAt ?? null) === null : line.delivered;
+    const body = isFirst ? listedBodyOf(event) : undefined;
+    if (body === undefined) return;
+    const told = body.length > maxBodyBytes ? { id, kind: 'listed_body', sha256: sha256Hex(body) } : undefined;
+    of(target).listedBodies.add(idKey, [
+      Buffer.from(JSON.stringify(told ?? { body: body.toString(), id, kind: 'listed_body' })),
+    ]);
   }
 
   /** Those of the earlier parts that this run's list does not have. */
@@ -147,6 +166,7 @@ export function openExceptions(
       } else if (line !== undefined && isCounted(target) && !isNamed(target, id)) {
         of(target).notListed.add(idKey, [Buffer.from(notListedLine(id, line.bytes))]);
       }
+      if (event.isThin) addListedBody(event);
       if (event.differs) return addDiffering(event);
     },
 
@@ -156,7 +176,8 @@ export function openExceptions(
       const isNew = (id: string) => listedAt !== null || before?.missing.includes(id) !== true;
       const missing = entry.missing.filter(isNew).sort(compareCodePoints);
       if (listedAt !== null && (entry.counts.notListed ?? 0) > 0) await addEarlier(day);
-      const { differing, notListed } = of(day);
+      const { differing, notListed, listedBodies } = of(day);
+      for (const { payload } of listedBodies.sorted()) await write(day, payload);
       for (const id of missing) {
         const why = reasons.get(id) ?? 'an earlier list named it';
         await write(day, JSON.stringify({ id, kind: 'missing', why }));
@@ -170,7 +191,10 @@ export function openExceptions(
       if (sealed !== undefined) {
         const stem = `${folderOf(night, name, day)}/${day}-`;
         const key = await storeObject(night.store, stem, '.exceptions.jsonl.gz.age', sealed, isPruned);
-        const ofKinds = { notListed: notListed.entries, differing, missing: missing.length };
+        const ofKinds = {
+          ...{ notListed: notListed.entries, differing, missing: missing.length },
+          ...(listedBodies.entries > 0 ? { listedBody: listedBodies.entries } : {}),
+        };
         exceptions = { key, sha256: sealed.sha256, listedAt, counts: ofKinds };
       }
       // Dies here: the object is an orphan like the day's parts; the repeat writes its own under the next name.
@@ -179,9 +203,10 @@ export function openExceptions(
     },
 
     async discard() {
-      for (const { notListed, listedAgain, sealing } of days.values()) {
+      for (const { notListed, listedAgain, listedBodies, sealing } of days.values()) {
         notListed.close();
         listedAgain.close();
+        listedBodies.close();
         await sealing?.abort();
       }
     },

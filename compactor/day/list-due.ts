@@ -54,7 +54,8 @@ export async function listDue(closing: Closing, days: ReadonlySet<Day>): Promise
   night.progress(`listing ${name}`, events);
   const listing = await listDays(source.listing, lists, { due, passed }, closing.lists, night.clock, (event, body) => {
     const { id, createdMs: instantMs, generationFailure } = event;
-    const facts: CopyFacts = { origin: 'listed', kind: 'stripe', day: dayOf(instantMs), instantMs };
+    const isThin = event.isThin === true;
+    const facts: CopyFacts = { origin: 'listed', kind: 'stripe', isThin, day: dayOf(instantMs), instantMs };
     const thin = generationFailure && { generationFailure };
     staged.stage(copyKey(id, undefined), encodeCopy(body, noHeader, facts), id, facts, thin);
     events += 1;

@@ -65,6 +65,8 @@ export async function checkEndpoints(
   }
   if (snapshots.length > 0) found.push(...(await checkSnapshots(questions, snapshots, source)));
   if (wantsThin) found.push(...checkThin(thin, path, 'denied' in v2));
+  // Snapshots that cannot be seen are none that are lacking.
+  if (!('denied' in v1)) found.push(...checkTwins(thin, snapshots));
   found.push(
     ...checkOrigins(
       destinations.filter((one) => isHere(one, path)),
@@ -196,6 +198,33 @@ function checkThin(thin: readonly Endpoint[], path: string, isDenied: boolean): 
   }
   const hint = `Add one in the Dashboard (Workbench, Webhooks) with the payload "thin". Until then they come from the list alone.`;
   return [warning(`no event destination sends thin events to ${path}`, hint)];
+}
+
+/** Thin events of their own, of which there is no snapshot, though their names begin as those of twins do. */
+const withoutSnapshot: ReadonlySet<string> = new Set([
+  'v1.billing.meter.error_report_triggered',
+  'v1.billing.meter.no_meter_found',
+]);
+
+/** A thin event is a notification: what it is about is in its snapshot, which then comes from the list alone. */
+function checkTwins(thin: readonly Endpoint[], snapshots: readonly Endpoint[]): Found[] {
+  const sending = thin.filter(({ isEnabled }) => isEnabled);
+  const sent = new Set(snapshots.filter(({ isEnabled }) => isEnabled).flatMap(({ events }) => events));
+  const alone = new Set(
+    sending
+      .flatMap(({ events }) => events)
+      .filter((type) => type === '*' || (type.startsWith('v1.') && !withoutSnapshot.has(type)))
+      .map((type) => type.replace(/^v1\./, ''))
+      .filter((type) => !isSent(sent, type)),
+  );
+  const isAlone = sending.length > 0 && sent.size === 0;
+  if (alone.size === 0 && !isAlone) return [];
+  const named = [...alone].filter((type) => type !== '*').slice(0, 5);
+  const which = named.length === 0 ? '' : ` of ${named.join(', ')}${alone.size > named.length ? ' and others' : ''}`;
+  const said = `${sending.map(nameOf).join(' and ')} sends thin events${which} alone, and no endpoint their snapshots`;
+  const hint =
+    'What is delivered then is a notification. The objects come from the list, a night later and with no proof of a delivery: add an endpoint that sends the snapshot events of these types.';
+  return [warning(said, hint)];
 }
 
 function checkOrigins(destinations: readonly Endpoint[], { accounts }: StripeSource): Found[] {

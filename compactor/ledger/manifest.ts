@@ -55,6 +55,11 @@ export interface DayCounts {
   readonly delivered: number;
   /** All other lines. */
   readonly recovered: number;
+  /**
+   * Those of `recovered` whose twin was delivered: the thin event of a snapshot, or its snapshot. Not there in older
+   * manifests.
+   */
+  readonly twins?: number;
   /** Ids in Stripe's list; null where nothing was listed. */
   readonly listed: number | null;
   /** Events of the day that are not in the list; null where nothing was listed. */
@@ -74,8 +79,13 @@ export interface ExceptionsObject {
    * this run did not list the day: then it names what this run adds to them.
    */
   readonly listedAt: string | null;
-  /** Its lines by kind. Further kinds may come. */
-  readonly counts: { readonly notListed: number; readonly differing: number; readonly missing: number };
+  /** Its lines by kind. Further kinds may come, and those behind `missing` are there where they are counted. */
+  readonly counts: {
+    readonly notListed: number;
+    readonly differing: number;
+    readonly missing: number;
+    readonly listedBody?: number;
+  };
 }
 
 export interface DayEntry {

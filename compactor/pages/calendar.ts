@@ -1,8 +1,19 @@
 /** The calendar: a month and the one before it, source by source, with the edge at which Stripe's list ends. */
 import { counted } from '../../shared/program/counted.ts';
-import { daysOver } from '../console/day-words.ts';
+import { daysOver, recoveredAlone } from '../console/day-words.ts';
 import type { Calendar, CalendarDay, CalendarOfSource, DayStanding } from '../console/shapes.ts';
-import { badge, dayName, dayPath, figure, monthAfter, monthName, shortFigure, sign, time } from './format.ts';
+import {
+  badge,
+  dayName,
+  dayPath,
+  figure,
+  monthAfter,
+  monthName,
+  shortFigure,
+  sign,
+  time,
+  twinsTerm,
+} from './format.ts';
 import type { Page } from './frame.ts';
 import { type Html, html } from './html.ts';
 
@@ -94,7 +105,7 @@ function sourceCard(
   const days = [...(before?.days ?? []), ...source.days];
   return html`<section class="card source" aria-labelledby="source-${name}">
 <div class="bar"><h2 id="source-${name}">${name}</h2>
-<p class="totals">${figure(totals.delivered)} delivered + ${figure(totals.recovered)} recovered = <strong>${counted(totals.events, 'event')}</strong> in ${monthName(month)} · <a href="/report?month=${month}&amp;source=${name}">report<span class="hidden"> of ${name}</span></a></p></div>
+<p class="totals">${figure(totals.delivered)} delivered + ${figure(totals.recovered)} recovered${twinsTerm(totals.twins)} = <strong>${counted(totals.events, 'event')}</strong> in ${monthName(month)} · <a href="/report?month=${month}&amp;source=${name}">report<span class="hidden"> of ${name}</span></a></p></div>
 ${!isConfigured && html`<p>Not configured any more: its days of the past stay.</p>`}
 ${isNow && listEdge !== null && ruler(name, days, today, listEdge)}
 <div class="months">${before?.days.some(({ counts }) => counts !== null) && monthTable(before, monthBefore)}${monthTable(source, month)}</div>
@@ -154,7 +165,7 @@ function describe({ day, standing, counts, events, missing, words }: CalendarDay
   const [first, ...others] = words;
   return html`<b>${dayName(day)}.</b> ${standing === 'complete' ? 'Complete.' : first} ${
     counts !== null &&
-    html`${figure(counts.delivered)} delivered + ${figure(counts.recovered)} recovered = ${figure(events)} events. ${
+    html`${figure(counts.delivered)} delivered + ${figure(recoveredAlone(counts))} recovered${twinsTerm(counts.twins)} = ${figure(events)} events. ${
       counts.listed !== null && html`${figure(counts.listed)} listed, ${figure(counts.notListed)} not. `
     }${(missing ?? 0) > 0 && html`${figure(missing)} missing. `}`
   }${others.join(' ')}${day === listEdge && html` Here Stripe's list ends.`}`;

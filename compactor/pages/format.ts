@@ -6,6 +6,11 @@ export function figure(count: number | null | undefined): string {
   return count === null || count === undefined ? '–' : count.toLocaleString('en');
 }
 
+/** What stands behind those that were recovered, where a twin of some events was delivered. */
+export function twinsTerm(twins = 0): string {
+  return twins === 0 ? '' : ` + ${figure(twins)} twins of what was delivered`;
+}
+
 /** Of what is missing: 0 is nothing that anybody can say where no list was asked. */
 export function knownFigure(missing: number | null, wasListed: boolean): string {
   return figure(missing === 0 && !wasListed ? null : missing);

@@ -1,7 +1,7 @@
 /** The report of a month, to be printed and filed: the same as `daybook-compactor report` gives. */
-import { daysOver } from '../console/day-words.ts';
+import { daysOver, recoveredAlone } from '../console/day-words.ts';
 import type { Report, ReportDay, ReportOfSource } from '../console/report-shapes.ts';
-import { badge, dayName, figure, hash, knownFigure, monthAfter, monthName, sign, time } from './format.ts';
+import { badge, dayName, figure, hash, knownFigure, monthAfter, monthName, sign, time, twinsTerm } from './format.ts';
 import type { Page } from './frame.ts';
 import { type Html, html } from './html.ts';
 
@@ -63,7 +63,7 @@ ${line}`,
 function ofSource({ source, days, totals, isComplete, isListed }: ReportOfSource): Html {
   return html`<section class="card" aria-labelledby="source-${source}"><div class="bar"><h2 id="source-${source}">${source}</h2>
 <p>${sign(isComplete ? 'complete' : 'provisional')} ${isComplete ? 'Every day is complete.' : 'Not every day is complete.'} ${!isListed && 'There is no list to compare with.'}</p></div>
-<p class="sum">${figure(totals.delivered)} received + ${figure(totals.recovered)} recovered = <strong>${figure(totals.events)} events</strong>, ${knownFigure(totals.missing, isListed)} missing</p>
+<p class="sum">${figure(totals.delivered)} received + ${figure(totals.recovered)} recovered${twinsTerm(totals.twins)} = <strong>${figure(totals.events)} events</strong>, ${knownFigure(totals.missing, isListed)} missing</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Days of ${source}"><table class="small"><thead><tr><th scope="col">Day</th><th scope="col">Verdict</th><th scope="col" class="r">Received</th><th scope="col" class="r">Recovered</th><th scope="col" class="r">Events</th><th scope="col" class="r">Listed</th><th scope="col" class="r">Not listed</th><th scope="col" class="r">Missing</th><th scope="col" class="r">Manifest</th></tr></thead>
 <tbody>${days.map(dayRow)}</tbody></table></div>
 ${days.filter(({ missing }) => missing.length > 0).map(({ day, missing }) => html`<p>${sign('incomplete')} Missing of ${dayName(day)}: ${missing.map((id, index) => html`${index > 0 && ', '}<code class="hash">${id}</code>`)}</p>`)}
@@ -71,5 +71,5 @@ ${days.filter(({ missing }) => missing.length > 0).map(({ day, missing }) => htm
 }
 
 function dayRow({ day, standing, counts, events, missing, generationFailures, manifest }: ReportDay): Html {
-  return html`<tr><th scope="row">${day}</th><td>${badge(standing)}</td><td class="r">${figure(counts?.delivered)}</td><td class="r">${figure(counts?.recovered)}</td><td class="r">${figure(events)}</td><td class="r">${figure(counts?.listed)}</td><td class="r">${figure(counts?.notListed)}</td><td class="r">${knownFigure(missing.length + generationFailures, (counts?.listed ?? null) !== null)}</td><td class="r">${manifest ?? '–'}</td></tr>`;
+  return html`<tr><th scope="row">${day}</th><td>${badge(standing)}</td><td class="r">${figure(counts?.delivered)}</td><td class="r">${figure(counts && recoveredAlone(counts))}</td><td class="r">${figure(events)}</td><td class="r">${figure(counts?.listed)}</td><td class="r">${figure(counts?.notListed)}</td><td class="r">${knownFigure(missing.length + generationFailures, (counts?.listed ?? null) !== null)}</td><td class="r">${manifest ?? '–'}</td></tr>`;
 }

@@ -5,7 +5,7 @@
  * deliveries); the payload begins with the body, so that ties are in the body's order:
  *   body, NUL, envelope header as it came without its closing brace (empty for a listed copy), scope, cursors, trailer
  * The scope is JSON, empty where there is none; the cursors are joined by spaces. The trailer (big
- * endian): u8 origin and kind, f64 instant, and as u32 where header, scope and cursors begin. Two stream records that are equal
+ * endian): u8 origin, kind and whether it is thin, f64 instant, and as u32 where header, scope and cursors begin. Two stream records that are equal
  * in every byte are equal up to the scope.
  */
 import { type Day, dayOf } from '../../shared/clock.ts';
@@ -24,6 +24,8 @@ export type Origin =
 export interface CopyFacts {
   readonly origin: Origin;
   readonly kind: 'stripe' | 'events';
+  /** A thin event of Stripe (`v2.core.event`). */
+  readonly isThin?: boolean;
   /** The copy's own UTC day: that of its instant. */
   readonly day: Day;
   /** Its instant in milliseconds: the claimed time, or of the receipt where none is claimed. */
@@ -62,10 +64,11 @@ const absent = '-';
 const trailerBytes = 1 + 8 + 3 * 4;
 const origins: readonly Origin[] = ['delivered', 'republished', 'listed'];
 const ofEvents = 0x80;
+const ofThin = 0x40;
 
 /** The payload's pieces, to be joined. */
 export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts): Buffer[] {
-  const { origin, kind, instantMs, scope } = facts;
+  const { origin, kind, isThin = false, instantMs, scope } = facts;
   const { partition = absent, position = absent, before = absent, after = absent } = facts;
   const scopeText = scope === undefined ? '' : JSON.stringify([scope.mode ?? null, ...scope.accounts]);
   const cursors = `${partition} ${position} ${before} ${after}`;
@@ -74,7 +77,7 @@ export function encodeCopy(body: Buffer, headerBytes: Buffer, facts: CopyFacts):
   const rest = Buffer.allocUnsafe(Buffer.byteLength(scopeText) + Buffer.byteLength(cursors) + trailerBytes);
   const cursorsFrom = rest.write(scopeText);
   let at = cursorsFrom + rest.write(cursors, cursorsFrom);
-  at = rest.writeUInt8(origins.indexOf(origin) | (kind === 'events' ? ofEvents : 0), at);
+  at = rest.writeUInt8(origins.indexOf(origin) | (kind === 'events' ? ofEvents : 0) | (isThin ? ofThin : 0), at);
   at = rest.writeDoubleBE(instantMs, at);
   at = rest.writeUInt32BE(headerAt, at);
   at = rest.writeUInt32BE(scopeAt, at);
@@ -91,6 +94,7 @@ class DecodedCopy implements StagedCopy {
   readonly id: string;
   readonly origin: Origin;
   readonly kind: 'stripe' | 'events';
+  readonly isThin: boolean;
   readonly instantMs: number;
   readonly body: Buffer;
   readonly #payload: Buffer;
@@ -102,8 +106,9 @@ class DecodedCopy implements StagedCopy {
     const trailerAt = payload.length - trailerBytes;
     const bits = payload[trailerAt]!;
     this.id = id;
-    this.origin = origins[bits & ~ofEvents]!;
+    this.origin = origins[bits & ~(ofEvents | ofThin)]!;
     this.kind = (bits & ofEvents) === 0 ? 'stripe' : 'events';
+    this.isThin = (bits & ofThin) !== 0;
     this.instantMs = payload.readDoubleBE(trailerAt + 1);
     this.#payload = payload;
     this.#headerAt = payload.readUInt32BE(trailerAt + 9);

@@ -138,6 +138,7 @@ async function takeRecord(
   const facts: CopyFacts = {
     origin: isRepublished(header) ? 'republished' : 'delivered',
     kind: record.kind,
+    isThin: record.thin !== undefined,
     day: record.day,
     instantMs: record.instantMs,
     scope: record.scope,

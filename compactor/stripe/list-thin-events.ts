@@ -80,5 +80,12 @@ function eventOf({ id, value, text }: ListElement, window: ListWindow): ListedEv
   if (!inside) return { id, createdMs, text, problem: 'created lies outside of the window that was asked for' };
   const generationFailure = generationFailureOf(value);
   const mode = typeof value.livemode === 'boolean' ? { livemode: value.livemode } : {};
-  return { id, createdMs, text, ...mode, ...(generationFailure === undefined ? {} : { generationFailure }) };
+  return {
+    id,
+    createdMs,
+    text,
+    isThin: true,
+    ...mode,
+    ...(generationFailure === undefined ? {} : { generationFailure }),
+  };
 }

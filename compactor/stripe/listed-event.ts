@@ -14,6 +14,8 @@ export interface ListedEvent {
   /** Why the event cannot be used, though it is known: no usable `created`, or one outside of the window. */
   readonly problem?: string;
   readonly livemode?: boolean;
+  /** Of the list of thin events. */
+  readonly isThin?: true;
   /** Set where the event announces another one that Stripe failed to generate. */
   readonly generationFailure?: GenerationFailure;
 }

@@ -168,6 +168,12 @@ function* wrongNumbers({ counts, listedAt }: DayEntry, before: DayState | undefi
     if (count === null && (name === 'listed' || name === 'notListed')) continue;
     if (!Number.isSafeInteger(count) || (count as number) < 0) yield `${name} is ${JSON.stringify(count)}`;
   }
+  const { twins = 0 } = counts;
+  const grown = recovered - (before?.counts.recovered ?? 0);
+  const more = twins - (before?.counts.twins ?? 0);
+  if (!Number.isSafeInteger(twins) || more < 0 || more > grown) {
+    yield `twins is ${JSON.stringify(twins)} where it was ${before?.counts.twins ?? 0}, with ${grown} more recovered`;
+  }
   if ((listed === null) !== (notListed === null)) yield 'listed and notListed are not both known';
   if (listed === null || notListed === null) return;
   if (notListed > delivered + recovered) yield `${notListed} of ${delivered + recovered} events are not listed`;

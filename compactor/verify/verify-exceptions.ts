@@ -1,4 +1,5 @@
 /** What a day's exceptions say (FORMAT.md, Exceptions), against the manifests and the day's ids. Pure. */
+import { isThinEvent } from '../../shared/schemes/stripe-thin-events.ts';
 import { type ComparedMember, stripeDifference } from '../day/differences.ts';
 import type { DayState } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
@@ -39,7 +40,7 @@ export function linesOfExceptions({ counts }: StatedExceptions): number {
 }
 
 /** What an id's kind says of it. Further kinds are let pass: a later version may write them. */
-const kinds = ['differing', 'missing', 'not_listed'] as const;
+const kinds = ['differing', 'missing', 'not_listed', 'listed_body'] as const;
 
 /** The lines of one object: canonical, sorted by (kind, id), as many of each kind as its manifest says. */
 export function exceptionsChecker(
@@ -62,6 +63,9 @@ export function exceptionsChecker(
       found.set(kind, (found.get(kind) ?? 0) + 1);
       if (kind === 'differing' && !isContradiction(id, exception)) {
         findings.add('content_wrong', 'has not two copies of the event that differ as it says', number);
+      }
+      if (kind === 'listed_body' && !isListedBody(id, exception)) {
+        findings.add('content_wrong', 'has not the body of its thin event', number);
       }
       if (kind === 'missing' && !object.lacking.includes(id)) {
         findings.add('content_wrong', 'is missing, but not by its manifest', number);
@@ -99,6 +103,12 @@ function isContradiction(id: string, { copies, differ }: Record<string, unknown>
   } catch {
     return false;
   }
+}
+
+function isListedBody(id: string, { body, sha256 }: Record<string, unknown>): boolean {
+  if (typeof body !== 'string') return typeof sha256 === 'string';
+  const event = readObject(body);
+  return event?.id === id && isThinEvent(event) && (event.data != null || event.changes != null);
 }
 
 /** Ids of exceptions, to be held against those of the day. */

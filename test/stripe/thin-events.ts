@@ -16,17 +16,21 @@ export interface ThinEventOptions {
   readonly context?: string | null;
   readonly data?: object;
   readonly relatedObject?: object;
+  /** The id of the snapshot event of the same change. The listed event alone names it. */
+  readonly snapshot?: string;
+  readonly changes?: object | null;
 }
 
 export function thinEvent(options: ThinEventOptions): ThinEvent {
-  const { id, created, type = 'v1.billing.meter.error_report_triggered', context = null } = options;
+  const { id, created, type = 'v1.billing.meter.error_report_triggered', context = null, changes = null } = options;
+  const twin = options.snapshot === undefined ? {} : { snapshot_event: options.snapshot };
   const { relatedObject = { id: 'mtr_1', type: 'billing.meter', url: '/v1/billing/meters/mtr_1' } } = options;
   const { data = { developer_message_summary: 'There is 1 invalid event', reason: { error_count: 1 } } } = options;
   const common = { id, object: 'v2.core.event', type, livemode: false, created, context };
   return {
     id,
     notification: JSON.stringify({ ...common, reason: null, related_object: relatedObject }),
-    listed: JSON.stringify({ ...common, changes: null, data, reason: null, related_object: relatedObject }, null, 2),
+    listed: JSON.stringify({ ...common, changes, data, reason: null, related_object: relatedObject, ...twin }, null, 2),
   };
 }
 

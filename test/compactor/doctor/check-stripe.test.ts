@@ -298,6 +298,20 @@ test('thin events, where they are wanted, need a list, and a destination that is
   );
 });
 
+test('an endpoint that gets thin events alone is a warning, with the types of which no snapshot is sent', async () => {
+  const types = ['v1.customer.created', 'v1.invoice.paid', 'v1.billing.meter.error_report_triggered'];
+  stripe.destinations.push(eventDestination({ enabled_events: types }));
+  assert.deepEqual(complaints(await look()), [], 'the snapshots of all are sent');
+  stripe.endpoints.splice(0, 1, webhookEndpoint({ enabled_events: ['invoice.*'] }));
+  const warned =
+    /^warning: ed_test_\S+ \(.*\) sends thin events of customer\.created alone, and no endpoint their snapshots$/;
+  assert.match(complaints(await look()).join('\n'), new RegExp(warned.source, 'm'));
+  stripe.endpoints.splice(0, 1, webhookEndpoint({ url: 'https://hooks.example.com/webhooks/other' }));
+  assert.match(complaints(await look())[0]!, /sends thin events of customer\.created, invoice\.paid alone/);
+  stripe.destinations.splice(0, 1, eventDestination());
+  assert.match(complaints(await look())[0]!, /sends thin events alone, and no endpoint their snapshots$/);
+});
+
 test('a destination for snapshots counts where v1 does not list it, and tells whose events it gets', async () => {
   const all = { event_payload: 'snapshot', enabled_events: ['*'], snapshot_api_version: '2026-10-28.endive' };
   stripe.endpoints.splice(0);

@@ -124,6 +124,10 @@ describe('a lie is told by what it contradicts:', () => {
       /2099-01-01: was not over/,
     ],
     'negative counts': [(m) => void (entryOf(m).counts.duplicates = -1), /duplicates is -1/],
+    'more twins than were recovered': [
+      (m) => void (entryOf(m).counts.twins = 1),
+      /twins is 1 where it was 0, with 0 more recovered/,
+    ],
     'less listed than its events': [
       (m) => void (entryOf(m).counts.listed = 0),
       /0 are listed, and 4 of its events are/,

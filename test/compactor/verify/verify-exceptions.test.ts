@@ -179,6 +179,25 @@ describe('with the private key', () => {
     assert.match(breaks.at(-1)!.message, /0 lines of lost_after_2xx instead of 1/);
   });
 
+  test('a listed body that is of another event, of no thin one, or tells nothing', async () => {
+    const [{ id }] = events as [MadeEvent];
+    const thin = { id, object: 'v2.core.event', data: { n: 1 } };
+    const forge = (body: object) => {
+      const line = JSON.stringify({ body: JSON.stringify(body), id, kind: 'listed_body' });
+      const place = (text: string) => JSON.parse(text).kind;
+      return forgeLines(
+        [...lines, line].sort((a, b) => (place(a) < place(b) ? -1 : 1)),
+        { listedBody: 1 },
+      );
+    };
+    await forge(thin);
+    assert.deepEqual((await verify(books)).breaks, []);
+    for (const change of [{ id: 'evt_other' }, { object: 'event' }, { data: null }]) {
+      await forge({ ...thin, ...change });
+      await theBreak('content_wrong', /has not the body of its thin event/);
+    }
+  });
+
   test('an id that is not listed, and is not an event of the day', async () => {
     await forgeLines(lines.map((line) => (line === ofKind('not_listed') ? instead(line, stranger) : line)));
     await theBreak('content_wrong', /says not_listed of evt_10+, which is not an event of the day/);
