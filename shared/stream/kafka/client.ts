@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type KafkaConfig } from 'kafkajs';
 import type { Logger } from '../../program/log.ts';
 import { readEveryCodec } from './codecs.ts';
-import { mendRequestQueue } from './internals.ts';
+import { mendKafkajs } from './internals.ts';
 import { saslOf } from './sasl.ts';
 import type { KafkaParams } from './settings.ts';
 
@@ -26,7 +26,7 @@ export function kafkaConfigOf({ brokers, ssl, sasl }: KafkaParams, log: Logger):
 }
 
 export function openKafka(params: KafkaParams, log: Logger): Kafka {
-  mendRequestQueue();
+  mendKafkajs();
   readEveryCodec();
   return new kafkajs.Kafka(kafkaConfigOf(params, log));
 }

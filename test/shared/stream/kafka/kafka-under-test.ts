@@ -6,7 +6,7 @@ import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
 import { pino } from 'pino';
 import type { Logger } from '../../../../shared/program/log.ts';
 import { patiently } from '../../../../shared/stream/kafka/client.ts';
-import { mendRequestQueue } from '../../../../shared/stream/kafka/internals.ts';
+import { mendKafkajs } from '../../../../shared/stream/kafka/internals.ts';
 import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
 import type { KafkaParams } from '../../../../shared/stream/kafka/settings.ts';
 import { openKafkaWriter } from '../../../../shared/stream/kafka/writer.ts';
@@ -46,7 +46,7 @@ export async function kafkaUnderTest(brokers: readonly string[], replicationFact
 
 /** A plain client of the brokers, apart from the driver. */
 export function testClient(brokers: readonly string[]) {
-  mendRequestQueue();
+  mendKafkajs();
   return new kafkajs.Kafka({ brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING });
 }
 
