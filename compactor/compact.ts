@@ -74,7 +74,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   }
 
   const key = manifestKey(night.prefix, manifest.number);
-  const bytes = encodeManifest(manifest, night.signer);
+  const bytes = await encodeManifest(manifest, night.signer);
   if ((await appendManifest(night.store, key, bytes)) === 'lost') {
     recovered?.discard();
     return 'lost';

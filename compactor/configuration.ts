@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Configuration, readEnvironment, readSettings, type SettingName } from '../shared/config.ts';
 import { parseRecipients, type Recipients } from '../shared/crypto/recipients.ts';
-import { readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '../shared/crypto/signing.ts';
+import { kmsKeyOf, readSigner, readVerifyingKeys, type Signer, type VerifyingKeys } from '../shared/crypto/signing.ts';
 import type { SecretFile } from '../shared/doctor/check-files.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
 import { type Logger, openLog } from '../shared/program/log.ts';
@@ -32,7 +32,6 @@ export interface ArchiveConfiguration<N extends SettingName = never> {
 export interface NightConfiguration<N extends SettingName = never> {
   readonly settings: Configuration<(typeof nightSettings)[number] | N>;
   readonly recipients: Recipients;
-  readonly signer: Signer;
   readonly verifyingKeys: VerifyingKeys;
   readonly log: Logger;
   /** Opens nothing until something is listed; `close` ends the connections. */
@@ -81,7 +80,9 @@ export function readArchiveConfiguration<N extends SettingName = never>(
       attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(sound.COMPACTOR_VERIFYING_KEYS, signer)) ??
       verifyingKeys;
     if (verifyingKeys.size === 0 && problems.length === 0) {
-      problems.push('COMPACTOR_VERIFYING_KEYS: is required to verify signatures where no signing key is given');
+      problems.push(
+        'COMPACTOR_VERIFYING_KEYS: is required to verify signatures where no signing key is given, or it is in a KMS',
+      );
     }
   });
   return { settings, verifyingKeys };
@@ -100,7 +101,7 @@ export function readNightConfiguration<N extends SettingName = never>(
   const settings = readSettings(environment, [...nightSettings, ...others], (sound, problems) => {
     keys = readNightKeys(sound, environment, problems);
   });
-  const { recipients, signer, verifyingKeys, apiKeys } = keys!;
+  const { recipients, verifyingKeys, apiKeys } = keys!;
   const log = openLog('compactor', settings.LOG_LEVEL);
   const apis = new Map<string, StripeApi>();
   const sources = settings.DAYBOOK_SOURCES.map((source) =>
@@ -109,7 +110,6 @@ export function readNightConfiguration<N extends SettingName = never>(
   return {
     settings,
     recipients,
-    signer: signer!,
     verifyingKeys,
     log,
     sources,
@@ -123,6 +123,7 @@ type Environment = ReturnType<typeof readEnvironment>;
 
 interface NightKeys {
   readonly recipients: Recipients;
+  /** Undefined where it is in a KMS, too: `openSigner` asks for it. */
   readonly signer: Signer | undefined;
   readonly verifyingKeys: VerifyingKeys;
   /** By the names of their sources. */
@@ -141,6 +142,9 @@ function readNightKeys(
   const pems = sound.COMPACTOR_VERIFYING_KEYS;
   const verifyingKeys =
     attempt('COMPACTOR_VERIFYING_KEYS', problems, () => keysOf(pems, signer)) ?? keysOf(undefined, signer);
+  if (kmsKeyOf(sound.COMPACTOR_SIGNING_KEY ?? '') !== undefined && verifyingKeys.size === 0) {
+    problems.push('COMPACTOR_VERIFYING_KEYS: is required where the signing key is in a KMS: its public half');
+  }
   const apiKeys = new Map<string, string>();
   for (const [index, source] of (sound.DAYBOOK_SOURCES ?? []).entries()) {
     if (source.scheme !== 'stripe' || source.apiKey === undefined) continue;
@@ -245,7 +249,25 @@ function recipientsOf(name: SettingName, text: string, problems: string[]): Reci
 }
 
 function readSignerOf(sound: { readonly COMPACTOR_SIGNING_KEY?: string | undefined }): Signer | undefined {
-  return sound.COMPACTOR_SIGNING_KEY === undefined ? undefined : readSigner(sound.COMPACTOR_SIGNING_KEY);
+  const { COMPACTOR_SIGNING_KEY: setting } = sound;
+  return setting === undefined || kmsKeyOf(setting) !== undefined ? undefined : readSigner(setting);
+}
+
+/**
+ * Who signs, by the setting: a key in a KMS is asked for its public half, which has to be among those that count. Rejects as
+ * `openKmsSigner`.
+ */
+export async function openSigner(setting: string, keys: VerifyingKeys): Promise<Signer> {
+  const kmsKey = kmsKeyOf(setting);
+  if (kmsKey === undefined) return readSigner(setting);
+  // Its library is loaded only where it is used.
+  const { openKmsSigner } = await import('../shared/kms/kms-signer.ts');
+  const signer = await openKmsSigner(kmsKey);
+  if (keys.has(signer.keyId)) return signer;
+  throw new DaybookError('key_invalid', {
+    detail: `COMPACTOR_VERIFYING_KEYS lacks the public half of ${kmsKey}, which is ${signer.keyId}`,
+    hint: `Add what this prints: aws kms get-public-key --key-id ${kmsKey} --query PublicKey --output text | base64 -d | openssl pkey -pubin -inform DER`,
+  });
 }
 
 function keysOf(pems: string | undefined, signer: Signer | undefined): VerifyingKeys {

@@ -17,11 +17,11 @@ touch "$w/ledger" "$w/broken" "$w/ids" && n=0 previous=null signer='' retired=' 
 for m in "$p"manifests/[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].jsonl; do
   name=$(printf '%smanifests/%08d.jsonl' "$p" $((n + 1)))
   [ -f "$name" ] || { broken "$name is not there"; break; }
-  head -n 1 "$m" | tr -d '\n' >"$w/body"
+  head -n 1 "$m" | tr -d '\n' | tee "$w/over" >"$w/body"; case $(jq -r .signed "$w/body" 2>&1) in sha256) openssl dgst -sha256 -binary -out "$w/over" "$w/body" ;; esac
   key=$(sed -n 2p "$m" | jq -r .key 2>&1) text=$(sed -n 2p "$m" | jq -r .signature 2>&1) || :
   { cat "$w/body"; printf '\n{"key":"%s","signature":"%s"}\n' "$key" "$text"; } | cmp -s - "$m" || { broken "$m is not two lines"; break; }
   printf %s "$text" | openssl base64 -d -A >"$w/sig" && [ "$(openssl base64 -A <"$w/sig")" = "$text" ] &&
-    openssl pkeyutl -verify -pubin -inkey "$w/${key##*/}.pem" -rawin -in "$w/body" -sigfile "$w/sig" >"$w/log" 2>&1 ||
+    openssl pkeyutl -verify -pubin -inkey "$w/${key##*/}.pem" -rawin -in "$w/over" -sigfile "$w/sig" >"$w/log" 2>&1 ||
     { broken "$m is signed by none of these keys"; break; }
   case $retired in *" $key "*) broken "$m: another key had replaced that which signed it"; break ;; esac
   [ "$(jq -r '"\(.format) \(.number) \(.previous.number) \(.previous.sha256)"' "$w/body")" = \

@@ -7,6 +7,7 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { addressRange } from './address-list.ts';
 import { type PasswordHash, parsePasswordHash } from './crypto/password-hash.ts';
+import { kmsSetting } from './crypto/signing.ts';
 import { minKeyCharacters, parseStreamKeys, type StreamKeys } from './crypto/stream-seal.ts';
 import { DaybookError } from './errors.ts';
 import { readTextFile, withoutByteOrderMark } from './files/read-text.ts';
@@ -245,14 +246,16 @@ export const settings = {
   }),
   COMPACTOR_SIGNING_KEY: setting({
     of: 'compactor',
-    meaning: 'Ed25519 private key that signs manifests, PKCS#8 PEM.',
+    meaning:
+      'Ed25519 private key that signs manifests, PKCS#8 PEM; or where it is in AWS KMS: `awskms:///<key id, ARN or alias/name>`.',
     default: required,
     secret: true,
-    schema: z.string().regex(pem, 'is not PEM'),
+    schema: z.union([z.string().regex(pem), z.string().regex(kmsSetting)], 'is neither PEM nor awskms:///<key>'),
   }),
   COMPACTOR_VERIFYING_KEYS: setting({
     of: 'compactor',
-    meaning: "Ed25519 public keys, PEM, one after the other, or a path; the signing key's public half always counts.",
+    meaning:
+      "Ed25519 public keys, PEM, one after the other, or a path; the signing key's public half always counts, unless it is in a KMS.",
     default: optional,
     schema: textOrPath(pem),
   }),

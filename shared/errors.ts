@@ -366,6 +366,10 @@ export const errorCodes = {
   },
   // --- keys and formats
   json_too_deep: { title: 'JSON nested too deeply', hint: 'Stock jq reads 256 levels; daybook takes 200.' },
+  signing_failed: {
+    title: 'The KMS does not sign',
+    hint: 'Allow kms:GetPublicKey and kms:Sign on the key, which must be enabled; see region and credentials. No manifest was written: run again.',
+  },
   key_invalid: {
     exit: 1,
     title: 'A key is of the wrong kind',

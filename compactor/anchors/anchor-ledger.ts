@@ -134,7 +134,7 @@ async function keepCheckpoint(
   const key = `${folder}${digits(number)}-${asked.key.id}.checkpoint`;
   // Asked also where its word on this manifest is kept: it remembers what was cut off together with the anchors.
   const leaves = ledger.hashes.map(leafHash);
-  const note = signCheckpoint(asked.origin, number, rootOf(leaves), signer);
+  const note = await signCheckpoint(asked.origin, number, rootOf(leaves), signer);
   const answer = await addCheckpoint(asked, leaves, note, await lastKept(store, folder, asked.key.id), signer);
   if (typeof answer === 'number') {
     // The other run has it witnessed.

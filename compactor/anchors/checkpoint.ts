@@ -21,10 +21,10 @@ export interface Checkpoint {
   readonly signatures: readonly { readonly name: string; readonly id: string; readonly bytes: Buffer }[];
 }
 
-export function signCheckpoint(origin: string, size: number, root: Hash, signer: Signer): string {
+export async function signCheckpoint(origin: string, size: number, root: Hash, signer: Signer): Promise<string> {
   const text = `${origin}\n${size}\n${root.toString('base64')}\n`;
   const id = Buffer.from(encodeNoteKey(origin, noteAlgorithms.ed25519, signer.publicKey).id, 'hex');
-  const signature = Buffer.from(signer.sign(Buffer.from(text)), 'base64');
+  const signature = Buffer.from(await signer.sign(Buffer.from(text)), 'base64');
   return `${text}\n— ${origin} ${Buffer.concat([id, signature]).toString('base64')}\n`;
 }
 

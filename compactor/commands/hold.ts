@@ -1,13 +1,12 @@
 /** `daybook-compactor hold` and `release`: what a court or an auditor wants kept is kept, whatever its age. */
 import { systemClock } from '../../shared/clock.ts';
-import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openHolder, openStore } from '../../shared/store/open.ts';
-import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
+import { consumerOf, openConfiguredStripe, openSigner, readArchiveConfiguration } from '../configuration.ts';
 import { type HoldReport, holdArchive } from '../ledger/hold-archive.ts';
 import { describeHold } from '../ledger/holds.ts';
 import { checkDays } from '../restore/restore-selection.ts';
@@ -45,7 +44,7 @@ async function change(what: Parameters<typeof holdArchive>[2], isJson: boolean):
     const stream = await openStream(settings, consumerOf(store.location, prefix), log);
     const holder = await openHolder(configuration, dataDirectory);
     try {
-      const signer = readSigner(settings.COMPACTOR_SIGNING_KEY);
+      const signer = await openSigner(settings.COMPACTOR_SIGNING_KEY, verifyingKeys);
       const means = { signer, stream, holder, askTime: () => askTime(store, stripe === undefined ? [] : [stripe]) };
       const report = await holdArchive({ clock: systemClock, store, prefix, verifyingKeys, log }, means, what);
       await print(isJson ? `${JSON.stringify(report)}\n` : describe(report));

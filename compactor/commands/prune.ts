@@ -1,7 +1,6 @@
 /** `daybook-compactor prune`: deletes what has reached its age, after a manifest has said so. */
 import { systemClock } from '../../shared/clock.ts';
 import { type Configuration, maxPruneDays, minPruneDays } from '../../shared/config.ts';
-import { readSigner } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { type Logger, openLog } from '../../shared/program/log.ts';
@@ -14,7 +13,7 @@ import { openRemover, openStore } from '../../shared/store/open.ts';
 import type { ObjectRemover } from '../../shared/store/store.ts';
 import { isStreamAbsent, openReader } from '../../shared/stream/open.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
-import { consumerOf, openConfiguredStripe, readArchiveConfiguration } from '../configuration.ts';
+import { consumerOf, openConfiguredStripe, openSigner, readArchiveConfiguration } from '../configuration.ts';
 import { type PruneAges, type PruneMeans, type PruneReport, pruneArchive } from '../ledger/prune-archive.ts';
 import { pruneSettings } from '../settings.ts';
 import { askTime } from './ask-time.ts';
@@ -60,7 +59,7 @@ export async function pruneCommand(options: PruneOptions): Promise<void> {
       remover = await openRemover(configuration, dataDirectory);
       apply = {
         remover,
-        signer: readSigner(settings.COMPACTOR_SIGNING_KEY),
+        signer: await openSigner(settings.COMPACTOR_SIGNING_KEY, verifyingKeys),
         stream,
         askTime: () => askTime(store, stripe === undefined ? [] : [stripe]),
       };

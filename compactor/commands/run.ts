@@ -13,7 +13,13 @@ import { isLocalStream, openReader, openWriter } from '../../shared/stream/open.
 import type { EventStreamWriter } from '../../shared/stream/stream.ts';
 import { type Anchored, anchorLedger } from '../anchors/anchor-ledger.ts';
 import { compact } from '../compact.ts';
-import { consumerOf, type NightConfiguration, readNightConfiguration, witnessesOf } from '../configuration.ts';
+import {
+  consumerOf,
+  type NightConfiguration,
+  openSigner,
+  readNightConfiguration,
+  witnessesOf,
+} from '../configuration.ts';
 import { recoveredAlone } from '../console/day-words.ts';
 import { newestClosedDay } from '../day/closing.ts';
 import { holdNewObjects } from '../ledger/hold-archive.ts';
@@ -115,7 +121,9 @@ async function runNight(
   force: boolean,
   accepted: Pick<Night, 'acceptUnsealedBefore' | 'acceptRestored' | 'trustClock'>,
 ): Promise<{ report: RunReport; incomplete: number }> {
-  const { settings, recipients, signer, verifyingKeys, log, sources } = configuration;
+  const { settings, recipients, verifyingKeys, log, sources } = configuration;
+  // First: a night that nobody can sign is no work to begin.
+  const signer = await openSigner(settings.COMPACTOR_SIGNING_KEY, verifyingKeys);
   const { store, prefix } = await openStore(settings.DAYBOOK_STORE, settings.DAYBOOK_DATA_DIR, { willCreate: true });
   if (settings.DAYBOOK_STREAM_KEY === undefined && !isLocalStream(settings.DAYBOOK_STREAM)) {
     log.warn(unsealedWarning);

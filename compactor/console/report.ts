@@ -167,7 +167,7 @@ done; echo "$previous"`,
     {
       title: `The last is signed by the key ${ledger.signer}, whose public half is ../verifying-key.pem.`,
       command: `head -n1 ${headFile} | tr -d '\\n' >../body; tail -n1 ${headFile} | jq -r .signature | base64 -d >../signature
-openssl pkeyutl -verify -pubin -inkey ../verifying-key.pem -rawin -in ../body -sigfile ../signature
+${head.signed === undefined ? '' : 'openssl dgst -sha256 -binary ../body >../hash; mv ../hash ../body\n'}openssl pkeyutl -verify -pubin -inkey ../verifying-key.pem -rawin -in ../body -sigfile ../signature
 openssl pkey -pubin -in ../verifying-key.pem -outform DER | sha256sum | cut -c1-16`,
       expected: `Signature Verified Successfully\n${ledger.signer}`,
     },

@@ -20,7 +20,7 @@ import { type DoctorConfiguration, readDoctorConfiguration } from '../configurat
 import { type Ledger, loadLedger } from '../ledger/ledger.ts';
 import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
 import { serveSettings } from '../settings.ts';
-import { checkKeys } from './check-keys.ts';
+import { checkKeys, type SignerSeen } from './check-keys.ts';
 import { checkDays, checkSigner } from './check-ledger.ts';
 import { checkSchedule } from './check-schedule.ts';
 import { checkStripe } from './check-stripe.ts';
@@ -32,7 +32,7 @@ import { type OpenStore, withStore } from './with-store.ts';
 type ServeConfiguration = DoctorConfiguration<(typeof serveSettings)[number]>;
 
 /** What the check of the ledger has read, for those after it, which wait for nothing. */
-interface LedgerSeen {
+interface LedgerSeen extends SignerSeen {
   ledger?: Ledger;
 }
 
@@ -65,7 +65,7 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
   if (configuration.refusal === undefined) {
     checks.push({ name: 'configuration', run: () => checkBase(settings.STRIPE_API_BASE) });
   }
-  checks.push({ name: 'keys', run: () => checkKeys(configuration) });
+  checks.push({ name: 'keys', run: () => checkKeys(configuration, seen) });
   if (dataDirectory !== undefined) {
     checks.push({
       name: 'data',
@@ -177,7 +177,7 @@ async function checkLedger(
   const sources = new Map((settings.DAYBOOK_SOURCES ?? []).map(({ name }) => [name, { isListed: apiKeys.has(name) }]));
   const lagSeconds = settings.COMPACTOR_LAG_SECONDS ?? 0;
   return [
-    ...(await checkSigner(store, prefix, ledger, signer?.keyId)),
+    ...(await checkSigner(store, prefix, ledger, signer?.keyId ?? seen.signerId)),
     ...checkDays(ledger, { nowMs, lagSeconds, sources }),
   ];
 }

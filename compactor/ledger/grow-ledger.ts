@@ -72,5 +72,6 @@ export async function appendSaying(
     ...said,
   };
   const key = manifestKey(prefix, manifest.number);
-  return (await appendManifest(store, key, encodeManifest(manifest, signer))) === 'lost' ? 'lost' : manifest.number;
+  const bytes = await encodeManifest(manifest, signer);
+  return (await appendManifest(store, key, bytes)) === 'lost' ? 'lost' : manifest.number;
 }

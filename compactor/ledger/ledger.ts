@@ -27,6 +27,7 @@ import {
   readManifest,
   type StreamPosition,
   sha256Hex,
+  signedBytes,
   type Verdict,
 } from './manifest.ts';
 
@@ -58,6 +59,8 @@ export interface NumberedManifest {
   /** Of the whole object, in hex. */
   readonly sha256: string;
   readonly createdAt: string;
+  /** As its manifest has it. */
+  readonly signed?: 'sha256';
 }
 
 /** What a manifest says of an object before it is deleted. */
@@ -184,7 +187,7 @@ export function checkManifest(
   if (known === undefined) {
     throw new DaybookError('signer_unknown', { detail: `manifest ${number} is signed by the key ${signed.key}` });
   }
-  if (!known.verify(line, signed.signature)) throw broken('its signature does not hold');
+  if (!known.verify(signedBytes(line, Object(manifest)), signed.signature)) throw broken('its signature does not hold');
   refuseRetired(number, signed.key, known, signer, retiredSigners);
   if (manifest.format !== 'daybook-manifest/1') throw broken(`has the format ${String(manifest.format)}`);
   if (manifest.number !== number) throw broken(`says that it is number ${manifest.number}`);
@@ -281,8 +284,8 @@ export function startLedger(): LedgerInLoading {
 export function addManifest(ledger: LedgerInLoading, { manifest, signer }: SignedManifest, sha256: string): void {
   if (ledger.signer !== undefined && ledger.signer !== signer) ledger.retiredSigners.add(ledger.signer);
   ledger.signer = signer;
-  const { number, createdAt } = manifest;
-  const head: NumberedManifest = { number, sha256, createdAt };
+  const { number, createdAt, signed } = manifest;
+  const head: NumberedManifest = { number, sha256, createdAt, ...(signed !== undefined && { signed }) };
   ledger.head = head;
   ledger.hashes.push(sha256);
   if (isOfNight(manifest)) ledger.newestNight = head;

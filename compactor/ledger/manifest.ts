@@ -3,7 +3,7 @@
  *
  * An object `<prefix>manifests/<n, eight digits>.jsonl` of two lines, each ended by LF:
  *   line 1  the manifest as canonical JSON;
- *   line 2  {"key":<key id>,"signature":<base64 of Ed25519 over line 1's bytes, its LF left out>}.
+ *   line 2  {"key":<key id>,"signature":<base64 of Ed25519 over line 1's bytes, its LF left out, or their SHA-256>}.
  * Numbers have no gaps; `previous.sha256` is that of the whole object before it. It is created, never overwritten:
  * whoever writes number n won.
  */
@@ -178,6 +178,8 @@ export interface Manifest {
   /** Restored records made lines of their own: an archive was written again. */
   readonly acceptedRestored?: true;
   readonly sources: Readonly<Record<string, Readonly<Record<Day, DayEntry>>>>;
+  /** The signature is of the SHA-256 of line 1: a KMS signs short messages alone. */
+  readonly signed?: 'sha256';
   /** This manifest's own: those that were pruned with it. Not there in the manifest of a night. */
   readonly pruned?: readonly PrunedObject[];
   /** Legal holds that begin with it, and the names of those that end. Not there in the manifest of a night. */
@@ -197,13 +199,19 @@ export function manifestKey(prefix: string, number: number): string {
   return `${prefix}manifests/${String(number).padStart(8, '0')}.jsonl`;
 }
 
-export function encodeManifest(manifest: Manifest, signer: Signer): Buffer {
-  const line = canonicalJson(JSON.stringify(manifest));
-  const signature = { key: signer.keyId, signature: signer.sign(Buffer.from(line)) };
+export async function encodeManifest(manifest: Manifest, signer: Signer): Promise<Buffer> {
+  const whole: Manifest = signer.signsHash === true ? { ...manifest, signed: 'sha256' } : manifest;
+  const line = canonicalJson(JSON.stringify(whole));
+  const signature = { key: signer.keyId, signature: await signer.sign(signedBytes(Buffer.from(line), whole)) };
   const bytes = Buffer.from(`${line}\n${JSON.stringify(signature)}\n`);
   if (bytes.length > maxManifestBytes)
     throw new RangeError(`a manifest of ${bytes.length} bytes is larger than can be read`);
   return bytes;
+}
+
+/** What the signature is of: line 1 without its LF or, where that says so, its SHA-256, the 32 bytes. */
+export function signedBytes(line: Uint8Array, { signed }: Pick<Manifest, 'signed'>): Uint8Array {
+  return signed === 'sha256' ? createHash('sha256').update(line).digest() : line;
 }
 
 /** What `last` is of a stream record's value. */

@@ -16,14 +16,19 @@ export interface VerifyingKey {
 /** By key id. */
 export type VerifyingKeys = ReadonlyMap<string, VerifyingKey>;
 
-export interface Signer {
+export interface PublicHalf {
   /** First 16 hex of the SHA-256 of the public key's SPKI DER. */
   readonly keyId: string;
   /** Its 32 bytes. */
   readonly publicKey: Uint8Array;
-  /** The signature in base64. */
-  sign(bytes: Uint8Array): string;
   readonly verify: Verify;
+}
+
+export interface Signer extends PublicHalf {
+  /** It takes short messages alone: of a manifest it signs the SHA-256. */
+  readonly signsHash?: true;
+  /** The signature in base64. Rejects where the key is elsewhere, and is not to be had now. */
+  sign(bytes: Uint8Array): Promise<string>;
 }
 
 /**
@@ -34,14 +39,23 @@ export function readSigner(pem: string): Signer {
   const [entry, ...others] = keyEntries(pem);
   if (entry === undefined || others.length > 0) throw invalid('The signing key must be one PEM block.');
   const privateKey = readKey(entry, 'PRIVATE KEY', createPrivateKey, 'The signing key');
-  const publicKey = createPublicKey(privateKey);
-  return {
-    keyId: keyIdOf(publicKey),
-    publicKey: publicKey.export({ type: 'spki', format: 'der' }).subarray(-32),
-    sign: (bytes) => sign(null, bytes, privateKey).toString('base64'),
-    verify: verifierOf(publicKey),
-  };
+  const half = publicHalfOf(createPublicKey(privateKey).export({ type: 'spki', format: 'der' }));
+  return { ...half, sign: async (bytes) => sign(null, bytes, privateKey).toString('base64') };
 }
+
+/** `spki`: the DER of an Ed25519 public key. */
+export function publicHalfOf(spki: Uint8Array): PublicHalf {
+  const publicKey = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+  return { keyId: keyIdOf(publicKey), publicKey: spki.subarray(-32), verify: verifierOf(publicKey) };
+}
+
+/** The key of a setting that names one in AWS KMS; undefined where it holds the key itself. */
+export function kmsKeyOf(setting: string): string | undefined {
+  return kmsSetting.exec(setting)?.[1];
+}
+
+/** `awskms:///` and the key's id, ARN or alias. */
+export const kmsSetting = /^awskms:\/\/\/([\w:/-]{1,2048})\s*$/;
 
 /**
  * Public key PEMs, one after the other; or a JSON array of them with the manifests that they may have signed:

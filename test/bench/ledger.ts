@@ -68,7 +68,7 @@ async function writeLedger(directory: string, signingKey: string, count: number,
       lists: { platform: { v1: `${firstDay}T00:00:00.000Z` } },
       sources: { platform: Object.fromEntries(days) },
     };
-    const bytes = encodeManifest(manifest, signer);
+    const bytes = await encodeManifest(manifest, signer);
     await writeFile(join(directory, 'archive', manifestKey('', number)), bytes);
     previous = { number, sha256: createHash('sha256').update(bytes).digest('hex') };
   }

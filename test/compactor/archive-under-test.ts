@@ -123,7 +123,7 @@ export async function forgeManifests(
     const manifest = (await books.manifest(number)) as Mutable<Manifest>;
     change(manifest);
     manifest.previous = previous;
-    const bytes = encodeManifest(manifest, signer);
+    const bytes = await encodeManifest(manifest, signer);
     fs.writeFileSync(pathOf(books, manifestKey('', number)), bytes);
     previous = { number, sha256: createHash('sha256').update(bytes).digest('hex') };
   }

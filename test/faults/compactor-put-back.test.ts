@@ -87,7 +87,7 @@ for (const [what, before] of [
       const manifest = await books.manifest(1);
       const { tip: _, ...older } = manifest.stream.partitions[partition]!;
       const partitions = { ...manifest.stream.partitions, [partition]: older };
-      const bytes = encodeManifest(
+      const bytes = await encodeManifest(
         { ...manifest, stream: { ...manifest.stream, partitions } },
         readSigner(books.signingKey),
       );

@@ -25,6 +25,7 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
     http: ['errors.ts', 'program'],
     metrics: ['errors.ts', 'program', 'http'],
     crypto: ['errors.ts', 'files'],
+    kms: ['errors.ts', 'http', 'crypto'],
     schemes: ['errors.ts', 'clock.ts', 'address-list.ts', 'json', 'files', 'setting-shapes.ts', 'crypto'],
     'envelope.ts': ['clock.ts', 'crypto', 'schemes'],
     'event-sighting.ts': ['clock.ts', 'envelope.ts'],

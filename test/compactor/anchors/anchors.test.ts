@@ -273,7 +273,7 @@ if (service !== undefined) {
       );
       flip('tile/0/000.p/11', 40);
       // The signer lies about the tree.
-      fs.writeFileSync(anchor(checkpoint(12)), signCheckpoint(origin, 12, rootOf([leafHash('00')]), signer));
+      fs.writeFileSync(anchor(checkpoint(12)), await signCheckpoint(origin, 12, rootOf([leafHash('00')]), signer));
       const { breaks } = await verify(books, { witnesses });
       assert.deepEqual(
         breaks.map(({ code, manifest, message }) => `${code} ${manifest}: ${message.split(': ')[0]}`),

@@ -235,7 +235,7 @@ function linkTests(endpoint: string): void {
       ...{ number: head!.number + 1, previous: { number: head!.number, sha256: head!.sha256 } },
       ...{ quarantine: [], sources: {}, pruned: [{ key: keys[2]!, rule: 'evidenceDays=31' }] },
     };
-    const bytes = encodeManifest(manifest, signer);
+    const bytes = await encodeManifest(manifest, signer);
     assert.equal(quarantine.length, 1);
     await books.store.create(manifestKey('', manifest.number), bodyOf(bytes));
     const { code, stderr } = await link(books, store, [keys[2]!]);

@@ -52,7 +52,7 @@ before(async () => {
       ...{ format: 'daybook-manifest/1', number: at + 1, previous, createdAt: `${addDays(day, 1)}T03:00:00.000Z` },
       ...{ stream: { id: 'x', partitions: {} }, holes: [], quarantine: [], firstDays: {}, lists: {}, sources },
     };
-    const bytes = encodeManifest(manifest, signer);
+    const bytes = await encodeManifest(manifest, signer);
     await inFolder.create(manifestKey('', at + 1), bodyOf(bytes));
     previous = { number: at + 1, sha256: sha256(bytes) };
   }

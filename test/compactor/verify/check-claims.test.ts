@@ -40,7 +40,7 @@ async function told(lie: Lie, text?: (line: string) => string): Promise<string[]
   const manifest = structuredClone(await books.manifest(2)) as Mutable<Manifest>;
   lie(manifest);
   const signer = readSigner(books.signingKey);
-  const bytes = encodeManifest(manifest as Manifest, signer);
+  const bytes = await encodeManifest(manifest as Manifest, signer);
   const bent = text === undefined ? bytes : Buffer.from(text(bytes.toString()));
   const states = new Map(
     Object.entries(first.sources).map(([name, days]) => [

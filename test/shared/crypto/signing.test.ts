@@ -19,18 +19,18 @@ const rfcSignature =
   '6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a';
 const pem = (label: string, content: string) => `-----BEGIN ${label}-----\n${content}\n-----END ${label}-----\n`;
 
-test('the signature of the RFC comes out, and its public key takes it', () => {
+test('the signature of the RFC comes out, and its public key takes it', async () => {
   const signer = readSigner(pem('PRIVATE KEY', rfcPrivate));
   const message = Buffer.from('af82', 'hex');
   const signature = Buffer.from(rfcSignature, 'hex').toString('base64');
-  assert.equal(signer.sign(message), signature);
+  assert.equal(await signer.sign(message), signature);
   const keys = readVerifyingKeys(pem('PUBLIC KEY', rfcPublic));
   assert.deepEqual([...keys.keys()], [signer.keyId]);
   assert.ok(keys.get(signer.keyId)!.verify(message, signature));
   assert.ok(signer.verify(message, signature));
 });
 
-test('openssl makes the keys, names them by the same id and checks the signature', (t) => {
+test('openssl makes the keys, names them by the same id and checks the signature', async (t) => {
   if (!requireCommand(t, 'openssl') || !requireCommand(t, 'sha256sum')) return;
   const privatePem = run('openssl', ['genpkey', '-algorithm', 'ed25519']);
   const publicPem = run('openssl', ['pkey', '-pubout'], privatePem);
@@ -38,27 +38,27 @@ test('openssl makes the keys, names them by the same id and checks the signature
   const der = run('openssl', ['pkey', '-pubin', '-outform', 'DER'], publicPem);
   assert.equal(signer.keyId, run('sha256sum', [], der).toString().slice(0, 16));
   const files = [write('pub.pem', publicPem), write('body', body)] as const;
-  const sig = write('sig', Buffer.from(signer.sign(body), 'base64'));
+  const sig = write('sig', Buffer.from(await signer.sign(body), 'base64'));
   run('openssl', ['pkeyutl', '-verify', '-pubin', '-inkey', files[0], '-rawin', '-in', files[1], '-sigfile', sig]);
 
   const made = run('openssl', ['pkeyutl', '-sign', '-inkey', write('key.pem', privatePem), '-rawin', '-in', files[1]]);
   assert.ok(readVerifyingKeys(publicPem.toString()).get(signer.keyId)!.verify(body, made.toString('base64')));
 });
 
-test('each of several public keys verifies its own signatures alone', () => {
+test('each of several public keys verifies its own signatures alone', async () => {
   const pairs = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')];
   const signers = pairs.map((pair) => readSigner(pair.privateKey.export(pkcs8).toString()));
   const keys = readVerifyingKeys(pairs.map((pair) => `# a key\n${pair.publicKey.export(spki)}`).join('\n'));
   assert.equal(keys.size, 2);
   for (const signer of signers) {
-    const signature = signer.sign(body);
+    const signature = await signer.sign(body);
     for (const [keyId, { verify }] of keys) assert.equal(verify(body, signature), keyId === signer.keyId);
   }
 });
 
-test('a signature that is changed, cut, empty or written otherwise does not hold', () => {
+test('a signature that is changed, cut, empty or written otherwise does not hold', async () => {
   const signer = readSigner(pem('PRIVATE KEY', rfcPrivate));
-  const signature = signer.sign(body);
+  const signature = await signer.sign(body);
   const others = ['', 'x', signature.slice(0, -2), signature.slice(0, -4), ` ${signature}`, `${signature}\n`];
   others.push(
     signature.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')),
