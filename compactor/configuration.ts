@@ -262,7 +262,9 @@ export async function openSigner(setting: string, keys: VerifyingKeys): Promise<
   if (kmsKey === undefined) return readSigner(setting);
   // Its library is loaded only where it is used.
   const { openKmsSigner } = await import('../shared/kms/kms-signer.ts');
-  const signer = await openKmsSigner(kmsKey);
+  // As the SDK's other clients read them: a connection to this machine goes through no proxy.
+  const { AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL } = process.env;
+  const signer = await openKmsSigner(kmsKey, AWS_ENDPOINT_URL_KMS ?? AWS_ENDPOINT_URL);
   if (keys.has(signer.keyId)) return signer;
   throw new DaybookError('key_invalid', {
     detail: `COMPACTOR_VERIFYING_KEYS lacks the public half of ${kmsKey}, which is ${signer.keyId}`,

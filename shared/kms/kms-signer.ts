@@ -2,7 +2,7 @@
  * Signing by a key that nobody has: an Ed25519 key in AWS KMS (key spec ECC_NIST_EDWARDS25519, algorithm ED25519_SHA_512, which
  * is Ed25519 of RFC 8032). KMS signs 4,096 bytes at most, so of a manifest it signs the SHA-256.
  *
- * Endpoint, region and credentials come by the AWS SDK's own chain (AWS_ENDPOINT_URL_KMS …); a region in the key's ARN goes first.
+ * Region and credentials come by the AWS SDK's own chain; a region in the key's ARN goes first.
  */
 import { GetPublicKeyCommand, KMSClient, SignCommand } from '@aws-sdk/client-kms';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -17,11 +17,13 @@ const requestMs = 10_000;
 const maxAttempts = 4;
 
 /**
- * `key`: id, ARN, or alias as KMS takes it. Asks for its public half. Rejects with `key_invalid` where it is of another kind,
+ * `key`: id, ARN, or alias as KMS takes it. `endpoint`: another than that of AWS. Asks for its public half. Rejects with `key_invalid` where it is of another kind,
  * with `signing_failed` where KMS does not answer or does not let us; `sign` with the latter alone.
  */
-export async function openKmsSigner(key: string): Promise<Signer> {
-  const { PublicKey, KeySpec } = await asked(key, (client) => client.send(new GetPublicKeyCommand({ KeyId: key })));
+export async function openKmsSigner(key: string, endpoint?: string): Promise<Signer> {
+  const { PublicKey, KeySpec } = await asked(key, endpoint, (client) =>
+    client.send(new GetPublicKeyCommand({ KeyId: key })),
+  );
   if (KeySpec !== keySpec || PublicKey === undefined) {
     throw new DaybookError('key_invalid', { detail: `${key} in KMS is of ${KeySpec}: it must be ${keySpec}` });
   }
@@ -36,7 +38,7 @@ export async function openKmsSigner(key: string): Promise<Signer> {
         MessageType: 'RAW',
         SigningAlgorithm: 'ED25519_SHA_512',
       });
-      const { Signature } = await asked(key, (client) => client.send(command));
+      const { Signature } = await asked(key, endpoint, (client) => client.send(command));
       const signature = Buffer.from(Signature ?? []).toString('base64');
       // An alias may have been moved to another key since.
       if (half.verify(bytes, signature)) return signature;
@@ -48,17 +50,21 @@ export async function openKmsSigner(key: string): Promise<Signer> {
 }
 
 /** A connection for one question: there are two a night. */
-async function asked<T>(key: string, question: (client: KMSClient) => Promise<T>): Promise<T> {
-  const { AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL } = process.env;
+async function asked<T>(
+  key: string,
+  endpoint: string | undefined,
+  question: (client: KMSClient) => Promise<T>,
+): Promise<T> {
   const region = /^arn:[^:]+:kms:([^:]+):/.exec(key)?.[1];
   const client = new KMSClient({
     ...(region !== undefined && { region }),
+    ...(endpoint !== undefined && { endpoint }),
     maxAttempts,
     requestHandler: new NodeHttpHandler({
       connectionTimeout: connectMs,
       requestTimeout: requestMs,
       throwOnRequestTimeout: true,
-      ...openAgents(AWS_ENDPOINT_URL_KMS ?? AWS_ENDPOINT_URL),
+      ...openAgents(endpoint),
     }),
   });
   try {

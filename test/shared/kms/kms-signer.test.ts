@@ -132,18 +132,22 @@ if (service !== undefined) {
   });
 
   test('a key that does not sign, is of another kind, or whose public half does not count, is told as such', async () => {
-    await assert.rejects(openKmsSigner(await makeKey('ECC_NIST_P256')), {
+    await assert.rejects(openKmsSigner(await makeKey('ECC_NIST_P256'), proxy.endpoint), {
       code: 'key_invalid',
       message: /is of ECC_NIST_P256: it must be ECC_NIST_EDWARDS25519/,
     });
-    await assert.rejects(openKmsSigner('alias/none'), { code: 'signing_failed', retry: false, message: /alias\/none/ });
+    await assert.rejects(openKmsSigner('alias/none', proxy.endpoint), {
+      code: 'signing_failed',
+      retry: false,
+      message: /alias\/none/,
+    });
     const other = await makeKey('ECC_NIST_EDWARDS25519');
     await assert.rejects(openSigner(`awskms:///${other}`, keys()), {
       code: 'key_invalid',
       message: /lacks the public half of /,
       hint: /aws kms get-public-key --key-id /,
     });
-    const signer = await openKmsSigner(key);
+    const signer = await openKmsSigner(key, proxy.endpoint);
     await client.send(new DisableKeyCommand({ KeyId: key }));
     await assert.rejects(signer.sign(Buffer.from('x')), { code: 'signing_failed', retry: false, message: /Disabled/ });
     await client.send(new EnableKeyCommand({ KeyId: key }));
