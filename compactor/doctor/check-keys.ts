@@ -1,6 +1,6 @@
 /** The keys of a night: who signs, whose signatures count, who can open what is sealed, and who can get at their files. */
 import { existsSync, statSync } from 'node:fs';
-import { postQuantumRecipient, type Recipients } from '../../shared/crypto/recipients.ts';
+import { postQuantumRecipient, type Recipients, taggedRecipient } from '../../shared/crypto/recipients.ts';
 import { kmsKeyOf, type VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { checkSecretFiles, type SecretFile } from '../../shared/doctor/check-files.ts';
 import { counted, type Found, ok, problemOf, warning } from '../../shared/doctor/finding.ts';
@@ -38,11 +38,13 @@ export async function checkKeys(configuration: DoctorConfiguration, seen: Signer
 
 function describeRecipients(recipients: Recipients): string {
   const texts = recipients.filter((recipient) => typeof recipient === 'string');
-  const strong = texts.filter((text) => postQuantumRecipient.test(text)).length;
-  const [native, rsa] = [texts.length - strong, recipients.length - texts.length];
+  const tagged = texts.filter((text) => taggedRecipient.test(text)).length;
+  const strong = texts.filter((text) => postQuantumRecipient.test(text) && !taggedRecipient.test(text)).length;
+  const [native, rsa] = [texts.length - strong - tagged, recipients.length - texts.length];
   const kinds = [
     native === 0 ? undefined : counted(native, 'X25519 key'),
     strong === 0 ? undefined : `${counted(strong, 'post-quantum key')} (age 1.3 or newer alone)`,
+    tagged === 0 ? undefined : `${counted(tagged, 'key')} in hardware (age and its plugin)`,
     rsa === 0 ? undefined : counted(rsa, 'RSA key'),
   ];
   return kinds.filter((kind) => kind !== undefined).join(' and ');

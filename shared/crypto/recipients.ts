@@ -1,7 +1,8 @@
 /**
  * Who can open the archive: the public keys of COMPACTOR_RECIPIENTS. Taken is what the stock `age` command (1.1) opens
  * with a key pair of its own or of ssh-keygen, and nothing else: an archive that nobody can open is worse than none. Only who
- * gives nothing but post-quantum keys (`age1pq1…`) needs age 1.3.
+ * gives nothing but post-quantum keys (`age1pq1…`) needs age 1.3. For keys in hardware age has tagged recipients, which are
+ * sealed to without the plugin that opens them; what only a plugin seals is not taken, for that would be another program.
  */
 import { constants, createPublicKey, type KeyObject, publicEncrypt } from 'node:crypto';
 import { type Recipient as AgeRecipient, Encrypter, Stanza } from 'age-encryption';
@@ -14,8 +15,11 @@ export type Recipients = readonly Recipient[];
 
 const x25519Recipient = /^age1[02-9ac-hj-np-z]{58}$/;
 /** ML-KEM-768 and X25519: both would have to be broken. */
-export const postQuantumRecipient = /^age1pq1[02-9ac-hj-np-z]+$/;
-const accepted = 'age1… (X25519), age1pq1… (post-quantum), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
+export const postQuantumRecipient = /^age1(?:pq|tagpq)1[02-9ac-hj-np-z]+$/;
+/** P-256, or that with ML-KEM-768 (c2sp.org/age): the private half is in hardware, and a plugin of age opens by it. */
+export const taggedRecipient = /^age1tag(?:pq)?1[02-9ac-hj-np-z]+$/;
+const accepted =
+  'age1… (X25519), age1pq1… (post-quantum), age1tag1… or age1tagpq1… (in hardware), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
 
 /**
  * The recipients of a text: `age1…`, `ssh-rsa AAAA… comment`, or a PEM block `RSA PUBLIC KEY` or `PUBLIC KEY`, one a
@@ -36,7 +40,9 @@ export function parseRecipients(text: string): { recipients: Recipient[]; proble
   );
   // As stock age refuses it: the file key lies there for the weaker ones too.
   if (strong.length > 0 && strong.length < recipients.length) {
-    problems.push('mixes post-quantum recipients (age1pq1…) with others: what is sealed would be as weak as those');
+    problems.push(
+      'mixes post-quantum recipients (age1pq1…, age1tagpq1…) with others: what is sealed would be as weak as those',
+    );
   }
   return { recipients, problems };
 }
@@ -59,9 +65,11 @@ function isPrivate(label: string | undefined, text: string): boolean {
 }
 
 function nativeRecipient(text: string): Read {
-  if (!x25519Recipient.test(text) && !postQuantumRecipient.test(text)) {
+  if (![x25519Recipient, postQuantumRecipient, taggedRecipient].some((form) => form.test(text))) {
+    const plugin = /^age1([a-z0-9+._-]{1,32})1[02-9ac-hj-np-z]{6,}$/.exec(text)?.[1];
+    if (plugin === undefined) return { problem: `is not a recipient: ${accepted}` };
     return {
-      problem: 'is not an X25519 or post-quantum (age1pq1…) recipient: those of plugins are not taken',
+      problem: `is a recipient that only the program age-plugin-${plugin} can seal to, and daybook starts none: give its tagged recipient (age1tag1…) where it has one, or an age1… key pair whose identity file you seal to the plugin`,
     };
   }
   try {

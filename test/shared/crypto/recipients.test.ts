@@ -75,6 +75,23 @@ test('post-quantum recipients seal what their identity opens, and stand beside n
   assert.match(parseRecipients(`${keys[0]}\n${native}`).problems[0]!, /mixes post-quantum recipients/);
 });
 
+test('a tagged recipient, whose private half is in hardware, is sealed to without a plugin', async () => {
+  // Of age's own age-plugin-tagtest: `age -d -j tagtest` opens it.
+  const tagged = 'age1tag1qwe0kafsjrar4txm6heqnhpfuggzr0gvznz7fvygxrlq90u5mq2pysxtw6h';
+  const native = await generateX25519Identity();
+  const { recipients, problems } = parseRecipients(`${tagged}\n${await identityToRecipient(native)}`);
+  assert.deepEqual(problems, []);
+  const sealed = await Array.fromAsync(encryptAge(Readable.from([Buffer.from('a line')]), recipients));
+  assert.match(
+    Buffer.concat(sealed).toString('latin1'),
+    /^age-encryption\.org\/v1\n-> p256tag \S{6} \S{87}\n\S{43}\n-> X25519 /,
+  );
+  const opened = await Array.fromAsync(decryptAge(Readable.from(sealed), parseIdentities(native)));
+  assert.equal(Buffer.concat(opened).toString(), 'a line');
+  const strong = await identityToRecipient(await generateHybridIdentity());
+  assert.match(parseRecipients(`${tagged}\n${strong}`).problems[0]!, /mixes post-quantum recipients/);
+});
+
 test('a PEM whose line feeds came as the two characters \\n is taken', () => {
   const pem = rsaKey(2048).publicKey.export({ type: 'spki', format: 'pem' }).toString();
   assert.deepEqual(problemsOf(pem.replaceAll('\n', '\\n')), []);
@@ -87,7 +104,8 @@ test('what stock age would not open is refused, with the number of its line and 
   const short = rsaKey(1024);
   const cases: [text: string, problem: RegExp][] = [
     [`age1pq1${native.slice(5)}`, /checksum/],
-    [`age1yubikey1${native.slice(4)}`, /plugins/],
+    [`age1yubikey1${native.slice(5)}`, /only the program age-plugin-yubikey can seal to/],
+    [`age1tag1${native.slice(5)}`, /checksum/],
     [native.toUpperCase(), /not a recipient/],
     [wrong, /checksum/],
     [sshLine(short), /1024 bits: at least 2048/],
