@@ -586,6 +586,10 @@ export const errorCodes = {
     title: "Events were delivered that Stripe's list does not have",
     hint: "Compare the account and the mode of the source's key with those of its endpoint: a list that shares little with the deliveries is another account's. The ids are in the archive.",
   },
+  lost_after_2xx: {
+    title: 'Events that Stripe was told are safe have no delivery here',
+    hint: 'They are archived from the list. Look for their deliveries in the spool, the quarantine and the holes of the stream, and for a data directory or stream that was put back. If the endpoint was disabled at that time, nothing was lost.',
+  },
   stripe_access_refused: {
     title: 'Stripe refuses one account, or thin events, to an API key that it knows',
     hint: 'The apiKey needs read access to that account, or to events of API v2. See `accounts`: an account may have left the platform.',

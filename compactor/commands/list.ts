@@ -259,15 +259,16 @@ function sizeOf(bytes: number): string {
 /** Of the newest days that have any as of now: how many, and the newest object that names some. */
 export function describeExceptions(days: readonly ListedDay[]): string[] {
   const newest = days.flatMap(({ source, day, verdict, counts, exceptions }) => {
-    const object = exceptions.findLast(
-      ({ pruned, counts: own }) => pruned === null && own.notListed + own.differing + own.missing > 0,
-    );
-    if (object === undefined) return [];
+    const kept = exceptions.filter(({ pruned }) => pruned === null);
+    const losing = kept.findLast(({ counts: own }) => (own.lostAfter2xx ?? 0) > 0);
+    const lost = losing ? [`${source} ${day}: ${counts.lostAfter2xx} lost after a 2xx, in\n  ${losing.key}\n`] : [];
+    const object = kept.findLast(({ counts: own }) => own.notListed + own.differing + own.missing > 0);
+    if (object === undefined) return lost;
     const notListed = counts.notListed ?? 0;
     const missing = verdict === 'incomplete' ? object.counts.missing : 0;
-    if (notListed + counts.differing + missing === 0) return [];
+    if (notListed + counts.differing + missing === 0) return lost;
     const told = `${notListed} not listed, ${missing} missing, ${counts.differing} differing`;
-    return [`${source} ${day}: ${told}, in\n  ${object.key}\n`];
+    return [`${source} ${day}: ${told}, in\n  ${object.key}\n`, ...lost];
   });
   const more = newest.length - maxExceptionsShown;
   return [

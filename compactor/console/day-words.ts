@@ -76,6 +76,7 @@ export function wordsOf(
       ? `${counted(recovered, 'event')} came from Stripe's list: no delivery was there when the night read the stream.`
       : `${counted(recovered, 'event')} came otherwise than by a delivery.`,
   );
+  if (counts.neverDelivered !== undefined) words.push(...wordInWords(counts));
   say(
     (counts.twins ?? 0) > 0,
     `${counted(counts.twins ?? 0, 'event')} of the list ${counts.twins === 1 ? 'is the twin' : 'are twins'}, thin or snapshot, of what was delivered.`,
@@ -93,6 +94,22 @@ export function wordsOf(
     `Events came after it was archived first: it has ${counted(state.parts.length, 'part')}.`,
   );
   return words;
+}
+
+/** What Stripe itself says of those that were recovered. */
+function wordInWords(counts: DayCounts): string[] {
+  const { neverDelivered = 0, unsubscribed = 0, lostAfter2xx = 0 } = counts;
+  const rest = recoveredAlone(counts) - neverDelivered - unsubscribed - lostAfter2xx;
+  const lost =
+    lostAfter2xx === 0
+      ? []
+      : [
+          `Of ${counted(lostAfter2xx, 'event')} Stripe says that we answered 2xx, and no delivery is here: the exceptions name ${lostAfter2xx === 1 ? 'it' : 'them'}.`,
+        ];
+  return [
+    `By Stripe's own word ${neverDelivered.toLocaleString('en')} of these were not delivered, and ${unsubscribed.toLocaleString('en')} are of types that the endpoint does not get; of ${rest.toLocaleString('en')} nothing is said.`,
+    ...lost,
+  ];
 }
 
 function verdictInWords(day: Day, { verdict, listedAt, ...state }: DayState, isListed: boolean, today: Day): string {
@@ -153,6 +170,7 @@ export function totalsOf(
     delivered: 0,
     recovered: 0,
     twins: 0,
+    lostAfter2xx: 0,
     listed: 0,
     notListed: 0,
     differing: 0,
@@ -167,7 +185,15 @@ export function totalsOf(
     sums.events += eventsOf(state);
     sums.missing += missingOf(state);
     sums.recovered += recoveredAlone(counts);
-    for (const name of ['delivered', 'twins', 'listed', 'notListed', 'differing', 'duplicates'] as const) {
+    for (const name of [
+      'delivered',
+      'twins',
+      'lostAfter2xx',
+      'listed',
+      'notListed',
+      'differing',
+      'duplicates',
+    ] as const) {
       sums[name] += counts[name] ?? 0;
     }
   }

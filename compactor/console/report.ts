@@ -102,6 +102,10 @@ function wordsOf(
   const words = [
     `${counted(events, 'event')}: ${delivered.toLocaleString('en')} received and ${recovered.toLocaleString('en')} recovered${twins === 0 ? '' : `, ${twins.toLocaleString('en')} twins of what was received`}; ${missing.toLocaleString('en')} missing.`,
   ];
+  if (totals.lostAfter2xx > 0)
+    words.push(
+      `Of ${counted(totals.lostAfter2xx, 'event')} that ${totals.lostAfter2xx === 1 ? 'was' : 'were'} recovered Stripe says that it was answered 2xx: no delivery is here.`,
+    );
   if (!isOver) words.push(`${month} was not over when the newest manifest was made: this is what was known then.`);
   const over = daysOver(totals);
   if (isComplete) words.push(`Each of its ${counted(over, 'day')} is complete.`);

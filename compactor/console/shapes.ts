@@ -149,6 +149,8 @@ export interface DayTotals {
   /** Without twins: with these and `delivered` they are the events. */
   readonly recovered: number;
   readonly twins: number;
+  /** Of `recovered`. */
+  readonly lostAfter2xx: number;
   readonly listed: number;
   readonly notListed: number;
   readonly differing: number;

@@ -24,6 +24,7 @@ import type { RecoveredEvents } from './publish-recovered.ts';
 import type { StagedSource } from './staged-source.ts';
 import { openTwins, type Twins } from './thin.ts';
 import { listableDays } from './verdict.ts';
+import { openStripeWord, type StripeWord } from './word.ts';
 
 export interface ClosedSource {
   readonly name: string;
@@ -76,7 +77,8 @@ export async function closeSource(
     const lookedUp = await lookUp(closing, hits, lackingIds(closing, listed.listing));
     for (const [day, error] of lookedUp.damaged) errors.push(problemOf(closing, day, error));
     exceptions = openExceptions(closing, listed.listing);
-    const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, twins, quarantine, recovered });
+    const word = openStripeWord(closing, listed.listing);
+    const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, twins, word, quarantine, recovered });
 
     const entries = new Map<Day, DayEntry>();
     const warnings: Problem[] = [];
@@ -88,8 +90,10 @@ export async function closeSource(
         const objects = await output?.seal();
         const entry = entryOf(closing, day, listed, decided, output, objects);
         if (entry === undefined) continue;
-        const sealed = await exceptions.seal(day, entry);
+        const said = await word.say(day, entry, () => decideEvents(staged.copies, hits, night));
+        const sealed = await exceptions.seal(day, said.entry, said.lost);
         entries.set(day, sealed.entry);
+        errors.push(...said.errors, ...sealed.errors);
         warnings.push(...sealed.warnings);
       } catch (error) {
         failed.add(day);
@@ -160,6 +164,7 @@ interface Gathered {
   readonly outputs: Map<Day, DayOutput>;
   readonly exceptions: SourceExceptions;
   readonly twins: Twins;
+  readonly word: StripeWord;
   readonly quarantine: Pick<Quarantine, 'add'>;
   readonly recovered: RecoveredEvents | undefined;
 }
@@ -169,7 +174,7 @@ async function decide(
   closing: Closing,
   hits: Sorter,
   { damaged, lacking: notArchived }: LookedUp,
-  { outputs, exceptions, twins, quarantine, recovered }: Gathered,
+  { outputs, exceptions, twins, word, quarantine, recovered }: Gathered,
 ): Promise<Decided> {
   const { night, name, staged } = closing;
   const lacking = new Set(notArchived);
@@ -195,6 +200,7 @@ async function decide(
     const noted = exceptions.add(event);
     if (noted !== undefined) await noted;
     if (event.isThin) twins.add(event);
+    word.add(event);
     recovered?.add(name, event);
     events += 1;
     if (events % 10_000 === 0) night.progress(`closing ${name}`, events);
@@ -203,8 +209,9 @@ async function decide(
   twins.find(
     () => decideEvents(staged.copies, hits, night),
     isOfRun,
-    (day) => {
+    (day, id) => {
       outputs.get(day)!.twins += 1;
+      word.leaveOut(day, id);
     },
   );
   return { listed, own, lacking };

@@ -97,6 +97,12 @@ function failuresOf(before: readonly GenerationFailure[], now: readonly Generati
   return [...known.values()].sort((a, b) => (a.notice < b.notice ? -1 : 1));
 }
 
+/** Stripe's word, where it was said. */
+export function wordIn({ neverDelivered, unsubscribed, lostAfter2xx }: DayCounts): Partial<DayCounts> {
+  if (neverDelivered === undefined || unsubscribed === undefined || lostAfter2xx === undefined) return {};
+  return { neverDelivered, unsubscribed, lostAfter2xx };
+}
+
 function countsOf(
   before: DayCounts,
   output: DayOutput | undefined,
@@ -109,6 +115,7 @@ function countsOf(
     delivered,
     recovered,
     ...(twins > 0 ? { twins } : {}),
+    ...wordIn(before),
     listed: isListed ? listed : before.listed,
     // To be made exact when their ids are written (exceptions.ts), which adds new lines where nothing was listed.
     notListed: isListed ? delivered + recovered - own : before.notListed,

@@ -24,12 +24,20 @@ import { type Closing, folderOf } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
 import { contradictionOf } from './differences.ts';
 import { listedBodyOf } from './thin.ts';
+import type { LostEvent } from './word.ts';
 
 export interface SourceExceptions {
   /** Takes the events in the order of their ids. */
   add(event: DecidedEvent): void | Promise<void>;
-  /** Writes the day's object: the entry with it, and with the count of what is not listed. May be called once a day. */
-  seal(day: Day, entry: DayEntry): Promise<{ entry: DayEntry; warnings: Problem[] }>;
+  /**
+   * Writes the day's object: the entry with it, and with the count of what is not listed. `lost`: what Stripe says that it
+   * delivered (word.ts), which is an error. May be called once a day.
+   */
+  seal(
+    day: Day,
+    entry: DayEntry,
+    lost: readonly LostEvent[],
+  ): Promise<{ entry: DayEntry; warnings: Problem[]; errors: Problem[] }>;
   /** Removes what lies in the staging folder. */
   discard(): Promise<void>;
 }
@@ -141,8 +149,7 @@ export function openExceptions(
     const say = (code: Problem['code'], message: string) => warnings.push({ code, source: name, day, message });
     const { contradicted, contradictions } = of(day);
     if (contradictions > 0) {
-      const more = contradictions - contradicted.length;
-      const ids = `${contradicted.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+      const ids = firstOf(contradicted, contradictions);
       say(
         'copies_differ',
         `Stripe's list tells of ${ids} something else than was delivered: both sides are in ${exceptions?.key}`,
@@ -158,6 +165,16 @@ export function openExceptions(
     return warnings;
   }
 
+  function errorsOf(day: Day, lost: readonly LostEvent[], exceptions: ExceptionsObject | null): Problem[] {
+    if (lost.length === 0) return [];
+    const ids = firstOf(
+      lost.slice(0, maxNamed).map(({ id }) => id),
+      lost.length,
+    );
+    const message = `Stripe says that ${ids} ${lost.length === 1 ? 'was' : 'were'} answered 2xx, and no delivery is here: by id in ${exceptions?.key}`;
+    return [{ code: 'lost_after_2xx', source: name, day, message }];
+  }
+
   return {
     add(event) {
       const { id, idKey, line, listedIn, target } = event;
@@ -170,7 +187,7 @@ export function openExceptions(
       if (event.differs) return addDiffering(event);
     },
 
-    async seal(day, entry) {
+    async seal(day, entry, lost) {
       const before = states.get(day);
       const listedAt = listing?.listedAt.get(day) ?? null;
       const isNew = (id: string) => listedAt !== null || before?.missing.includes(id) !== true;
@@ -178,6 +195,9 @@ export function openExceptions(
       if (listedAt !== null && (entry.counts.notListed ?? 0) > 0) await addEarlier(day);
       const { differing, notListed, listedBodies } = of(day);
       for (const { payload } of listedBodies.sorted()) await write(day, payload);
+      for (const { id, type, created } of lost) {
+        await write(day, JSON.stringify({ created, id, kind: 'lost_after_2xx', type }));
+      }
       for (const id of missing) {
         const why = reasons.get(id) ?? 'an earlier list named it';
         await write(day, JSON.stringify({ id, kind: 'missing', why }));
@@ -194,12 +214,13 @@ export function openExceptions(
         const ofKinds = {
           ...{ notListed: notListed.entries, differing, missing: missing.length },
           ...(listedBodies.entries > 0 ? { listedBody: listedBodies.entries } : {}),
+          ...(lost.length > 0 ? { lostAfter2xx: lost.length } : {}),
         };
         exceptions = { key, sha256: sealed.sha256, listedAt, counts: ofKinds };
       }
       // Dies here: the object is an orphan like the day's parts; the repeat writes its own under the next name.
       const whole = { ...entry, counts, exceptions };
-      return { entry: whole, warnings: warningsOf(day, whole) };
+      return { entry: whole, warnings: warningsOf(day, whole), errors: errorsOf(day, lost, exceptions) };
     },
 
     async discard() {
@@ -211,6 +232,11 @@ export function openExceptions(
       }
     },
   };
+}
+
+/** The first ids by name, and how many more there are. */
+function firstOf(ids: readonly string[], count: number): string {
+  return `${ids.join(', ')}${count > ids.length ? ` and ${count - ids.length} more` : ''}`;
 }
 
 function sideOf(copy: StagedCopy) {

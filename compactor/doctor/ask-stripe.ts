@@ -4,12 +4,11 @@ import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { DatedAnswer } from '../../shared/http/note-date.ts';
 import { malformed, refusalOf } from '../stripe/answer.ts';
 import type { StripeAnswer } from '../stripe/connection.ts';
+import type { StripeObject } from '../stripe/endpoints.ts';
 import { openStripeRequests } from '../stripe/requests.ts';
 
 const timeoutMs = 10_000;
 const pauseMs = 1_000;
-
-export type StripeObject = Readonly<Record<string, unknown>>;
 
 /** What Stripe gives, or that it is not given to this key: `permission` as Stripe calls it (`rak_…`), where it says so. */
 export type Reply =
@@ -73,13 +72,4 @@ function readObject(answer: StripeAnswer): Reply | { failure: DaybookError } {
 /** Stripe's message may quote the key: the name of the permission alone is taken out of it. */
 function permissionOf({ text }: StripeAnswer): string | undefined {
   return /'(rak_\w{1,80})'/.exec(text ?? '')?.[1];
-}
-
-/** The objects of a list, of either API. */
-export function dataOf({ data }: StripeObject): readonly StripeObject[] {
-  return Array.isArray(data) ? data.filter((one) => typeof one === 'object' && one !== null) : [];
-}
-
-export function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
 }

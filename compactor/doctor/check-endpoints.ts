@@ -1,26 +1,18 @@
-/**
- * The endpoints that Stripe delivers a source's events to, as its API shows them: webhook endpoints (v1: id, url, status,
- * enabled_events, api_version, livemode), and event destinations (v2: webhook_endpoint.url, status, enabled_events,
- * event_payload, snapshot_api_version, events_from, livemode), which alone send thin events.
- */
+/** The endpoints that Stripe delivers a source's events to. */
 import { counted, type Found, ok, problem, warning } from '../../shared/doctor/finding.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
-import { dataOf, type StripeObject, type StripeQuestions, textOf } from './ask-stripe.ts';
-
-interface Endpoint {
-  readonly id: string;
-  /** Host and path alone: a URL may hold a password or a token. */
-  readonly place: string;
-  readonly path: string;
-  readonly isEnabled: boolean;
-  readonly events: readonly string[];
-  readonly isThin: boolean;
-  /** The version that its events are written in; undefined: that of the account, as it is at the time. */
-  readonly version: string | undefined;
-  readonly isLive: boolean | undefined;
-  /** Whose events it gets: `@self`, `@accounts`; undefined where that is not told. */
-  readonly from: readonly string[] | undefined;
-}
+import {
+  dataOf,
+  type Endpoint,
+  endpointPaths,
+  endpointsOf,
+  isHere,
+  isSent,
+  onlyOurs,
+  type StripeObject,
+  textOf,
+} from '../stripe/endpoints.ts';
+import type { StripeQuestions } from './ask-stripe.ts';
 
 const permissionHint =
   'Give the key read access to Webhook Endpoints, or look at the endpoint in the Dashboard (Developers, Webhooks).';
@@ -33,10 +25,10 @@ export async function checkEndpoints(
   isMember = false,
 ): Promise<Found[]> {
   const path = `/webhooks/${source.name}`;
-  const v1 = await questions.ask('/v1/webhook_endpoints?limit=100');
-  const v2 = await questions.ask('/v2/core/event_destinations?include[0]=webhook_endpoint.url&limit=100');
-  const endpoints = 'denied' in v1 ? [] : dataOf(v1.value).flatMap(endpointOf);
-  const destinations = 'denied' in v2 ? [] : dataOf(v2.value).flatMap(destinationOf);
+  const v1 = await questions.ask(endpointPaths[0]);
+  const v2 = await questions.ask(endpointPaths[1]);
+  const seen = endpointsOf('denied' in v1 ? undefined : v1.value, 'denied' in v2 ? undefined : v2.value);
+  const { endpoints, destinations } = seen;
   const known = new Set(endpoints.map(({ place }) => place));
   // Destinations that are webhook endpoints of v1 as well are known already.
   const all = [...endpoints, ...destinations.filter(({ isThin, place }) => isThin || !known.has(place))];
@@ -73,42 +65,13 @@ export async function checkEndpoints(
       source,
     ),
   );
+  if (source.accounts === undefined && !isMember) {
+    const ours = onlyOurs(seen, path);
+    const why = 'denied' in v1 || 'denied' in v2 ? 'the key may not read all endpoints' : ours;
+    const word = "Stripe's own word on what it delivered";
+    found.push(ok(typeof why === 'string' ? `${word} is not asked: ${why}` : `${word} is asked of settled days`));
+  }
   return [...found, ...checkRepeated(snapshots), ...checkRepeated(thin)];
-}
-
-function isHere({ path }: Endpoint, wanted: string): boolean {
-  return path.endsWith(wanted);
-}
-
-function endpointOf(object: StripeObject): Endpoint[] {
-  return made(object, object.url, { isThin: false, version: textOf(object.api_version), from: undefined });
-}
-
-function destinationOf(object: StripeObject): Endpoint[] {
-  const { webhook_endpoint: webhook, events_from: from } = object;
-  const url = typeof webhook === 'object' && webhook !== null ? (webhook as StripeObject).url : undefined;
-  return made(object, url, {
-    isThin: object.event_payload === 'thin',
-    version: textOf(object.snapshot_api_version),
-    from: Array.isArray(from) ? from.map(String) : undefined,
-  });
-}
-
-function made(object: StripeObject, url: unknown, rest: Pick<Endpoint, 'isThin' | 'version' | 'from'>): Endpoint[] {
-  const { id, status, enabled_events: events, livemode } = object;
-  const parsed = typeof url === 'string' ? URL.parse(url) : null;
-  if (parsed === null) return [];
-  return [
-    {
-      id: textOf(id) ?? 'an endpoint without id',
-      place: `${parsed.host}${parsed.pathname}`,
-      path: parsed.pathname,
-      isEnabled: status === 'enabled',
-      events: Array.isArray(events) ? events.map(String) : [],
-      isLive: typeof livemode === 'boolean' ? livemode : undefined,
-      ...rest,
-    },
-  ];
 }
 
 /** Those that lead to the source but for a slash or their case: ingest answers 404, or 400 to another source's events. */
@@ -170,10 +133,6 @@ async function checkSnapshots(
 async function newestEvents(questions: StripeQuestions): Promise<readonly StripeObject[]> {
   const reply = await questions.ask('/v1/events?limit=100');
   return 'denied' in reply ? [] : dataOf(reply.value);
-}
-
-function isSent(events: ReadonlySet<string>, type: string): boolean {
-  return events.has(type) || [...events].some((one) => one.endsWith('*') && type.startsWith(one.slice(0, -1)));
 }
 
 /** Listed events are in the account's version of their time (docs.stripe.com/api/events): the newest shows today's. */

@@ -6,7 +6,8 @@ import { secretKind, unquoted } from '../../shared/schemes/secret-kind.ts';
 import { keyidOf } from '../../shared/schemes/secrets.ts';
 import type { StripeSource } from '../../shared/schemes/sources.ts';
 import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
-import { dataOf, openStripeQuestions, type Reply, type StripeQuestions, textOf } from './ask-stripe.ts';
+import { dataOf, textOf } from '../stripe/endpoints.ts';
+import { openStripeQuestions, type Reply, type StripeQuestions } from './ask-stripe.ts';
 import { checkEndpoints } from './check-endpoints.ts';
 
 const maxAccounts = 25;

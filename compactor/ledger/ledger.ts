@@ -47,6 +47,7 @@ export interface DayState {
   readonly modes?: readonly Mode[];
   readonly counts: DayCounts;
   readonly missing: readonly string[];
+  readonly undelivered?: readonly string[] | null;
   readonly generationFailures: readonly GenerationFailure[];
   /** When the first manifest that has an entry of the day was made. */
   readonly archivedAt: string;

@@ -60,6 +60,13 @@ export interface DayCounts {
    * manifests.
    */
   readonly twins?: number;
+  /**
+   * Stripe's own word on others of `recovered`, said once, of a day older than any retry: not delivered; delivered, and of a type
+   * that the endpoint does not send; delivered, and sent, and not here. Of the rest nothing is said. All three or none.
+   */
+  readonly neverDelivered?: number;
+  readonly unsubscribed?: number;
+  readonly lostAfter2xx?: number;
   /** Ids in Stripe's list; null where nothing was listed. */
   readonly listed: number | null;
   /** Events of the day that are not in the list; null where nothing was listed. */
@@ -85,6 +92,7 @@ export interface ExceptionsObject {
     readonly differing: number;
     readonly missing: number;
     readonly listedBody?: number;
+    readonly lostAfter2xx?: number;
   };
 }
 
@@ -105,6 +113,11 @@ export interface DayEntry {
   readonly counts: DayCounts;
   /** Ids known that could not be had. */
   readonly missing: readonly string[];
+  /**
+   * Ids of `recovered` of which no delivery came so far, until Stripe's word is said or the day leaves its list; null: more than
+   * are kept, or not known. Not there where there is no word to ask for.
+   */
+  readonly undelivered?: readonly string[] | null;
   /** Events that Stripe says it never generated, with the day on which it said so: when they would have been is not told. */
   readonly generationFailures: readonly GenerationFailure[];
 }

@@ -23,6 +23,7 @@ ${detail.equations.map(equation)}
 <dl class="facts">
 <div><dt>Duplicates</dt><dd>${figure(standing.counts?.duplicates)}</dd></div>
 <div><dt>Copies that differ</dt><dd>${figure(standing.counts?.differing)}</dd></div>
+${(standing.counts?.lostAfter2xx ?? 0) > 0 && html`<div><dt>Lost after a 2xx</dt><dd>${figure(standing.counts?.lostAfter2xx)}</dd></div>`}
 <div><dt>Missing</dt><dd>${knownFigure(standing.missing, detail.listedAt !== null)}</dd></div>
 <div><dt>List asked</dt><dd>${detail.listedAt === null ? 'never' : time(detail.listedAt)}</dd></div>
 ${standing.listedUntil !== null && html`<div><dt>Stripe lists it until</dt><dd>${standing.listedUntil}</dd></div>`}

@@ -12,6 +12,7 @@ import type { Logger } from '../../shared/program/log.ts';
 import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 import { isCursorGone, type ListElement, malformed, readList, refusalOf } from './answer.ts';
 import type { StripeAnswer } from './connection.ts';
+import { type Endpoints, endpointPaths, endpointsOf, type StripeObject } from './endpoints.ts';
 import { walkThinEvents } from './list-thin-events.ts';
 import type { Ask, ListedEvent, ListWindow } from './listed-event.ts';
 import { openPageSize, openWalkGuard } from './pages.ts';
@@ -29,6 +30,8 @@ export interface StripeApi {
   list(window: ListWindow): AsyncIterable<ListedEvent[]>;
   /** The ids of all connected accounts (GET /v1/accounts). Throws as `list` does. */
   accounts(): Promise<string[]>;
+  /** The endpoints of the key's own account; undefined where the key may not read them. Throws as `list` does. */
+  endpoints(): Promise<Endpoints | undefined>;
   /** The date of one answer, whatever it says; undefined where none came. Asked once, and never twice. */
   askTime?(): Promise<DatedAnswer | undefined>;
   /** Ends the connections, so that the process can exit. */
@@ -81,6 +84,15 @@ export function openStripeApi(options: StripeApiOptions): StripeApi {
   return {
     list: (window) => (window.thin === true ? walkThinEvents(window, ask) : walk(window, ask, log)),
     accounts: () => walkAccounts(ask),
+    async endpoints() {
+      const lists: StripeObject[] = [];
+      for (const path of endpointPaths) {
+        const list = await ask(() => path, openPageSize(), undefined, readIfGranted);
+        if (list === undefined) return undefined;
+        lists.push(list);
+      }
+      return endpointsOf(lists[0], lists[1]);
+    },
     async askTime() {
       try {
         const { headers } = await get('/v1/events?limit=1', undefined);
@@ -163,6 +175,8 @@ async function* walk(window: ListWindow, ask: Ask, log: Logger): AsyncGenerator<
 
 function queryOf(window: ListWindow, throughSeconds?: number): URLSearchParams {
   const query = new URLSearchParams({ 'created[gte]': String(window.fromSeconds) });
+  if (window.delivered !== undefined) query.set('delivery_success', String(window.delivered));
+  for (const type of window.types ?? []) query.append('types[]', type);
   if (throughSeconds === undefined) query.set('created[lt]', String(window.toSeconds));
   else query.set('created[lte]', String(throughSeconds));
   return query;
@@ -177,6 +191,16 @@ function readPage(answer: StripeAnswer, cursor: string | null, window: ListWindo
   return {
     value: { events: elements.map(({ id, value, text }) => eventOf(id, value, text, window)), hasMore },
   };
+}
+
+/** A list in one answer; undefined where the key may not have it. */
+function readIfGranted(answer: StripeAnswer): Attempt<StripeObject | undefined> {
+  if (answer.status === 403 || answer.status === 404) return { value: undefined };
+  if (answer.status !== 200) return refusalOf(answer, true);
+  const read = readList(answer);
+  if ('failure' in read) return read;
+  const { elements, list } = read.value;
+  return { value: { ...list, data: elements.map(({ value }) => value) } };
 }
 
 /** The elements of one page of a v1 list. */

@@ -27,6 +27,10 @@ export interface ListWindow {
   readonly toSeconds: number;
   /** A connected account (`acct_…`) instead of the key's own. */
   readonly account?: string;
+  /** Snapshot events alone of which Stripe says this: all its webhooks were delivered, or one is pending or failed. */
+  readonly delivered?: boolean;
+  /** Snapshot events of these types alone, 20 at most. */
+  readonly types?: readonly string[];
   /** The list of thin events (GET /v2/core/events) instead of that of snapshot events. */
   readonly thin?: boolean;
 }

@@ -134,6 +134,7 @@ function* wrongDay(
   if (day >= today) yield `was not over when the manifest was made, at ${createdAt}`;
   yield* wrongListing(day, entry, createdAt);
   yield* wrongNumbers(entry, before);
+  yield* wrongWord(day, entry, before);
   yield* wrongExceptions(before, entry);
   const { verdict } = entry;
   if (!knownVerdicts.has(verdict)) yield `the verdict ${JSON.stringify(verdict)} is not known`;
@@ -180,6 +181,30 @@ function* wrongNumbers({ counts, listedAt }: DayEntry, before: DayState | undefi
   // A list names all that is counted as listed. One that broke off adds listed events to the day, and leaves the count of the last whole list.
   else if (listedAt !== (before?.listedAt ?? null) && listed < delivered + recovered - notListed)
     yield `${listed} are listed, and ${delivered + recovered - notListed} of its events are`;
+}
+
+/** Stripe's word is said once, of a settled day, on no more events than were recovered, and then no more ids wait for it. */
+function* wrongWord(day: Day, entry: DayEntry, before: DayState | undefined): Generator<string, void, void> {
+  const { counts, listedAt, undelivered } = entry;
+  const word = [counts.neverDelivered, counts.unsubscribed, counts.lostAfter2xx];
+  const said = [before?.counts.neverDelivered, before?.counts.unsubscribed, before?.counts.lostAfter2xx];
+  const alone = counts.recovered - (counts.twins ?? 0);
+  if (undelivered != null) {
+    const ids = Array.isArray(undelivered) ? undelivered : [undefined];
+    if (ids.some((id) => typeof id !== 'string') || new Set(ids).size !== ids.length || ids.length > alone)
+      yield `${ids.length} ids are said to be undelivered, of ${alone} events that were recovered`;
+  }
+  if (said[0] !== undefined && String(said) !== String(word)) yield "Stripe's word was said before, and is another one";
+  if (word.every((count) => count === undefined)) return;
+  if (word.some((count) => !Number.isSafeInteger(count) || (count as number) < 0)) {
+    yield `Stripe's word is not told in three counts: ${JSON.stringify(word)}`;
+    return;
+  }
+  const sum = word.reduce<number>((total, count) => total + count!, 0);
+  if (sum > alone) yield `Stripe's word is on ${sum} of ${alone} events that were recovered`;
+  if (undelivered !== undefined) yield "Stripe's word is said, and ids still wait for it";
+  if (said[0] === undefined && (listedAt === null || dayOf(new Date(listedAt)) < addDays(day, 4)))
+    yield `Stripe's word is said by a listing at ${listedAt}, when it might still retry`;
 }
 
 /** The same rules by which a night says it; where what was asked is not known, those that hold whatever it was. */

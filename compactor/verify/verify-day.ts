@@ -13,6 +13,7 @@ import {
   exceptionsChecker,
   linesOfExceptions,
   type NotedIds,
+  type NumberedId,
   openNotedIds,
   type StatedExceptions,
 } from './verify-exceptions.ts';
@@ -118,7 +119,7 @@ export async function verifyDay(
     if (verification.identities !== undefined) {
       if (idsAreSound) {
         refuseStrangers(checking);
-        for (const { object, message } of noted.compare(known)) {
+        for (const { object, message } of noted.compare(known, deliveredIds(checking))) {
           if (sound.has(object)) note(checking, object, [{ code: 'content_wrong', message }]);
         }
       }
@@ -297,6 +298,12 @@ async function verifyExceptions(checking: CheckingDay, object: StatedExceptions,
       checker.end(findings);
     }),
   );
+}
+
+function* deliveredIds({ evidence, evidenceObjects }: CheckingDay): Generator<NumberedId, void, void> {
+  for (const { key, payload } of evidence.sorted()) {
+    yield { key, manifest: evidenceObjects[payload.readUInt32BE()]!.manifest };
+  }
 }
 
 /** A delivery whose event is not among the day's is evidence of nothing. */

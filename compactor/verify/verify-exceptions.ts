@@ -30,6 +30,11 @@ export function* wrongExceptions(before: DayState | undefined, entry: DayEntry):
   if (counts.differing !== counted.differing + differing) {
     yield `differing ${counts.differing}, and ${differing} in its exceptions where there were ${counted.differing}`;
   }
+  const lost = exceptions?.counts.lostAfter2xx ?? 0;
+  const lostInAll = (before?.counts.lostAfter2xx ?? 0) + lost;
+  if ((counts.lostAfter2xx ?? 0) !== lostInAll) {
+    yield `lostAfter2xx ${counts.lostAfter2xx ?? 0}, and ${lost} in its exceptions where there were ${lostInAll - lost}`;
+  }
   const named = isListed ? missing : missing.filter((id) => before?.missing.includes(id) !== true);
   if (named.length !== lacking) yield `${named.length} missing to be named, and ${lacking} in its exceptions`;
 }
@@ -40,7 +45,7 @@ export function linesOfExceptions({ counts }: StatedExceptions): number {
 }
 
 /** What an id's kind says of it. Further kinds are let pass: a later version may write them. */
-const kinds = ['differing', 'missing', 'not_listed', 'listed_body'] as const;
+const kinds = ['differing', 'missing', 'not_listed', 'listed_body', 'lost_after_2xx'] as const;
 
 /** The lines of one object: canonical, sorted by (kind, id), as many of each kind as its manifest says. */
 export function exceptionsChecker(
@@ -117,9 +122,19 @@ export interface NotedIds {
   of(object: StatedExceptions): (id: string, kind: number) => void;
   /**
    * Per object what is wrong. `known` has the day's ids, each with the number of its manifest: what differs or is not
-   * listed is archived by then, what is missing is not.
+   * listed is archived by then, what is missing is not. `delivered` has ids of deliveries, in the same order, each with the
+   * number of the manifest that names them: what is lost has none by then.
    */
-  compare(known: Sorter): { readonly object: StatedExceptions; readonly message: string }[];
+  compare(
+    known: Sorter,
+    delivered: Iterable<NumberedId>,
+  ): { readonly object: StatedExceptions; readonly message: string }[];
+}
+
+export interface NumberedId {
+  /** Its sort key. */
+  readonly key: string;
+  readonly manifest: number;
 }
 
 export function openNotedIds(noted: Sorter): NotedIds {
@@ -134,26 +149,42 @@ export function openNotedIds(noted: Sorter): NotedIds {
         noted.add(sortKey(id), [payload]);
       };
     },
-    compare(known) {
-      const wrong = new Map<string, { object: StatedExceptions; kind: number; first: string; more: number }>();
+    compare(known, delivered) {
+      const wrong = new Map<
+        string,
+        { object: StatedExceptions; kind: string; first: string; more: number; why: string }
+      >();
       const events = known.sorted();
       let event = events.next();
+      const deliveries = delivered[Symbol.iterator]();
+      let delivery = deliveries.next();
+      let earliest: NumberedId | undefined;
+      const deliveredIn = (key: string): number => {
+        for (; delivery.done !== true && delivery.value.key <= key; delivery = deliveries.next()) {
+          const isEarlier = earliest?.key !== delivery.value.key || delivery.value.manifest < earliest.manifest;
+          if (isEarlier) earliest = delivery.value;
+        }
+        return earliest?.key === key ? earliest.manifest : Number.POSITIVE_INFINITY;
+      };
       for (const { key, payload } of noted.sorted()) {
         while (event.done !== true && event.value.key < key) event = events.next();
-        const [index, kind] = [payload.readUInt32BE(), payload[4]!];
+        const [index, kind] = [payload.readUInt32BE(), kinds[payload[4]!]!];
         const object = objects[index]!;
         const isArchived =
           event.done !== true && event.value.key === key && event.value.payload.readUInt32BE() <= object.manifest;
-        if (isArchived === (kinds[kind] !== 'missing')) continue;
-        const before = wrong.get(`${index} ${kind}`);
-        if (before === undefined) wrong.set(`${index} ${kind}`, { object, kind, first: keyText(key), more: 0 });
+        const isHere = kind === 'lost_after_2xx' && deliveredIn(key) <= object.manifest;
+        if (isArchived === (kind !== 'missing') && !isHere) continue;
+        const why = isHere ? 'has a delivery' : kind === 'missing' ? 'is archived' : 'is not an event of the day';
+        const before = wrong.get(`${index} ${kind} ${why}`);
+        if (before === undefined)
+          wrong.set(`${index} ${kind} ${why}`, { object, kind, first: keyText(key), more: 0, why });
         else before.more += 1;
       }
       events.return();
-      return [...wrong.values()].map(({ object, kind, first, more }) => {
+      deliveries.return?.();
+      return [...wrong.values()].map(({ object, kind, first, more, why }) => {
         const others = more === 0 ? '' : ` (and ${more} more)`;
-        const why = kinds[kind] === 'missing' ? 'is archived' : 'is not an event of the day';
-        return { object, message: `says ${kinds[kind]} of ${first}${others}, which ${why}` };
+        return { object, message: `says ${kind} of ${first}${others}, which ${why}` };
       });
     },
   };

@@ -190,6 +190,7 @@ describe('what is an envelope, but strange', () => {
         if (fromSeconds <= event.createdSeconds && event.createdSeconds < toSeconds) yield [listed];
       },
       accounts: async () => [],
+      endpoints: async () => undefined,
       close() {},
     };
     const time = new Date(event.createdSeconds * 1000).toISOString();

@@ -7,6 +7,7 @@
  *
  * - Newest first by `created`; of one second, the event added last comes first.
  * - An event is listed from `visibleAtMs` on and until 30 days after its `created`.
+ * - `delivery_success` is true of what was delivered to every endpoint, and of what no endpoint was to get.
  * - Each text comes out as it went in: odd numbers, duplicate keys and white space stay.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -30,6 +31,8 @@ export interface AddOptions {
   readonly account?: string;
   /** From when on it is listed; absent: at once. */
   readonly visibleAtMs?: number;
+  /** Whether all its webhooks were delivered, as `delivery_success` tells. Absent: yes, as where there are none. */
+  readonly delivered?: boolean;
 }
 
 export interface FakeRequest {
@@ -83,6 +86,7 @@ interface Stored {
   readonly type: string;
   readonly account: string | undefined;
   readonly visibleAtMs: number;
+  readonly delivered: boolean;
   readonly order: number;
   readonly text: string;
 }
@@ -178,7 +182,7 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     faults,
     endpoints,
     destinations,
-    add(text, { account, visibleAtMs = 0 } = {}) {
+    add(text, { account, visibleAtMs = 0, delivered = true } = {}) {
       const { id, object, created: claimed, type } = JSON.parse(text);
       const isThin = object === 'v2.core.event';
       const created = isThin ? Date.parse(claimed) / 1000 : claimed;
@@ -186,7 +190,7 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
       const kind = isThin ? thinBooks : books;
       const book = kind.get(account) ?? [];
       kind.set(account, book);
-      book.push({ id, created, type, account, visibleAtMs, order: added++, text });
+      book.push({ id, created, type, account, visibleAtMs, delivered, order: added++, text });
       unsorted.add(book);
     },
     remove(id) {
@@ -284,7 +288,7 @@ function isListed(event: Stored, nowMs: number): boolean {
 
 const parameters: ReadonlySet<string> = new Set([
   ...['created[gt]', 'created[gte]', 'created[lt]', 'created[lte]', 'created', 'limit'],
-  ...['starting_after', 'ending_before', 'type', 'types[]'],
+  ...['starting_after', 'ending_before', 'type', 'types[]', 'delivery_success'],
 ]);
 
 /** The page that a query asks for, of events sorted newest first. */
@@ -306,6 +310,12 @@ function listOf(book: readonly Stored[], query: URLSearchParams, nowMs: number):
   const types = [...query].filter(([name]) => name.startsWith('type')).map(([, value]) => value);
   if (types.length > 20) return error(400, { param: 'types', message: 'Array types exceeded maximum 20 allowed.' });
 
+  const success = query.get('delivery_success');
+  if (success !== null && success !== 'true' && success !== 'false') {
+    return error(400, { code: 'parameter_invalid_boolean', param: 'delivery_success', message: 'Invalid boolean' });
+  }
+  const wanted = success === null ? undefined : success === 'true';
+
   const cursor = after ?? before;
   const at = cursor === null ? -1 : book.findIndex((event) => event.id === cursor && event.visibleAtMs <= nowMs);
   if (cursor !== null) {
@@ -313,7 +323,11 @@ function listOf(book: readonly Stored[], query: URLSearchParams, nowMs: number):
     if (at < 0) return missing(400, cursor, param);
     if (isAged(book[at]!, nowMs)) return agedOut(cursor, param);
   }
-  const matches = (event: Stored) => isListed(event, nowMs) && inWindow(event, query) && ofTypes(event, types);
+  const matches = (event: Stored) =>
+    isListed(event, nowMs) &&
+    inWindow(event, query) &&
+    ofTypes(event, types) &&
+    (wanted ?? event.delivered) === event.delivered;
   const step = before === null ? 1 : -1;
   const page: Stored[] = [];
   let hasMore = false;

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openIngests } from '../../../compactor/console/ask-ingests.ts';
+import { dayMs, dayOf } from '../../../shared/clock.ts';
 import { keyidOf } from '../../../shared/schemes/secrets.ts';
 import { signatureHeader } from '../../stripe/webhook-sender.ts';
 import { eventsOf } from '../archive-under-test.ts';
@@ -58,8 +59,9 @@ async function deliver(body: string, given: string): Promise<number> {
 }
 
 test('figures of an ingest, and an event that waits in its spool, with key and time; none that is not there', async () => {
-  const today = new Date().toISOString().slice(0, 10);
-  const [event, other] = eventsOf(today, 2, 'spooled');
+  // Of yesterday: an event of later today is refused.
+  const day = dayOf(Date.now() - dayMs);
+  const [event, other] = eventsOf(day, 2, 'spooled');
   const started = Date.now();
   assert.deepEqual([await deliver(event!.text, secret), await deliver(event!.text, secret)], [200, 200]);
   assert.deepEqual([await deliver(other!.text, secret), await deliver(other!.text, 'whsec_wrong')], [200, 400]);
@@ -82,7 +84,7 @@ test('figures of an ingest, and an event that waits in its spool, with key and t
   const [record] = found!.records!;
   assert.deepEqual(
     [record!.source, record!.via, record!.scheme, record!.keyid, record!.bytes, record!.isDeadLetter, record!.day],
-    ['platform', 'webhook', 'stripe', keyidOf(secret), Buffer.byteLength(event!.text), false, today],
+    ['platform', 'webhook', 'stripe', keyidOf(secret), Buffer.byteLength(event!.text), false, day],
   );
   assert.ok(Date.parse(record!.receivedAt) >= started);
   assert.deepEqual([unreachable!.records, unreachable!.trouble?.code], [null, 'ingest_unreachable']);

@@ -128,6 +128,30 @@ describe('a lie is told by what it contradicts:', () => {
       (m) => void (entryOf(m).counts.twins = 1),
       /twins is 1 where it was 0, with 0 more recovered/,
     ],
+    "Stripe's word while it may still retry": [
+      (m) => Object.assign(entryOf(m).counts, { neverDelivered: 0, unsubscribed: 0, lostAfter2xx: 0 }),
+      /Stripe's word is said by a listing at .*, when it might still retry/,
+    ],
+    "Stripe's word on more than was recovered, and while ids wait for it": [
+      (m) => Object.assign(entryOf(m).counts, { neverDelivered: 9, unsubscribed: 0, lostAfter2xx: 0 }),
+      /Stripe's word is on 9 of 1 events/,
+    ],
+    "Stripe's word while ids wait for it": [
+      (m) => Object.assign(entryOf(m).counts, { neverDelivered: 1, unsubscribed: 0, lostAfter2xx: 0 }),
+      /and ids still wait for it/,
+    ],
+    "a third of Stripe's word": [
+      (m) => Object.assign(entryOf(m).counts, { neverDelivered: 1 }),
+      /Stripe's word is not told in three counts/,
+    ],
+    'lost events that the exceptions do not name': [
+      (m) => Object.assign(entryOf(m).counts, { neverDelivered: 0, unsubscribed: 0, lostAfter2xx: 1 }),
+      /lostAfter2xx 1, and 0 in its exceptions where there were 0/,
+    ],
+    'more undelivered than were recovered': [
+      (m) => Object.assign(entryOf(m), { undelivered: ['evt_a', 'evt_b'] }),
+      /2 ids are said to be undelivered, of 1 events/,
+    ],
     'less listed than its events': [
       (m) => void (entryOf(m).counts.listed = 0),
       /0 are listed, and 4 of its events are/,

@@ -167,8 +167,8 @@ describe('with the private key', () => {
   });
 
   test('a line of a kind that is not known here is let pass where it is counted', async () => {
-    const line = JSON.stringify({ id: events[2]!.id, kind: 'lost_after_2xx' });
-    const counts = { lostAfter2xx: 1 } as Partial<ExceptionsObject['counts']>;
+    const line = JSON.stringify({ id: events[2]!.id, kind: 'seen_on_2_moons' });
+    const counts = { seenOn2Moons: 1 } as Partial<ExceptionsObject['counts']>;
     await forgeLines(
       [...lines, line].sort((a, b) => (JSON.parse(a).kind < JSON.parse(b).kind ? -1 : 1)),
       counts,
@@ -176,7 +176,7 @@ describe('with the private key', () => {
     assert.deepEqual((await verify(books)).breaks, []);
     await forgeLines(lines, counts);
     const { breaks } = await verify(books);
-    assert.match(breaks.at(-1)!.message, /0 lines of lost_after_2xx instead of 1/);
+    assert.match(breaks.at(-1)!.message, /0 lines of seen_on_2_moons instead of 1/);
   });
 
   test('a listed body that is of another event, of no thin one, or tells nothing', async () => {
@@ -196,6 +196,18 @@ describe('with the private key', () => {
       await forge({ ...thin, ...change });
       await theBreak('content_wrong', /has not the body of its thin event/);
     }
+  });
+
+  test('an event that is said to be lost, of which a delivery is there', async () => {
+    const { id, createdSeconds: created, type } = events[2] as MadeEvent;
+    const place = (text: string) => JSON.parse(text).kind;
+    const line = JSON.stringify({ created, id, kind: 'lost_after_2xx', type });
+    await forgeLines(
+      [...lines, line].sort((a, b) => (place(a) < place(b) ? -1 : 1)),
+      { lostAfter2xx: 1 },
+    );
+    const { breaks } = await verify(books);
+    assert.match(breaks.map(({ message }) => message).join(), /says lost_after_2xx of evt_\w+, which has a delivery/);
   });
 
   test('an id that is not listed, and is not an event of the day', async () => {
