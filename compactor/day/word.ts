@@ -181,7 +181,8 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
           errors: [],
         };
       } catch (error) {
-        return { entry: open, lost: [], errors: [problemOf(closing, day, error, "Stripe's word on deliveries")] };
+        // The day itself is closed; a later listing asks again.
+        return { entry: open, lost: [], errors: [problemOf(closing, null, error, `Stripe's word on ${day}`)] };
       }
     },
   };

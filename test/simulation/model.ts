@@ -472,7 +472,11 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     if (hand !== undefined) {
       const missing = entry.missing.filter((id) => listedNow || !known.missing.includes(id));
       const lines = context.exceptionLines.get(day) ?? [];
-      checkExceptions(what, entry, lines, { notListed, differing: differingIds, missing }, listedNow);
+      // Of a notification that is archived now, and of all thin events of a day that no list had told of yet.
+      const isFirst = (id: string) => (ids.includes(id) ? brought.includes(id) : known.listedAt === null);
+      const listedBody = usable!.filter((event) => isThinBody(event.text) && isFirst(event.id)).map(({ id }) => id);
+      const named = { notListed, differing: differingIds, missing, listedBody };
+      checkExceptions(what, entry, lines, named, listedNow);
     }
 
     const isNews =
@@ -673,4 +677,10 @@ function isInside({ partition, position, numbering }: FollowedRecord, hole: Hole
   if (partition !== hole.partition) return false;
   const [before, after] = numbering === 'offsets' ? [position, position + 1n] : [position - 1n, position];
   return BigInt(hole.from) <= before && after <= BigInt(hole.to);
+}
+
+/** A thin event as the list has it, which tells more than its notification. */
+function isThinBody(text: string): boolean {
+  const { object, data, changes } = JSON.parse(text);
+  return object === 'v2.core.event' && (data != null || changes != null);
 }

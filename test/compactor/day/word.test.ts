@@ -128,8 +128,8 @@ test('a walk that fails is told, and the day is asked again', async (t) => {
   stripe.faults.push({ action: 'server error', times: 3, when: ({ query }) => query.has('delivery_success') });
   const failed = await night(wordNight);
   assert.deepEqual(
-    failed.errors.map(({ code, message }) => [code, message.split(':')[0]]),
-    [['stripe_unreachable', "Stripe's word on deliveries"]],
+    failed.errors.map(({ code, day, message }) => [code, day, message.split(':')[0]]),
+    [['stripe_unreachable', null, `Stripe's word on ${yesterday}`]],
   );
   assert.equal((await night(addDays(yesterday, 28))).errors[0]?.code, 'lost_after_2xx');
 });
