@@ -1,7 +1,8 @@
 /**
  * What each role may do on AWS, and nothing more. The stack gives these to its roles; deploy/README.md prints them
  * (test/house/docs.test.ts). Every argument is an ARN; `streamKey` is that of the KMS key that encrypts the stream, left out
- * where it is not encrypted, or with the key of AWS.
+ * where it is not encrypted, or with the key of AWS; `signingKey` that of the one that signs manifests, left out where it is
+ * not in KMS.
  */
 
 export interface Statement {
@@ -22,6 +23,7 @@ export interface StreamArns {
 }
 
 export interface ArchiveArns extends StreamArns {
+  readonly signingKey?: string;
   readonly bucket: string;
   /** Of all objects of the archive: the bucket's, and where a prefix is set `/<prefix>/*`. */
   readonly objects: string;
@@ -36,10 +38,11 @@ export function ingestPolicy({ stream, streamKey }: StreamArns): Policy {
 }
 
 /** The nights. With COMPACTOR_PUBLISH_RECOVERED also `kinesis:PutRecords` and `kms:GenerateDataKey`. */
-export function compactorPolicy({ stream, streamKey, bucket, objects }: ArchiveArns): Policy {
+export function compactorPolicy({ stream, streamKey, signingKey, bucket, objects }: ArchiveArns): Policy {
   return policyOf(
     allow(['kinesis:DescribeStreamSummary', ...readStream], stream),
     ...withKey(['kms:Decrypt'], streamKey),
+    ...withKey(['kms:GetPublicKey', 'kms:Sign'], signingKey),
     allow(['s3:ListBucket', 's3:GetBucketObjectLockConfiguration'], bucket),
     allow(['s3:GetObject', 's3:PutObject', 's3:AbortMultipartUpload'], objects),
     // What it archives of a held day is held in the bucket, too. To end that is for `release` alone, which goes without the condition.

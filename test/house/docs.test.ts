@@ -89,7 +89,14 @@ test('the table of what readers do not get is that of the code', () => {
 test('the rights that deploy/README.md prints are those of the code', () => {
   const stream = 'arn:aws:kinesis:<region>:<account>:stream/<stream>';
   const streamKey = 'arn:aws:kms:<region>:<account>:key/<key>';
-  const archive = { stream, streamKey, bucket: 'arn:aws:s3:::<bucket>', objects: 'arn:aws:s3:::<bucket>/<prefix>/*' };
+  const signingKey = 'arn:aws:kms:<region>:<account>:key/<signing key>';
+  const archive = {
+    stream,
+    streamKey,
+    signingKey,
+    bucket: 'arn:aws:s3:::<bucket>',
+    objects: 'arn:aws:s3:::<bucket>/<prefix>/*',
+  };
   for (const [block, policy] of Object.entries({
     'ingest-policy': ingestPolicy(archive),
     'compactor-policy': compactorPolicy(archive),
