@@ -107,7 +107,7 @@ function wordInWords(counts: DayCounts): string[] {
           `Of ${counted(lostAfter2xx, 'event')} Stripe says that we answered 2xx, and no delivery is here: the exceptions name ${lostAfter2xx === 1 ? 'it' : 'them'}.`,
         ];
   return [
-    `By Stripe's own word ${neverDelivered.toLocaleString('en')} of these were not delivered, and ${unsubscribed.toLocaleString('en')} are of types that the endpoint does not get; of ${rest.toLocaleString('en')} nothing is said.`,
+    `By Stripe's own word ${neverDelivered.toLocaleString('en')} of these ${neverDelivered === 1 ? 'was' : 'were'} not delivered, and ${unsubscribed.toLocaleString('en')} are of types that the endpoint does not get; of ${rest.toLocaleString('en')} nothing is said.`,
     ...lost,
   ];
 }

@@ -70,8 +70,12 @@ function summary({ sources, archive, month }: Calendar): Html {
 </dl>`;
 }
 
-const isWorthSaying = ({ standing, isNearRetention, missing }: CalendarDay) =>
-  standing === 'incomplete' || standing === 'late' || isNearRetention || (missing ?? 0) > 0;
+const isWorthSaying = ({ standing, isNearRetention, missing, counts }: CalendarDay) =>
+  standing === 'incomplete' ||
+  standing === 'late' ||
+  isNearRetention ||
+  (missing ?? 0) > 0 ||
+  (counts?.lostAfter2xx ?? 0) > 0;
 
 /** What somebody should look at, in words: days of both months, and holes of the stream. */
 function said(calendar: Calendar, before: Calendar, isNow: boolean): Html | false {

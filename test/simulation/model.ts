@@ -35,6 +35,8 @@ export interface RunFacts {
 }
 
 export interface KnownDay {
+  /** Stripe's own word, once it is said. */
+  word?: readonly (number | undefined)[];
   readonly ids: Set<string>;
   listedAt: string | null;
   listings: { on: Day; accounts: ReadonlySet<string> }[];
@@ -106,6 +108,8 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
   const byId = new Map<string, ListedEvent>();
   const named = openNamedObjects(identities);
   const recovered = new Set<string>();
+  /** Events with a delivery in the archive: `<source> <id>`. */
+  const delivered = new Set<string>();
   const figures = { events: 0, evidence: 0, holes: 0, quarantined: 0 };
   let head: { number: number; sha256: string } | null = null;
   let position: StreamPosition | undefined;
@@ -399,7 +403,9 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
     const before = source.days.get(day);
     assert.ok(day <= run.newestClosed, `${what} is closed`);
     assert.ok(run.days?.has(day) !== false, `${what} is touched`);
-    const failed = run.report?.errors.some((error) => error.source === name && error.day === day);
+    const failed = run.report?.errors.some(
+      ({ code, source: of, day: on }) => code !== 'lost_after_2xx' && of === name && on === day,
+    );
     assert.ok(failed !== true, `${what} failed, so it has no entry`);
 
     const ids = newIds.get(day)!;
@@ -468,15 +474,30 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       differing: hand === undefined ? entry.counts.differing : counts.differing + differingIds.length,
       duplicates: counts.duplicates + evidence.get(day)!.length - brought.length,
     };
-    assert.deepEqual(entry.counts, expected, `the counts of ${what}`);
+    for (const { isDelivered, id } of ofDay) if (isDelivered) delivered.add(`${name} ${id}`);
+    const { neverDelivered, unsubscribed, lostAfter2xx, ...others } = entry.counts;
+    assert.deepEqual(others, expected, `the counts of ${what}`);
+    // Stripe says of all that it delivered them, and one endpoint gets all types.
+    const word = [neverDelivered, unsubscribed, lostAfter2xx];
+    if (known.word !== undefined) assert.deepEqual(word, known.word, `Stripe's word on ${what} is said once`);
+    if (lostAfter2xx !== undefined) {
+      assert.deepEqual(word.slice(0, 2), [0, 0]);
+      known.word = word;
+    }
+    const lost = (context.exceptionLines.get(day) ?? []).map((line) => JSON.parse(line)).filter(isLost);
+    for (const { id } of lost) {
+      assert.ok(known.ids.has(id) && !delivered.has(`${name} ${id}`), `${id} of ${what} has no delivery`);
+      assert.ok(ageOf(day, today) >= 4, `${id} of ${what} is older than any retry`);
+    }
     if (hand !== undefined) {
       const missing = entry.missing.filter((id) => listedNow || !known.missing.includes(id));
-      const lines = context.exceptionLines.get(day) ?? [];
+      const lines = (context.exceptionLines.get(day) ?? []).filter((line) => !isLost(JSON.parse(line)));
       // Of a notification that is archived now, and of all thin events of a day that no list had told of yet.
       const isFirst = (id: string) => (ids.includes(id) ? brought.includes(id) : known.listedAt === null);
       const listedBody = usable!.filter((event) => isThinBody(event.text) && isFirst(event.id)).map(({ id }) => id);
+      const others = { lostAfter2xx: lost.length };
       const named = { notListed, differing: differingIds, missing, listedBody };
-      checkExceptions(what, entry, lines, named, listedNow);
+      checkExceptions(what, entry, lines, lost.length > 0 ? { ...named, others } : named, listedNow);
     }
 
     const isNews =
@@ -677,6 +698,10 @@ function isInside({ partition, position, numbering }: FollowedRecord, hole: Hole
   if (partition !== hole.partition) return false;
   const [before, after] = numbering === 'offsets' ? [position, position + 1n] : [position - 1n, position];
   return BigInt(hole.from) <= before && after <= BigInt(hole.to);
+}
+
+function isLost({ kind }: { readonly kind: string }): boolean {
+  return kind === 'lost_after_2xx';
 }
 
 /** A thin event as the list has it, which tells more than its notification. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { describeExceptions, listArchive } from '../../../compactor/commands/list.ts';
+import { totalsOf, wordsOf } from '../../../compactor/console/day-words.ts';
 import { addDays } from '../../../shared/clock.ts';
 import type { MadeEvent } from '../../stripe/events.ts';
 import { eventDestination, webhookEndpoint } from '../../stripe/fake-stripe.ts';
@@ -72,6 +73,15 @@ test('what Stripe delivered and is not here is an error by name and id, once Str
   assert.deepEqual(asked(nights), ['false', 'true'], 'one walk more, and one of that type to be sure');
   const told = describeExceptions(listArchive(await books.ledger(), wordNight).days).join('');
   assert.equal(told, `platform ${yesterday}: 1 lost after a 2xx, in\n  ${exceptions!.key}\n`);
+
+  const state = await stateOf(nights);
+  const words = wordsOf(yesterday, verdict, state, { isListed: true, today: wordNight }).join(' ');
+  assert.match(
+    words,
+    /By Stripe's own word 1 of these was not delivered, and \d+ are of types .*; of 1 nothing is said\./,
+  );
+  assert.match(words, /Of 1 event Stripe says that we answered 2xx, and no delivery is here: the exceptions name it\./);
+  assert.equal(totalsOf([{ standing: verdict, state }]).lostAfter2xx, 1);
 
   const last = await night(addDays(yesterday, 28));
   assert.deepEqual([last.errors, await wordOf(nights), asked(nights).length], [[], [1, unsubscribed, 1], 2]);
