@@ -11,7 +11,7 @@ import type { Verify } from '../../shared/crypto/signing.ts';
 import { canonicalJson, compareCodePoints } from '../../shared/json/canonical-json.ts';
 import type { StreamSnapshot } from '../../shared/stream/stream.ts';
 import { differing } from './differing.ts';
-import { checkExceptions } from './exceptions.ts';
+import { checkExceptions, idsLost, isThinBody } from './exceptions.ts';
 import { openNamedObjects, sha256Of } from './named-objects.ts';
 import { ageOf, isDueByRules, isNearRetention, verdictByRules } from './rules.ts';
 import type { Sent } from './sent.ts';
@@ -484,20 +484,19 @@ export function openModel(identities: Identities, key: { keyId: string; verify: 
       assert.deepEqual(word.slice(0, 2), [0, 0]);
       known.word = word;
     }
-    const lost = (context.exceptionLines.get(day) ?? []).map((line) => JSON.parse(line)).filter(isLost);
-    for (const { id } of lost) {
+    const lost = idsLost(context.exceptionLines.get(day));
+    for (const id of lost) {
       assert.ok(known.ids.has(id) && !delivered.has(`${name} ${id}`), `${id} of ${what} has no delivery`);
       assert.ok(ageOf(day, today) >= 4, `${id} of ${what} is older than any retry`);
     }
     if (hand !== undefined) {
       const missing = entry.missing.filter((id) => listedNow || !known.missing.includes(id));
-      const lines = (context.exceptionLines.get(day) ?? []).filter((line) => !isLost(JSON.parse(line)));
+      const lines = context.exceptionLines.get(day) ?? [];
       // Of a notification that is archived now, and of all thin events of a day that no list had told of yet.
       const isFirst = (id: string) => (ids.includes(id) ? brought.includes(id) : known.listedAt === null);
       const listedBody = usable!.filter((event) => isThinBody(event.text) && isFirst(event.id)).map(({ id }) => id);
-      const others = { lostAfter2xx: lost.length };
-      const named = { notListed, differing: differingIds, missing, listedBody };
-      checkExceptions(what, entry, lines, lost.length > 0 ? { ...named, others } : named, listedNow);
+      const named = { notListed, differing: differingIds, missing, listedBody, lost };
+      checkExceptions(what, entry, lines, named, listedNow);
     }
 
     const isNews =
@@ -698,14 +697,4 @@ function isInside({ partition, position, numbering }: FollowedRecord, hole: Hole
   if (partition !== hole.partition) return false;
   const [before, after] = numbering === 'offsets' ? [position, position + 1n] : [position - 1n, position];
   return BigInt(hole.from) <= before && after <= BigInt(hole.to);
-}
-
-function isLost({ kind }: { readonly kind: string }): boolean {
-  return kind === 'lost_after_2xx';
-}
-
-/** A thin event as the list has it, which tells more than its notification. */
-function isThinBody(text: string): boolean {
-  const { object, data, changes } = JSON.parse(text);
-  return object === 'v2.core.event' && (data != null || changes != null);
 }
