@@ -7,7 +7,7 @@
 import { GetPublicKeyCommand, KMSClient, SignCommand } from '@aws-sdk/client-kms';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { publicHalfOf, type Signer } from '../crypto/signing.ts';
-import { DaybookError } from '../errors.ts';
+import { DaybookError, messageOf } from '../errors.ts';
 import { openAgents } from '../http/agents.ts';
 
 const keySpec = 'ECC_NIST_EDWARDS25519';
@@ -80,9 +80,11 @@ async function asked<T>(
 function kmsErrorOf(error: unknown, key: string): DaybookError {
   const { name, code, $metadata } = error as { name: string; code?: string; $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode;
-  const said = [code ?? name, status === undefined ? '' : `HTTP ${status}`].filter((part) => part !== '').join(', ');
-  // No answer, or one that says that it may pass.
+  // Without an answer the SDK says what it lacks, or the machine why it did not get there.
+  const said = status === undefined ? messageOf(error) || name : `${name}, HTTP ${status}`;
   const retry =
-    status === undefined ? name !== 'CredentialsProviderError' : status >= 500 || name === 'ThrottlingException';
+    status === undefined
+      ? code !== undefined || name === 'TimeoutError'
+      : status >= 500 || status === 429 || name === 'ThrottlingException';
   return new DaybookError('signing_failed', { detail: `${key}: ${said}`, retry });
 }

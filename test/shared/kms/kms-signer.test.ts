@@ -161,6 +161,9 @@ if (service !== undefined) {
     proxy.decide(async () => ({ status: 500, body: '{}' }));
     await assert.rejects(signer.sign(Buffer.from('x')), { code: 'signing_failed', retry: true, message: /HTTP 500/ });
     proxy.decide(asAws);
+    await assert.rejects(openKmsSigner(key, 'http://127.0.0.1:1'), {
+      ...{ code: 'signing_failed', retry: true, message: /ECONNREFUSED/ },
+    });
   });
 
   test('the programs: doctor signs once, a night is signed in KMS, and verify needs no KMS', async () => {
