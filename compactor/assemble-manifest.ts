@@ -8,13 +8,18 @@ import type { Night } from './night.ts';
 import type { SealedQuarantine } from './stream/quarantine.ts';
 import { positionAfter, type StreamReading } from './stream/read-stream.ts';
 
+/** What a run has: read, closed and put aside. */
+export interface RunResult {
+  readonly reading: StreamReading;
+  readonly closed: readonly ClosedSource[];
+  readonly quarantined: SealedQuarantine;
+}
+
 /** Undefined where there is nothing to say: moved positions alone are no reason for a manifest. */
 export async function assembleManifest(
   night: Night,
   ledger: Ledger,
-  reading: StreamReading,
-  closed: readonly ClosedSource[],
-  quarantined: SealedQuarantine,
+  { reading, closed, quarantined }: RunResult,
 ): Promise<Manifest | undefined> {
   const sources = Object.fromEntries(
     closed.filter(({ entries }) => entries.size > 0).map(({ name, entries }) => [name, Object.fromEntries(entries)]),

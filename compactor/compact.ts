@@ -1,16 +1,25 @@
-/** THE PATH of the compactor: one night. */
+/** THE PATH of the compactor: one night. By several workers: close-together.ts has what comes before and behind. */
 import { addDays, type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
+import type { StreamSnapshot } from '../shared/stream/stream.ts';
 import { assembleManifest } from './assemble-manifest.ts';
+import { closeTogether, endOfFollower, joinStaged, sumOfRuns } from './close-together.ts';
 import { openIdFilter } from './day/archived-ids.ts';
 import { type ClosedSource, closeSource } from './day/close-source.ts';
 import { isTouched, newestClosedDay } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { type StagedSource, stageSource } from './day/staged-source.ts';
-import { addManifest, type Ledger, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
-import { appendManifest, encodeManifest, manifestKey, type StreamPosition, sha256Hex } from './ledger/manifest.ts';
+import { addManifest, type LedgerInLoading, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
+import {
+  appendManifest,
+  encodeManifest,
+  type Manifest,
+  manifestKey,
+  type StreamPosition,
+  sha256Hex,
+} from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
-import type { Night, NightReport } from './night.ts';
+import type { Night, NightReport, Problem } from './night.ts';
 import { failureOf, problemsOf, reportOf } from './night-report.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
@@ -31,7 +40,9 @@ export async function compact(night: Night): Promise<NightReport> {
     if (report !== 'lost') return report;
     night.log.warn({ attempt }, 'another run wrote this manifest first; starting over from the ledger');
   }
-  throw new DaybookError('manifest_contended', { detail: `lost ${maxAttempts} times to another run` });
+  throw new DaybookError('manifest_contended', {
+    detail: `lost ${maxAttempts} times to another run${night.worker === undefined ? '' : ', or to other workers'}`,
+  });
 }
 
 async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
@@ -44,17 +55,28 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   await proveTime(night.clock.now(), night.trustClock === true ? undefined : ledger.head, night.askTime);
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
   await refuseLedgerBehind(night.stream, committed, ledger, snapshot.id);
+  return night.worker === undefined
+    ? closeFrom(night, ledger, snapshot)
+    : closeTogether(night, ledger, snapshot, closeFrom);
+}
 
+async function closeFrom(
+  night: Night,
+  ledger: LedgerInLoading,
+  snapshot: StreamSnapshot,
+): Promise<NightReport | 'lost'> {
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
-  await takeBackOffsets(night, reading.recreated);
+  const isLeader = night.crew === undefined || night.crew.index === 0;
+  if (isLeader) await takeBackOffsets(night, reading.recreated);
   // Dies here: the ledger still is ahead of those partitions, so the next run finds again that they are not what it knows.
 
   const recovered =
     night.recoveredTo === undefined
       ? undefined
       : openRecoveredEvents(night.stagingDirectory, night.clock.now().toISOString(), night.streamKeys?.[0]);
+  await joinStaged(night, staged, () => stageSource(budget, ids));
   const names = new Set([...night.sources.map(({ name }) => name), ...staged.keys()]);
   const closed: ClosedSource[] = [];
   for (const name of [...names].sort()) {
@@ -64,9 +86,19 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   const quarantined = await quarantine.seal();
   // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
 
-  const { errors, warnings } = problemsOf(night, ledger, reading, closed, quarantined);
-  const manifest = await assembleManifest(night, ledger, reading, closed, quarantined);
+  const run = await sumOfRuns(night, { reading, closed, quarantined });
+  const publish = async (sources: Manifest['sources']): Promise<Problem[]> => {
+    if (night.recoveredTo === undefined || recovered === undefined) return [];
+    const isArchived = (source: string, day: Day) => (sources[source]?.[day]?.parts.length ?? 0) > 0;
+    const { failure } = await settled(recovered.publish(night.recoveredTo, isArchived));
+    recovered.discard();
+    return failureOf({ failure });
+  };
+  if (!isLeader) return endOfFollower(night, ledger, publish);
+  const { errors, warnings } = problemsOf(night, ledger, run);
+  const manifest = await assembleManifest(night, ledger, run);
   if (manifest === undefined) {
+    await night.crew?.commit({ sha256: null, report: { errors, warnings } });
     if (ledger.stream !== undefined) await commitOffsets(night, ledger.stream, snapshot.id, reading.recreated);
     recovered?.discard();
     night.ended?.(ledger);
@@ -75,6 +107,9 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
 
   const key = manifestKey(night.prefix, manifest.number);
   const bytes = await encodeManifest(manifest, night.signer);
+  await night.crew?.commit({ sha256: sha256Hex(bytes), report: { errors, warnings } });
+  // Dies here: the others wait for that manifest, and leave for the next attempt when this worker is back.
+
   if ((await appendManifest(night.store, key, bytes)) === 'lost') {
     recovered?.discard();
     return 'lost';
@@ -82,11 +117,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night. Recovered
   // events are archived and do not go out to the stream any more, unless they are restored to it.
 
-  if (night.recoveredTo !== undefined && recovered !== undefined) {
-    const isArchived = (source: string, day: Day) => (manifest.sources[source]?.[day]?.parts.length ?? 0) > 0;
-    errors.push(...failureOf(await settled(recovered.publish(night.recoveredTo, isArchived))));
-    recovered.discard();
-  }
+  errors.push(...(await publish(manifest.sources)));
   // Dies here: recovered events are on the stream too; the next night reads them and drops them by their ids.
 
   errors.push(...failureOf(await settled(commitOffsets(night, manifest.stream, snapshot.id))));
@@ -96,7 +127,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
 }
 
 /** Reads the stream and stages what this run can close, by source; what is not an envelope goes to the quarantine. */
-async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typeof readStream>[1]) {
+async function stageByDay(night: Night, ledger: LedgerInLoading, snapshot: StreamSnapshot) {
   const now = night.clock.now();
   const newest = newestClosedDay(now, night.lagSeconds);
   const budget = openSortBudget({ directory: night.stagingDirectory, maxBytes: sortBytes });
@@ -113,6 +144,7 @@ async function stageByDay(night: Night, ledger: Ledger, snapshot: Parameters<typ
       latestReceipt: new Date(now.getTime() + clockToleranceMs).toISOString(),
       acceptUnsealedBefore: night.acceptUnsealedBefore?.toISOString(),
       kinds: new Map(night.sources.map(({ name, kind }) => [name, kind])),
+      isOwn: night.crew?.isOwn,
     },
     {
       isTouched: (day) => day <= newest && isTouched(night, day),

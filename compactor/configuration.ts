@@ -105,7 +105,7 @@ export function readNightConfiguration<N extends SettingName = never>(
   const log = openLog('compactor', settings.LOG_LEVEL);
   const apis = new Map<string, StripeApi>();
   const sources = settings.DAYBOOK_SOURCES.map((source) =>
-    nightSourceOf(source, apiKeys, settings.STRIPE_API_BASE, log, apis),
+    nightSourceOf(source, apiKeys, settings.STRIPE_API_BASE, log, apis, settings.COMPACTOR_WORKER?.count),
   );
   return {
     settings,
@@ -224,13 +224,14 @@ function nightSourceOf(
   base: URL,
   log: Logger,
   apis: Map<string, StripeApi>,
+  callers?: number,
 ): NightSource {
   const apiKey = apiKeys.get(source.name);
   const { kind } = schemeOf(source.scheme);
   if (source.scheme !== 'stripe' || apiKey === undefined) return { name: source.name, kind };
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   // Stripe's limits are a key's: sources with one key share its pace.
-  const api = apis.get(apiKey) ?? openStripeApi({ apiKey, base, random: Math.random, sleep, log });
+  const api = apis.get(apiKey) ?? openStripeApi({ apiKey, base, random: Math.random, sleep, log, callers });
   apis.set(apiKey, api);
   const { name, accounts = [], thinEvents = false, mode } = source;
   const keyMode = modeOfKey(apiKey);

@@ -1,22 +1,19 @@
 /** What a run reports: what went wrong, what is to be looked at, and the days of its manifest. */
 import { type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError, messageOf } from '../shared/errors.ts';
+import type { RunResult } from './assemble-manifest.ts';
 import type { ClosedSource } from './day/close-source.ts';
 import { daysNearRetention } from './day/retention.ts';
 import { without } from './ledger/cursor-ranges.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Manifest, Verdict } from './ledger/manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
-import type { SealedQuarantine } from './stream/quarantine.ts';
-import type { StreamReading } from './stream/read-stream.ts';
 
 /** All that is known before the manifest is written. What fails after it is added to `errors`. */
 export function problemsOf(
   night: Night,
   ledger: Ledger,
-  reading: StreamReading,
-  closed: readonly ClosedSource[],
-  quarantined: SealedQuarantine,
+  { reading, closed, quarantined }: RunResult,
 ): { errors: Problem[]; warnings: Problem[] } {
   const errors: Problem[] = [
     ...reading.recreated.map((partition) => problem('stream_recreated', `partition ${partition}`)),

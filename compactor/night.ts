@@ -10,6 +10,8 @@ import type { Ledger } from './ledger/ledger.ts';
 import type { DayCounts, Verdict } from './ledger/manifest.ts';
 import type { AskTime } from './ledger/prove-time.ts';
 import type { ListingSource } from './stripe/list-days.ts';
+import type { Crew, Worker } from './workers/crew.ts';
+import { mayHold, type Share } from './workers/share.ts';
 
 /** All that one run works with: a simulation passes its own clock, stream, store and Stripe. */
 export interface Night {
@@ -43,6 +45,10 @@ export interface Night {
   readonly trustClock?: boolean;
   /** Where recovered events go out once they are archived; undefined: nowhere. */
   readonly recoveredTo?: RecoveredStream;
+  /** It is made by several, of which this is one; undefined: by this one alone. */
+  readonly worker?: Worker | undefined;
+  /** Where there are several: all of them, in this try. Given by `compact` to its steps. */
+  readonly crew?: Crew;
   readonly log: Logger;
   /** Told of the ledger as this run leaves it. */
   ended?(ledger: Ledger): void;
@@ -80,4 +86,22 @@ export interface NightReport {
   }[];
   readonly errors: readonly Problem[];
   readonly warnings: readonly Problem[];
+}
+
+/** Whether this worker is to keep it; where it is alone, always. */
+export function isOwn({ crew }: Pick<Night, 'crew'>, source: string, id: string): boolean {
+  return crew === undefined || crew.isOwn(source, id);
+}
+
+/** Those of the parts that may have an event of this worker. */
+export function ownParts<P extends { readonly share?: Share }>(
+  { crew }: Pick<Night, 'crew'>,
+  parts: readonly P[],
+): readonly P[] {
+  return crew === undefined ? parts : parts.filter(({ share }) => mayHold(share, crew));
+}
+
+/** The words of all workers, in their order: where this one is alone, its own. */
+export async function gathered<T>({ crew }: Pick<Night, 'crew'>, step: string, word: T): Promise<T[]> {
+  return crew === undefined ? [word] : crew.gather(step, word);
 }

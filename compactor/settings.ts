@@ -28,6 +28,8 @@ export const nightSettings = [
   'COMPACTOR_RECIPIENTS',
   'COMPACTOR_SIGNING_KEY',
   'COMPACTOR_LAG_SECONDS',
+  'COMPACTOR_WORKER',
+  'COMPACTOR_WORKER_WAIT_SECONDS',
   'COMPACTOR_PUBLISH_RECOVERED',
   'COMPACTOR_NOTIFY',
 ] as const satisfies readonly SettingName[];

@@ -18,7 +18,7 @@ import { redactionSchema } from './redaction.ts';
 import { schemeNames } from './schemes/schemes.ts';
 import { sourcesSchema } from './schemes/sources.ts';
 import { unknownNames, withoutServices } from './setting-names.ts';
-import { inPlainWords, json, jsonOrPath, notJson, pem, textOrPath, whole } from './setting-shapes.ts';
+import { inPlainWords, json, jsonOrPath, notJson, pem, placeAmong, textOrPath, whole } from './setting-shapes.ts';
 import { storeSchema, stores } from './store/stores.ts';
 import { streamSchema, streams } from './stream/streams.ts';
 import { timestampsSchema, witnessesSchema } from './witness-settings.ts';
@@ -301,6 +301,19 @@ export const settings = {
     meaning: 'A UTC day is closed this long after its end; nothing younger is listed.',
     default: '3600',
     schema: whole(60, 86_400),
+  }),
+  COMPACTOR_WORKER: setting({
+    of: 'compactor',
+    meaning:
+      'Which worker of how many this is, where several make a night together: `0/4` to `3/4`. Unset: it makes the night alone.',
+    default: optional,
+    schema: placeAmong(64),
+  }),
+  COMPACTOR_WORKER_WAIT_SECONDS: setting({
+    of: 'compactor',
+    meaning: 'How long a worker waits for the others, at each point where it needs what they have.',
+    default: '3600',
+    schema: whole(5, 86_400),
   }),
   COMPACTOR_PUBLISH_RECOVERED: setting({
     of: 'compactor',

@@ -481,6 +481,20 @@ export const errorCodes = {
     title: 'Other runs wrote every manifest number first',
     hint: 'Let one compactor run at a time, then run again.',
   },
+  workers_late: {
+    retry: true,
+    title: 'Another worker of this night did not come, or died',
+    hint: 'Nothing was written. See why that worker ended (COMPACTOR_WORKER must be 0/N to N-1/N, each once), then run all of them again. If `list` shows the night, it was done without this one.',
+  },
+  worker_failed: {
+    retry: true,
+    title: 'Another worker of this night has failed',
+    hint: 'Nothing was written. Do what its own error says, then run all workers again.',
+  },
+  worker_unproven: {
+    title: 'What a worker has said is not signed by the key of this one',
+    hint: 'Nothing was written. All workers need the same COMPACTOR_SIGNING_KEY. If they have it, somebody else writes to the bucket.',
+  },
   object_damaged: {
     exit: 3,
     title: 'An archive object is not the one that its manifest names',

@@ -55,6 +55,15 @@ export const whole = (minimum: number, maximum: number) =>
     .transform(Number)
     .refine((n) => n >= minimum && n <= maximum, `must be from ${minimum} to ${maximum}`);
 
+/** `0/4`: the first of four. */
+export const placeAmong = (most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,3}\/\d{1,3}$/, 'must be a number and how many there are, such as 0/4')
+    .transform((text) => text.split('/').map(Number) as [number, number])
+    .refine(([index, count]) => index < count && count <= most, `must begin at 0, and end with ${most} at most`)
+    .transform(([index, count]) => ({ index, count }));
+
 /** A rule between members is looked at beside other problems too: all of them are named at once. */
 export const besideOthers = ({ value }: { readonly value: unknown }) => typeof value === 'object' && value !== null;
 

@@ -73,7 +73,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
   const startedAt = systemClock.now().toISOString();
   /** A `serve` that started this tells it itself: also where this dies. */
   const notify = async (told: RunReport) => {
-    if (process.channel !== undefined) return;
+    if (process.channel !== undefined || !isLeader(configuration)) return;
     const { COMPACTOR_NOTIFY: listeners, DAYBOOK_DATA_DIR: dataDirectory } = configuration.settings;
     const { exitCode } = process as { exitCode?: number };
     const outcome = exitCode === undefined ? 'done' : exitCode === 3 ? 'fault' : 'failed';
@@ -107,6 +107,11 @@ export async function runCommand(options: RunOptions): Promise<void> {
   else if (incomplete > 0) process.exitCode = 3;
   await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   await notify(report);
+}
+
+/** Of several workers one speaks for the night. */
+function isLeader({ settings }: NightConfiguration): boolean {
+  return (settings.COMPACTOR_WORKER?.index ?? 0) === 0;
 }
 
 function problemOf(error: unknown): Problem {
@@ -170,6 +175,10 @@ async function runNight(
       stagingDirectory: staging.directory,
       ...(days === undefined ? {} : { days }),
       force,
+      worker: settings.COMPACTOR_WORKER && {
+        ...settings.COMPACTOR_WORKER,
+        waitSeconds: settings.COMPACTOR_WORKER_WAIT_SECONDS,
+      },
       streamKeys: settings.DAYBOOK_STREAM_KEY,
       ...accepted,
       // A time that was given for a drill is nobody's to confirm.
@@ -192,8 +201,12 @@ async function runNight(
     // Dies here: what was not witnessed is so with the next manifest.
     const anchoring = { store, prefix, signer, witnesses: witnessesOf(settings) };
     const load = () => loadLedger(store, prefix, verifyingKeys);
-    const anchored = await anchorLedger({ ...anchoring, loadLedger: load }, ledger);
-    const unheld = await holdNewObjects(() => openHolder(settings.DAYBOOK_STORE, dataDirectory), ledger);
+    const anchored = isLeader(configuration)
+      ? await anchorLedger({ ...anchoring, loadLedger: load }, ledger)
+      : { errors: [], warnings: [], witnesses: [] };
+    const unheld = isLeader(configuration)
+      ? await holdNewObjects(() => openHolder(settings.DAYBOOK_STORE, dataDirectory), ledger)
+      : undefined;
     const holdWarning = { code: 'legal_hold_failed', source: null, day: null, message: unheld ?? '' } as const;
     const states = [...ledger.sources.values()].flatMap((known) => [...known.values()]);
     return {

@@ -74,7 +74,7 @@ function hash(text: string, seed: number): number {
  */
 export async function findArchivedIds(
   store: ObjectStore,
-  days: Iterable<readonly [Day, DayState]>,
+  days: Iterable<readonly [Day, Pick<DayState, 'parts'>]>,
   filter: IdFilter,
   hits: Pick<Sorter, 'add'>,
   damaged: (day: Day, error: unknown) => void,

@@ -7,7 +7,7 @@ import type { AskedScope } from '../../shared/schemes/stripe-scope.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
-import type { Night, Problem } from '../night.ts';
+import { gathered, isOwn, type Night, type Problem } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
 import { decodeCopy, idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
 import type { Quarantine } from '../stream/quarantine.ts';
@@ -21,6 +21,7 @@ import { openExceptions, type SourceExceptions } from './exceptions.ts';
 import { listDue } from './list-due.ts';
 import { type LookedUp, lookUp } from './look-up.ts';
 import type { RecoveredEvents } from './publish-recovered.ts';
+import { type DayShare, nothingGained, shareOf, sumOf, toldOf } from './share.ts';
 import type { StagedSource } from './staged-source.ts';
 import { openTwins, type Twins } from './thin.ts';
 import { listableDays } from './verdict.ts';
@@ -68,7 +69,7 @@ export async function closeSource(
   const { firstDay, days } = daysToClose(closing, ledger.firstDays[name]);
   const hits = budget.sorter();
   const outputs = new Map<Day, DayOutput>();
-  const twins = openTwins(budget);
+  const twins = openTwins(closing);
   let exceptions: SourceExceptions | undefined;
   const errors: Problem[] = [];
   try {
@@ -80,26 +81,49 @@ export async function closeSource(
     const word = openStripeWord(closing, listed.listing);
     const decided = await decide(closing, hits, lookedUp, { outputs, exceptions, twins, word, quarantine, recovered });
 
-    const entries = new Map<Day, DayEntry>();
-    const warnings: Problem[] = [];
-    const failed = new Set(lookedUp.damaged.keys());
-    for (const day of [...new Set([...days, ...outputs.keys()])].sort()) {
-      if (failed.has(day)) continue;
+    const events = () => decideEvents(staged.copies, hits, night);
+    const own = new Map<Day, DayShare>();
+    const ownFailed = new Set(lookedUp.damaged.keys());
+    const failing = async (day: Day, work: () => Promise<void>) => {
+      if (ownFailed.has(day)) return;
       try {
+        await work();
+      } catch (error) {
+        ownFailed.add(day);
+        errors.push(problemOf(closing, day, error));
+      }
+    };
+    for (const day of [...new Set([...outputs.keys(), ...(listed.listing?.listedAt.keys() ?? [])])].sort()) {
+      await failing(day, async () => {
         const output = outputs.get(day);
         const objects = await output?.seal();
-        const entry = entryOf(closing, day, listed, decided, output, objects);
-        if (entry === undefined) continue;
-        const said = await word.say(day, entry, () => decideEvents(staged.copies, hits, night));
-        const sealed = await exceptions.seal(day, said.entry, said.lost);
+        own.set(day, shareOf(output, objects, await exceptions?.hand(day), word.tell(day, events)));
+      });
+    }
+    // Dies here: parts lie there that no manifest names; the repeat writes its own under the next name.
+
+    const shares = await gathered(night, `${name}-closed`, toldOf(decided, own, ownFailed));
+    const whole = sumOf(shares);
+    for (const day of whole.failed) ownFailed.add(day);
+    const entries = new Map<Day, DayEntry>();
+    const warnings: Problem[] = [];
+    // What all have of a day is put together by one.
+    const isLeader = night.crew === undefined || night.crew.index === 0;
+    for (const day of isLeader ? [...new Set([...days, ...whole.days.keys()])].sort() : []) {
+      await failing(day, async () => {
+        const { gain, objects, handed, words } = whole.days.get(day) ?? nothingGained;
+        const entry = entryOf(closing, day, listed, whole.decided, gain, objects);
+        if (entry === undefined) return;
+        for (const each of handed) await exceptions!.take(day, each);
+        word.join(day, words);
+        const said = await word.say(day, entry, events);
+        const sealed = await exceptions!.seal(day, said.entry, said.lost);
         entries.set(day, sealed.entry);
         errors.push(...said.errors, ...sealed.errors);
         warnings.push(...sealed.warnings);
-      } catch (error) {
-        failed.add(day);
-        errors.push(problemOf(closing, day, error));
-      }
+      });
     }
+    const failed = new Set((await gathered(night, `${name}-settled`, [...ownFailed])).flat());
 
     const isLeft = (day: Day) => failed.has(day) || !isTouched(night, day);
     const isAnyLeft = failed.size > 0 || night.days !== undefined;
@@ -115,14 +139,16 @@ export async function closeSource(
       warnings,
     };
   } catch (error) {
+    // Of several workers none can go on without this one.
+    if (night.crew !== undefined) throw error;
     // Staging failed: no day of this source can be trusted to be whole.
     errors.push(problemOf(closing, null, error));
     const pending = pendingOf(everyCopy(staged.copies));
     return { name, entries: new Map(), lists: closing.lists, asked: null, failed: null, pending, errors, warnings: [] };
   } finally {
     for (const output of outputs.values()) await output.discard();
-    await exceptions?.discard();
-    twins.close();
+    exceptions?.discard();
+    await twins.close();
     hits.close();
     staged.copies.close();
   }
@@ -153,10 +179,11 @@ function daysToClose(closing: Closing, known: Day | undefined): { firstDay: Day 
 /** How far back a source without a list may begin. */
 const maxFirstDays = 30;
 
-/** Ids that are known and were not to be had, by this run's listing or an earlier one's. */
-function lackingIds({ states }: Closing, listing: Listing | undefined): Set<string> {
+/** Ids that are known and were not to be had, by this run's listing or an earlier one's: those that are this worker's. */
+function lackingIds({ night, name, states }: Closing, listing: Listing | undefined): Set<string> {
   const now = [...(listing?.missing.values() ?? [])].flatMap((ofDay) => [...ofDay.keys()]);
-  return new Set([...[...states.values()].flatMap(({ missing }) => missing), ...now]);
+  const all = [...[...states.values()].flatMap(({ missing }) => missing), ...now];
+  return new Set(all.filter((id) => isOwn(night, name, id)));
 }
 
 /** Where decided events go. */
@@ -197,24 +224,25 @@ async function decide(
     const output = outputs.get(target) ?? openDayOutput(closing, target);
     outputs.set(target, output);
     await output.add(event);
-    const noted = exceptions.add(event);
-    if (noted !== undefined) await noted;
-    if (event.isThin) twins.add(event);
+    exceptions.add(event);
+    if (event.isThin) await twins.add(event);
     word.add(event);
     recovered?.add(name, event);
     events += 1;
     if (events % 10_000 === 0) night.progress(`closing ${name}`, events);
   }
   const isOfRun = (day: Day) => !damaged.has(day) && isTouched(night, day);
+  const twinsOf = new Map<Day, number>();
+  await twins.exchange();
   twins.find(
     () => decideEvents(staged.copies, hits, night),
     isOfRun,
     (day, id) => {
-      outputs.get(day)!.twins += 1;
+      twinsOf.set(day, (twinsOf.get(day) ?? 0) + 1);
       word.leaveOut(day, id);
     },
   );
-  return { listed, own, lacking };
+  return { listed, own, lacking, twins: twinsOf };
 }
 
 async function putAside(quarantine: Pick<Quarantine, 'add'>, copy: StagedCopy): Promise<void> {

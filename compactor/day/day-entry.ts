@@ -4,7 +4,7 @@ import { type AskedScope, isCovered, type NeededScope } from '../../shared/schem
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { DayCounts, DayEntry, Verdict } from '../ledger/manifest.ts';
 import type { Closing } from './closing.ts';
-import type { DayObjects, DayOutput } from './day-output.ts';
+import type { DayGain, DayObjects } from './day-output.ts';
 import type { SourceListing } from './list-due.ts';
 import { verdictOf } from './verdict.ts';
 
@@ -12,6 +12,8 @@ export interface Decided {
   /** Per day the ids in its list, and those of them whose line lies in that day. */
   readonly listed: ReadonlyMap<Day, number>;
   readonly own: ReadonlyMap<Day, number>;
+  /** Per day the lines that nobody delivered, while their twins were (thin.ts). */
+  readonly twins: ReadonlyMap<Day, number>;
   /** Ids that are known, and neither archived nor staged. */
   readonly lacking: ReadonlySet<string>;
 }
@@ -24,7 +26,7 @@ export function entryOf(
   day: Day,
   { listing, asked }: SourceListing,
   decided: Decided,
-  output: DayOutput | undefined,
+  output: DayGain | undefined,
   objects: DayObjects | undefined,
 ): DayEntry | undefined {
   const before = states.get(day);
@@ -67,12 +69,13 @@ export function entryOf(
       // What could not be had is in Stripe's list all the same.
       listed: (decided.listed.get(day) ?? 0) + lackingNow.length,
       own: decided.own.get(day) ?? 0,
+      twins: decided.twins.get(day) ?? 0,
     }),
   };
 }
 
 /** What the day's deliveries need to be listed, this run's with those of before. */
-function neededOf(before: NeededScope | undefined, output: DayOutput | undefined): Required<NeededScope> {
+function neededOf(before: NeededScope | undefined, output: DayGain | undefined): Required<NeededScope> {
   const union = <T>(a: Iterable<T> = [], b: Iterable<T> = []) => [...new Set([...a, ...b])].sort();
   return {
     accounts: union(before?.accounts, output?.accounts),
@@ -103,14 +106,21 @@ export function wordIn({ neverDelivered, unsubscribed, lostAfter2xx }: DayCounts
   return { neverDelivered, unsubscribed, lostAfter2xx };
 }
 
+interface Counted {
+  readonly isListed: boolean;
+  readonly listed: number;
+  readonly own: number;
+  readonly twins: number;
+}
+
 function countsOf(
   before: DayCounts,
-  output: DayOutput | undefined,
-  { isListed, listed, own }: { readonly isListed: boolean; readonly listed: number; readonly own: number },
+  output: DayGain | undefined,
+  { isListed, listed, own, twins: found }: Counted,
 ): DayCounts {
   const delivered = before.delivered + (output?.delivered ?? 0);
   const recovered = before.recovered + (output?.recovered ?? 0);
-  const twins = (before.twins ?? 0) + (output?.twins ?? 0);
+  const twins = (before.twins ?? 0) + found;
   return {
     delivered,
     recovered,

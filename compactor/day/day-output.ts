@@ -18,21 +18,23 @@ import type { StagedCopy } from '../staging/staged-copy.ts';
 import { type Closing, folderOf } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
 
-export interface DayOutput {
-  readonly day: Day;
+/** What a night adds to a day, counted. */
+export interface DayGain {
   /** New lines that a delivery brought, and all other new lines. */
   delivered: number;
   recovered: number;
-  /** Those of `recovered` whose twin was delivered (thin.ts). */
-  twins: number;
   /** Delivery lines, late ones included. */
   deliveryLines: number;
   differing: number;
-  readonly accounts: Set<string>;
+  readonly accounts: Iterable<string>;
   /** A delivered Stripe event names no account. */
   ownAccount: boolean;
-  readonly modes: Set<Mode>;
-  readonly generationFailures: GenerationFailure[];
+  readonly modes: Iterable<Mode>;
+  readonly generationFailures: readonly GenerationFailure[];
+}
+
+export interface DayOutput extends DayGain {
+  readonly day: Day;
   add(event: DecidedEvent): Promise<void>;
   /** Writes the objects; undefined where there are none: copies of archived events that nobody delivered bring nothing. */
   seal(): Promise<DayObjects | undefined>;
@@ -62,23 +64,21 @@ export function openDayOutput({ night, name, staged, budget, isPruned }: Closing
     return opened;
   };
 
+  const known = { accounts: new Set<string>(), modes: new Set<Mode>(), generationFailures: [] as GenerationFailure[] };
   const noteScope = ({ accounts, mode }: EventScope) => {
-    for (const account of accounts) output.accounts.add(account);
+    for (const account of accounts) known.accounts.add(account);
     output.ownAccount ||= accounts.length === 0;
-    if (mode !== undefined) output.modes.add(mode);
+    if (mode !== undefined) known.modes.add(mode);
   };
 
   const output: DayOutput = {
     day,
     delivered: 0,
     recovered: 0,
-    twins: 0,
     deliveryLines: 0,
     differing: 0,
-    accounts: new Set(),
     ownAccount: false,
-    modes: new Set(),
-    generationFailures: [],
+    ...known,
 
     async add(event) {
       const { line } = event;
@@ -96,7 +96,7 @@ export function openDayOutput({ night, name, staged, budget, isPruned }: Closing
         if (copy.scope !== undefined) noteScope(copy.scope);
       }
       const failure = staged.generationFailures.get(event.id);
-      if (failure !== undefined) output.generationFailures.push(failure);
+      if (failure !== undefined) known.generationFailures.push(failure);
     },
 
     async seal() {
@@ -129,6 +129,7 @@ export function openDayOutput({ night, name, staged, budget, isPruned }: Closing
           sha256: sealed.sha256,
           ids: { key: idsKey, sha256: ids.sha256.ciphertext },
           deliveries: await sealDeliveries('deliveries'),
+          ...(night.crew === undefined ? {} : { share: [night.crew.index, night.crew.count] }),
         });
       }
       const late = await sealDeliveries('late');

@@ -13,12 +13,13 @@ import { join } from 'node:path';
 import type { Day } from '../../shared/clock.ts';
 import { compareCodePoints } from '../../shared/json/canonical-json.ts';
 import { type DayEntry, type ExceptionsObject, sha256Hex } from '../ledger/manifest.ts';
-import type { Problem } from '../night.ts';
+import { isOwn, ownParts, type Problem } from '../night.ts';
 import { openSealed, type Sealing } from '../objects/seal-object.ts';
 import { storeObject } from '../objects/store-object.ts';
 import { type Sorter, sortKey } from '../staging/external-sort.ts';
 import type { StagedCopy } from '../staging/staged-copy.ts';
 import type { Listing } from '../stripe/list-days.ts';
+import { type Handed, linesHanded, openParcels } from '../workers/hand.ts';
 import { idsOf } from './archived-ids.ts';
 import { type Closing, folderOf } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
@@ -27,8 +28,11 @@ import { listedBodyOf } from './thin.ts';
 import type { LostEvent } from './word.ts';
 
 export interface SourceExceptions {
-  /** Takes the events in the order of their ids. */
-  add(event: DecidedEvent): void | Promise<void>;
+  add(event: DecidedEvent): void;
+  /** Of several workers: what this one has against the day, in the store for worker 0, with what it has to say of it. */
+  hand(day: Day): Promise<HandedExceptions | undefined>;
+  /** Worker 0: takes that of another one. */
+  take(day: Day, handed: HandedExceptions): Promise<void>;
   /**
    * Writes the day's object: the entry with it, and with the count of what is not listed. `lost`: what Stripe says that it
    * delivered (word.ts), which is an error. May be called once a day.
@@ -39,21 +43,30 @@ export interface SourceExceptions {
     lost: readonly LostEvent[],
   ): Promise<{ entry: DayEntry; warnings: Problem[]; errors: Problem[] }>;
   /** Removes what lies in the staging folder. */
-  discard(): Promise<void>;
+  discard(): void;
 }
+
+export interface HandedExceptions {
+  /** Lines of the day's object. */
+  readonly parcels: readonly Handed[];
+  readonly contradicted: readonly string[];
+  readonly contradictions: number;
+}
+
+type ExceptionKind = 'differing' | 'listed_body' | 'lost_after_2xx' | 'missing' | 'not_listed';
 
 interface DayExceptions {
   differing: number;
+  notListed: number;
+  listedBody: number;
   /** Ids of which Stripe's list tells something else than a delivery; the first of them by name. */
   readonly contradicted: string[];
   contradictions: number;
-  /** The lines of what is not listed, by the sort keys of their ids. */
-  readonly notListed: Sorter;
+  /** The lines, by their kinds and ids. */
+  readonly lines: Sorter;
   /** Sort keys of archived ids that this run's list has in their own day. */
   readonly listedAgain: Sorter;
-  /** The lines of what the list tells of thin events, by the sort keys of their ids. */
-  readonly listedBodies: Sorter;
-  sealing: Sealing | undefined;
+  hasEarlier: boolean;
 }
 
 const maxBodyBytes = 8 * 1024 * 1024;
@@ -76,38 +89,45 @@ export function openExceptions(
     if (found === undefined) {
       found = {
         differing: 0,
+        notListed: 0,
+        listedBody: 0,
         contradicted: [],
         contradictions: 0,
-        notListed: budget.sorter(),
+        lines: budget.sorter(),
         listedAgain: budget.sorter(),
-        listedBodies: budget.sorter(),
-        sealing: undefined,
+        hasEarlier: false,
       };
       days.set(day, found);
     }
     return found;
   }
 
-  async function write(day: Day, line: string | Buffer): Promise<void> {
+  function note(day: Day, kind: ExceptionKind, idKey: string, line: string | Buffer): void {
     const found = of(day);
-    found.sealing ??= openSealed({
-      path: join(night.stagingDirectory, `${day}-exceptions-${randomBytes(6).toString('hex')}`),
-      recipients: night.recipients,
-    });
-    await found.sealing.write(line);
+    found.lines.add(`${kind}\0${idKey}`, [Buffer.from(line)]);
+    if (kind === 'differing') found.differing += 1;
+    else if (kind === 'not_listed') found.notListed += 1;
+    else if (kind === 'listed_body') found.listedBody += 1;
   }
 
-  async function addDiffering(event: DecidedEvent): Promise<void> {
+  async function writeLines(day: Day, write: Sealing['write']): Promise<void> {
+    for (const { payload } of of(day).lines.sorted()) {
+      const full = write(payload);
+      if (full !== undefined) await full;
+    }
+  }
+
+  function addDiffering(event: DecidedEvent): void {
     const contradiction = contradictionOf(event.copies, event.isStripe);
     if (contradiction === undefined) return;
     const { copies, differ, isListAgainstDelivery } = contradiction;
     const found = of(event.target);
-    found.differing += 1;
     if (isListAgainstDelivery) {
       found.contradictions += 1;
       if (found.contradicted.length < maxNamed) found.contradicted.push(event.id);
     }
-    await write(event.target, JSON.stringify({ copies: copies.map(sideOf), differ, id: event.id, kind: 'differing' }));
+    const line = JSON.stringify({ copies: copies.map(sideOf), differ, id: event.id, kind: 'differing' });
+    note(event.target, 'differing', event.idKey, line);
   }
 
   /**
@@ -120,23 +140,22 @@ export function openExceptions(
     const body = isFirst ? listedBodyOf(event) : undefined;
     if (body === undefined) return;
     const told = body.length > maxBodyBytes ? { id, kind: 'listed_body', sha256: sha256Hex(body) } : undefined;
-    of(target).listedBodies.add(idKey, [
-      Buffer.from(JSON.stringify(told ?? { body: body.toString(), id, kind: 'listed_body' })),
-    ]);
+    note(target, 'listed_body', idKey, JSON.stringify(told ?? { body: body.toString(), id, kind: 'listed_body' }));
   }
 
   /** Those of the earlier parts that this run's list does not have. */
   async function addEarlier(day: Day): Promise<void> {
-    const { listedAgain, notListed } = of(day);
-    for (const { ids } of states.get(day)?.parts ?? []) {
+    const { listedAgain } = of(day);
+    of(day).hasEarlier = true;
+    for (const { ids } of ownParts(night, states.get(day)?.parts ?? [])) {
       const listed = listedAgain.sorted();
       try {
         let next = listed.next();
         for await (const id of idsOf(night.store, ids)) {
           const key = sortKey(id);
           while (next.done !== true && next.value.key < key) next = listed.next();
-          if ((next.done !== true && next.value.key === key) || isNamed(day, id)) continue;
-          notListed.add(key, [Buffer.from(notListedLine(id))]);
+          if ((next.done !== true && next.value.key === key) || isNamed(day, id) || !isOwn(night, name, id)) continue;
+          note(day, 'not_listed', key, notListedLine(id));
         }
       } finally {
         listed.return();
@@ -181,10 +200,35 @@ export function openExceptions(
       if (listedIn.has(target)) {
         if (line === undefined && isListed(target)) of(target).listedAgain.add(idKey, []);
       } else if (line !== undefined && isCounted(target) && !isNamed(target, id)) {
-        of(target).notListed.add(idKey, [Buffer.from(notListedLine(id, line.bytes))]);
+        note(target, 'not_listed', idKey, notListedLine(id, line.bytes));
       }
       if (event.isThin) addListedBody(event);
-      if (event.differs) return addDiffering(event);
+      if (event.differs) addDiffering(event);
+    },
+
+    async hand(day) {
+      const { crew } = night;
+      if (crew === undefined) return undefined;
+      if (isListed(day)) await addEarlier(day);
+      const { lines, contradicted, contradictions } = of(day);
+      if (crew.index === 0 || lines.entries === 0) return undefined;
+      const parcels = openParcels(night, `${name}-${day}-exceptions`);
+      try {
+        await writeLines(day, (line) => parcels.write(0, line));
+        return { parcels: await parcels.send(), contradicted, contradictions };
+      } finally {
+        await parcels.discard();
+      }
+    },
+
+    async take(day, { parcels, contradicted, contradictions }) {
+      const found = of(day);
+      for await (const line of linesHanded(night.store, night.crew!, parcels)) {
+        const { kind, id } = JSON.parse(line);
+        note(day, kind, sortKey(id), line);
+      }
+      found.contradicted.push(...contradicted.slice(0, maxNamed - found.contradicted.length));
+      found.contradictions += contradictions;
     },
 
     async seal(day, entry, lost) {
@@ -192,28 +236,30 @@ export function openExceptions(
       const listedAt = listing?.listedAt.get(day) ?? null;
       const isNew = (id: string) => listedAt !== null || before?.missing.includes(id) !== true;
       const missing = entry.missing.filter(isNew).sort(compareCodePoints);
-      if (listedAt !== null && (entry.counts.notListed ?? 0) > 0) await addEarlier(day);
-      const { differing, notListed, listedBodies } = of(day);
-      for (const { payload } of listedBodies.sorted()) await write(day, payload);
+      if (listedAt !== null && (entry.counts.notListed ?? 0) > 0 && !of(day).hasEarlier) await addEarlier(day);
       for (const { id, type, created } of lost) {
-        await write(day, JSON.stringify({ created, id, kind: 'lost_after_2xx', type }));
+        note(day, 'lost_after_2xx', sortKey(id), JSON.stringify({ created, id, kind: 'lost_after_2xx', type }));
       }
       for (const id of missing) {
         const why = reasons.get(id) ?? 'an earlier list named it';
-        await write(day, JSON.stringify({ id, kind: 'missing', why }));
+        note(day, 'missing', sortKey(id), JSON.stringify({ id, kind: 'missing', why }));
       }
-      for (const { payload } of notListed.sorted()) await write(day, payload);
+      const { differing, notListed, listedBody, lines } = of(day);
       const known = listedAt === null ? entry.counts.notListed : 0;
-      const counts = { ...entry.counts, notListed: known === null ? null : known + notListed.entries };
-      const sealed = await of(day).sealing?.finish();
-      of(day).sealing = undefined;
+      const counts = { ...entry.counts, notListed: known === null ? null : known + notListed };
       let exceptions: ExceptionsObject | null = null;
-      if (sealed !== undefined) {
+      if (lines.entries > 0) {
+        const path = join(night.stagingDirectory, `${day}-exceptions-${randomBytes(6).toString('hex')}`);
+        const sealing = openSealed({ path, recipients: night.recipients });
+        const sealed = await writeLines(day, sealing.write).then(sealing.finish, async (error) => {
+          await sealing.abort();
+          throw error;
+        });
         const stem = `${folderOf(night, name, day)}/${day}-`;
         const key = await storeObject(night.store, stem, '.exceptions.jsonl.gz.age', sealed, isPruned);
         const ofKinds = {
-          ...{ notListed: notListed.entries, differing, missing: missing.length },
-          ...(listedBodies.entries > 0 ? { listedBody: listedBodies.entries } : {}),
+          ...{ notListed, differing, missing: missing.length },
+          ...(listedBody > 0 ? { listedBody } : {}),
           ...(lost.length > 0 ? { lostAfter2xx: lost.length } : {}),
         };
         exceptions = { key, sha256: sealed.sha256, listedAt, counts: ofKinds };
@@ -223,12 +269,10 @@ export function openExceptions(
       return { entry: whole, warnings: warningsOf(day, whole), errors: errorsOf(day, lost, exceptions) };
     },
 
-    async discard() {
-      for (const { notListed, listedAgain, listedBodies, sealing } of days.values()) {
-        notListed.close();
+    discard() {
+      for (const { lines, listedAgain } of days.values()) {
+        lines.close();
         listedAgain.close();
-        listedBodies.close();
-        await sealing?.abort();
       }
     },
   };

@@ -1,5 +1,6 @@
 /** Which of the staged ids are archived, and in which day. */
 import { addDays, type Day } from '../../shared/clock.ts';
+import { ownParts } from '../night.ts';
 import { keyText, type Sorter } from '../staging/external-sort.ts';
 import { findArchivedIds } from './archived-ids.ts';
 import type { Closing } from './closing.ts';
@@ -28,7 +29,9 @@ export async function lookUp(
   const isNear = (day: Day) =>
     sorted.length > 0 && day >= addDays(sorted[0]!, -lookBackDays) && day <= addDays(sorted.at(-1)!, lookAheadDays);
   const isStripe = staged.hasStripe || wanted.size > 0;
-  const days = [...states].filter(([day]) => isStripe || isNear(day));
+  const days = [...states]
+    .filter(([day]) => isStripe || isNear(day))
+    .map(([day, { parts }]) => [day, { parts: ownParts(night, parts) }] as const);
   for (const id of wanted) staged.ids.add(id);
   const noted: Pick<Sorter, 'add'> = {
     add(key, payload) {

@@ -18,6 +18,19 @@ export interface StagedSource {
   readonly generationFailures: ReadonlyMap<string, GenerationFailure>;
   /** `thin` is given of a delivered thin event, and of a listed one that announces a failure. */
   stage(key: string, payload: readonly Uint8Array[], id: string, facts: CopyFacts, thin?: ThinFacts): void;
+  /** What other workers have of the source counts as if it were here. */
+  join(others: StagedFacts): void;
+}
+
+/** What is known of a source by what was read of it. */
+export interface StagedFacts {
+  readonly days: readonly Day[];
+  readonly hasStripe: boolean;
+  readonly hasThin: boolean;
+}
+
+export function factsOf({ days, hasStripe, hasThin }: StagedSource): StagedFacts {
+  return { days: [...days].sort(), hasStripe, hasThin };
 }
 
 export function stageSource(budget: SortBudget, ids: IdFilter): StagedSource {
@@ -45,6 +58,11 @@ export function stageSource(budget: SortBudget, ids: IdFilter): StagedSource {
       if (thin === undefined) return;
       hasThin = true;
       if (thin.generationFailure !== undefined) generationFailures.set(id, thin.generationFailure);
+    },
+    join(others) {
+      for (const day of others.days) days.add(day);
+      hasStripe ||= others.hasStripe;
+      hasThin ||= others.hasThin;
     },
   };
 }

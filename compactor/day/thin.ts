@@ -6,12 +6,16 @@
  * Of twins no more is known than what one run has in hand: both are made at one time, so mostly one night has both.
  */
 import type { Day } from '../../shared/clock.ts';
-import { type SortBudget, type Sorter, sortKey } from '../staging/external-sort.ts';
+import { type Sorter, sortKey } from '../staging/external-sort.ts';
+import { linesHanded, openParcels } from '../workers/hand.ts';
+import type { Closing } from './closing.ts';
 import type { DecidedEvent } from './copies.ts';
 
 export interface Twins {
   /** Takes a thin event that this run archives, or brings deliveries of. */
-  add(event: DecidedEvent): void;
+  add(event: DecidedEvent): Promise<void>;
+  /** Of several workers: what was taken goes to whose the snapshot event is. */
+  exchange(): Promise<void>;
   /**
    * Goes through the run's events once more, in the order of their ids, and tells of each line that nobody delivered while
    * its twin was.
@@ -21,18 +25,37 @@ export interface Twins {
     isOfRun: (day: Day) => boolean,
     found: (day: Day, id: string) => void,
   ): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
-export function openTwins(budget: SortBudget): Twins {
+export function openTwins({
+  night,
+  name,
+  source,
+  budget,
+}: Pick<Closing, 'night' | 'name' | 'source' | 'budget'>): Twins {
+  const { crew } = night;
+  const parcels = openParcels(night, `${name}-twins`);
   let pairs: Sorter | undefined;
+  const note = (snapshot: string, told: PairTold) => {
+    pairs ??= budget.sorter();
+    pairs.add(sortKey(snapshot), [Buffer.from(JSON.stringify(told))]);
+  };
   return {
-    add(event) {
+    async add(event) {
       const snapshot = snapshotOf(event);
       if (snapshot === undefined) return;
-      pairs ??= budget.sorter();
       const told = { day: event.target, id: event.id, delivered: isDelivered(event), recovered: isRecovered(event) };
-      pairs.add(sortKey(snapshot), [Buffer.from(JSON.stringify(told))]);
+      const owner = crew?.ownerOf(name, snapshot);
+      if (owner === crew?.index) note(snapshot, told);
+      else await parcels.write(owner!, JSON.stringify([snapshot, told]));
+    },
+    async exchange() {
+      if (crew === undefined || source?.kind === 'events') return;
+      const told = await crew.gather(`${name}-twins`, await parcels.send());
+      for await (const line of linesHanded(night.store, crew, told.flat())) {
+        note(...(JSON.parse(line) as [string, PairTold]));
+      }
     },
     find(events, isOfRun, found) {
       if (pairs === undefined) return;
@@ -53,7 +76,10 @@ export function openTwins(budget: SortBudget): Twins {
       }
       sorted.return();
     },
-    close: () => pairs?.close(),
+    async close() {
+      pairs?.close();
+      await parcels.discard();
+    },
   };
 }
 

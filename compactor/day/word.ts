@@ -32,8 +32,21 @@ export interface StripeWord {
   add(event: DecidedEvent): void;
   /** The event is the twin of one that was delivered: nothing is to be asked of it. */
   leaveOut(day: Day, id: string): void;
+  /** Of several workers: what this one knows of the day. `events` goes through its share of the run once more. */
+  tell(day: Day, events: () => Iterable<DecidedEvent>): WordShare | undefined;
+  /** Of several workers, before the word is said: what they know of the day. */
+  join(day: Day, told: readonly WordShare[]): void;
   /** The entry with what is known now, and the events that were lost. `events` goes through all of the run once more. */
   say(day: Day, entry: DayEntry, events: () => Iterable<DecidedEvent>): Promise<Said>;
+}
+
+/** Of one worker. Ids that are its own. */
+export interface WordShare {
+  readonly worker: number;
+  readonly undelivered: readonly string[] | null;
+  readonly listed: readonly LostEvent[];
+  /** When on the day events were delivered, a byte a second in base64, and of which types; null: not looked for. */
+  readonly delivered: { readonly seconds: string; readonly types: readonly string[] } | null;
 }
 
 interface Said {
@@ -55,6 +68,14 @@ interface DayFacts {
   readonly undelivered: Set<string> | null;
   /** Of `undelivered` what this run's list says. */
   readonly listed: Map<string, LostEvent>;
+  /** Of all workers; `unknown` where one of them did not look for it. Undefined: this one is alone. */
+  readonly delivered?: Delivered | 'unknown';
+}
+
+/** When on a day events were delivered, by the second, and of which types. */
+interface Delivered {
+  readonly seconds: Uint8Array;
+  readonly types: Set<string>;
 }
 
 export function openStripeWord(closing: Closing, listing: Listing | undefined): StripeWord {
@@ -82,7 +103,12 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
   const isTime = (day: Day) => listing?.listedAt.has(day) === true && today >= addDays(day, retriesOverAfterDays);
 
   /** Of each of those that are undelivered what Stripe says; undefined where it cannot be asked. */
-  async function ask(day: Day, { listed }: DayFacts, canBeLost: boolean, events: () => Iterable<DecidedEvent>) {
+  async function ask(
+    day: Day,
+    { listed, delivered: known }: DayFacts,
+    canBeLost: boolean,
+    events: () => Iterable<DecidedEvent>,
+  ) {
     ours ??= askEndpoints();
     const endpoints = await ours;
     const fromMs = startOfDayMs(day);
@@ -95,7 +121,10 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
     const others = [...listed.values()].filter(({ id }) => !never.has(id));
     const unsubscribed = others.filter(({ type }) => !isSent(sent, type));
     const suspected = canBeLost ? others.filter(({ type }) => isSent(sent, type)) : [];
-    const near = suspected.length === 0 ? [] : amongDelivered(day, suspected, events());
+    // Where it is not known what was delivered around, nothing is said.
+    if (suspected.length > 0 && known === 'unknown') return undefined;
+    const around = suspected.length === 0 || known === 'unknown' ? undefined : (known ?? deliveredOn(day, events()));
+    const near = around === undefined ? [] : amongDelivered(day, suspected, around);
     const types = [...new Set(near.map(({ type }) => type))];
     const delivered =
       near.length === 0
@@ -119,8 +148,7 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
     return found;
   }
 
-  /** Those that were made while other events, and one of their type, were delivered. */
-  function amongDelivered(day: Day, suspected: readonly LostEvent[], events: Iterable<DecidedEvent>): LostEvent[] {
+  function deliveredOn(day: Day, events: Iterable<DecidedEvent>): Delivered {
     const from = startOfDayMs(day) / 1000;
     const seconds = new Uint8Array(86_400);
     const types = new Set<string>();
@@ -131,6 +159,12 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
       seconds[created - from] = 1;
       types.add(type);
     }
+    return { seconds, types };
+  }
+
+  /** Those that were made while other events, and one of their type, were delivered. */
+  function amongDelivered(day: Day, suspected: readonly LostEvent[], { seconds, types }: Delivered): LostEvent[] {
+    const from = startOfDayMs(day) / 1000;
     return suspected.filter(({ created, type }) => {
       const at = created - from;
       const before = seconds.subarray(Math.max(0, at - secondsNear), at + 1);
@@ -158,6 +192,44 @@ export function openStripeWord(closing: Closing, listing: Listing | undefined): 
     leaveOut(day, id) {
       of(day)?.undelivered?.delete(id);
       of(day)?.listed.delete(id);
+    },
+
+    tell(day, events) {
+      const { crew } = night;
+      const facts = crew === undefined || !isPossible ? undefined : of(day);
+      if (crew === undefined || facts === undefined) return undefined;
+      const { undelivered, listed } = facts;
+      const own = undelivered && [...undelivered].filter((id) => crew.isOwn(name, id));
+      const isWanted = isTime(day) && own !== null && ((states.get(day)?.counts.recovered ?? 0) > 0 || own.length > 0);
+      const delivered = isWanted ? deliveredOn(day, events()) : undefined;
+      return {
+        worker: crew.index,
+        undelivered: own,
+        listed: [...listed.values()],
+        delivered: delivered === undefined ? null : told(delivered),
+      };
+    },
+
+    join(day, shares) {
+      const { crew } = night;
+      const before = crew === undefined || !isPossible ? undefined : of(day);
+      if (crew === undefined || before === undefined) return;
+      // What was kept of a worker that has nothing of the day stays.
+      const silent = (id: string) => !shares.some(({ worker }) => worker === crew.ownerOf(name, id));
+      const ids = new Set([...(states.get(day)?.undelivered ?? [])].filter(silent));
+      for (const { undelivered } of shares) for (const id of undelivered ?? []) ids.add(id);
+      const isKnown = before.undelivered !== null && shares.every(({ undelivered }) => undelivered !== null);
+      const delivered: Delivered = { seconds: new Uint8Array(86_400), types: new Set() };
+      for (const { delivered: of } of shares) {
+        for (const [at, second] of Buffer.from(of?.seconds ?? '', 'base64').entries()) delivered.seconds[at] ||= second;
+        for (const type of of?.types ?? []) delivered.types.add(type);
+      }
+      const isWhole = shares.length === crew.count && shares.every((share) => share.delivered !== null);
+      days.set(day, {
+        undelivered: isKnown && ids.size <= maxKept ? ids : null,
+        listed: new Map(shares.flatMap(({ listed }) => listed).map((event) => [event.id, event])),
+        delivered: isWhole ? delivered : 'unknown',
+      });
     },
 
     async say(day, entry, events) {
@@ -196,4 +268,8 @@ function listedFacts(event: DecidedEvent): LostEvent | undefined {
     return { id: event.id, type: String(type), created };
   }
   return undefined;
+}
+
+function told({ seconds, types }: Delivered): NonNullable<WordShare['delivered']> {
+  return { seconds: Buffer.from(seconds).toString('base64'), types: [...types] };
 }

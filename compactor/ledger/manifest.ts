@@ -41,6 +41,8 @@ export interface Part {
   /** `sha256` is of the object's own bytes. */
   readonly ids: { readonly key: string; readonly sha256: string };
   readonly deliveries: DeliveriesObject | null;
+  /** Where several workers made the night: which of how many wrote it. So another one need not read its ids. */
+  readonly share?: readonly [index: number, count: number];
 }
 
 export interface DeliveriesObject {

@@ -43,6 +43,7 @@ export interface EventList {
 export type ListsKnown = Readonly<Record<string, string | null>>;
 
 export interface Listing {
+  readonly startedAt: string;
   /** The days listed whole, with the start of their listing. */
   readonly listedAt: ReadonlyMap<Day, string>;
   /** Ids known that could not be had, with the reason, by the day in whose walk they came. */
@@ -50,6 +51,8 @@ export interface Listing {
   readonly lists: ListsKnown;
   /** Of the events listed; undefined where none was. */
   readonly mode: Mode | undefined;
+  /** A list was of another mode than the source: nothing that was asked with its key tells anything. */
+  readonly isContradicted: boolean;
   readonly failures: readonly ListFailure[];
 }
 
@@ -91,13 +94,14 @@ export async function listDays(
   const since: Record<string, string | null> = {};
   let silent = 0;
   let stopped = false;
+  let isContradicted = false;
   let listedMode: Mode | undefined;
   const take: Take = (event, body) => {
     if (event.livemode !== undefined) {
       listedMode = modeOf(event.livemode);
       if (mode !== undefined && mode !== listedMode) throw wrongMode(mode, listedMode);
     }
-    found(event, body);
+    return found(event, body);
   };
   for (const list of lists) {
     const before = known[list.name] ?? null;
@@ -118,14 +122,17 @@ export async function listDays(
     const code = error instanceof DaybookError ? error.code : undefined;
     silent = code === 'stripe_unreachable' ? silent + 1 : 0;
     // Nothing that was asked with this key tells anything, an empty day neither.
-    if (code === 'stripe_mode_contradicted') reached = new Set();
+    isContradicted ||= code === 'stripe_mode_contradicted';
+    if (isContradicted) reached = new Set();
     stopped = code === 'stripe_key_refused' || code === 'stripe_mode_contradicted' || silent >= silentLists;
   }
   return {
+    startedAt,
     listedAt: new Map([...reached].map((day) => [day, startedAt])),
     missing,
     lists: since,
     mode: listedMode,
+    isContradicted,
     failures,
   };
 }
@@ -135,7 +142,8 @@ export function wrongMode(asked: Mode, found: Mode): DaybookError {
   return new DaybookError('stripe_mode_contradicted', { detail });
 }
 
-type Take = (event: ListedEvent, body: Buffer) => void;
+/** Takes a listed event; where a promise comes back, the next one waits for it. */
+export type Take = (event: ListedEvent, body: Buffer) => void | Promise<void>;
 
 function placeOf({ account, thin }: EventList): string {
   return (
@@ -198,8 +206,10 @@ async function walkDays(
         }
         const body = Buffer.from(event.text);
         const why = event.problem ?? (nestingOf(body) > maxNesting ? 'nested too deeply' : undefined);
-        if (why === undefined) found(event, body);
-        else missing.set(at, (missing.get(at) ?? new Map<string, string>()).set(event.id, why));
+        if (why === undefined) {
+          const full = found(event, body);
+          if (full !== undefined) await full;
+        } else missing.set(at, (missing.get(at) ?? new Map<string, string>()).set(event.id, why));
       }
     }
   } catch (failure) {

@@ -44,6 +44,8 @@ export interface StripeApiOptions {
   random(): number;
   sleep(ms: number): Promise<void>;
   readonly log: Logger;
+  /** How many programs ask with this key at once: they share its pace. Default 1. */
+  readonly callers?: number | undefined;
   /** Tries of one request, the first among them. Default 8: about a minute and a half. */
   readonly maxTries?: number;
   /** Of one request, from its begin to the answer's last byte. Default 30 s. */
@@ -56,7 +58,8 @@ export interface StripeApiOptions {
 export function openStripeApi(options: StripeApiOptions): StripeApi {
   const { apiKey, base, sleep, log, maxTries = 8, timeoutMs = 30_000 } = options;
   const requests = openStripeRequests({ apiKey, base, timeoutMs });
-  const get = spaced(requests.get, { sleep, monotonicMs: options.monotonicMs ?? (() => performance.now()) });
+  const monotonicMs = options.monotonicMs ?? (() => performance.now());
+  const get = spaced(requests.get, { sleep, monotonicMs, callers: options.callers });
   let closed = false;
 
   const ask: Ask = async (pathOf, size, account, read) => {

@@ -14,9 +14,11 @@ export interface Pace {
   /** Milliseconds of a clock that never goes back. */
   monotonicMs(): number;
   sleep(ms: number): Promise<void>;
+  /** How many programs call at that pace together. Default 1. */
+  readonly callers?: number | undefined;
 }
 
-/** The same call, begun at least 55 ms after the last one began, whoever calls. */
+/** The same call, begun at least 55 ms (for each caller) after the last one began, whoever calls. */
 export function spaced<A extends unknown[], T>(
   call: (...args: A) => Promise<T>,
   pace: Pace,
@@ -25,7 +27,7 @@ export function spaced<A extends unknown[], T>(
   return async (...args) => {
     const now = pace.monotonicMs();
     const startMs = Math.max(now, nextStartMs);
-    nextStartMs = startMs + spacingMs;
+    nextStartMs = startMs + spacingMs * (pace.callers ?? 1);
     if (startMs > now) await pace.sleep(startMs - now);
     return call(...args);
   };

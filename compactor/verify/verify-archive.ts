@@ -298,8 +298,8 @@ function deliveriesUnknown({ unknownSecret }: DeliveryCounts): Information[] {
 /** `<day>-<hash16>[-n].jsonl.gz.age` and its like: written by a run that died, or that lost its manifest to another. */
 const objectName = /(?:^|[-/])[0-9a-f]{16}(?:-\d+)?\.(?:(?:deliveries\.|exceptions\.)?jsonl\.gz\.age|ids\.gz)$/;
 
-/** What backup-secrets puts beside the archive. */
-const backupName = /^secrets\/[\w-]+\.tar\.age$/;
+/** What backup-secrets puts beside the archive, and what workers say to each other. */
+const besideName = /^(?:secrets\/[\w-]+\.tar\.age$|workers\/\d{8}\/\d{4}\/\d+-)/;
 
 async function unnamedObjects(
   { store, prefix }: ArchiveToVerify,
@@ -312,7 +312,7 @@ async function unnamedObjects(
   let left = 0;
   for await (const key of store.list(prefix)) {
     if (pruned.has(key)) left += 1;
-    if (backupName.test(key.slice(prefix.length))) continue;
+    if (besideName.test(key.slice(prefix.length))) continue;
     if (known.has(key) || isLedgers(key.slice(prefix.length))) continue;
     found[objectName.test(key) ? 'orphan' : 'other_file'].add(key);
   }

@@ -7,6 +7,7 @@ import { openKafkaReader } from '../../shared/stream/kafka/reader.ts';
 import { openKafkaWriter } from '../../shared/stream/kafka/writer.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
+import { nightOf } from '../compactor/workers/scene.ts';
 import { startService } from '../services/service.ts';
 import { createTopic, logLines, newTopicName, withTestAdmin } from '../shared/stream/kafka/kafka-under-test.ts';
 import { assertBooks, copiesOf, eventsOfDay } from './night-books.ts';
@@ -94,6 +95,41 @@ function nightTests(brokers: string[]): void {
     await deliver(...once(day, 8, 'new'));
     assert.deepEqual(codesOf(await night()), isRecreated);
     await assertBooks(books, { platform: { ids: [...idsOf(day, 1, 'first'), ...idsOf(day, 8, 'new')] } });
+  });
+
+  test('Kafka: two workers, then three, archive each event of a topic of three partitions once', async (t) => {
+    const topic = newTopicName();
+    await createTopic(brokers, { topic, numPartitions: 3 });
+    const books = await openBooks();
+    t.after(() => books.close());
+    const { log } = logLines();
+    const params = { brokers, topic };
+    const writer = await openKafkaWriter({ params, log });
+    for (const count of [2, 3]) {
+      const events = eventsOfDay(day, 60, `${count}`);
+      // Copies of one event lie in several partitions, as after their number was changed.
+      const copies = events.flatMap((event) => copiesOf(event, 1, 2, 3));
+      await writer.append(copies.map((record, at) => ({ ...record, key: `key ${at}` })));
+      await writer.append(once(today, 5, `waits ${count}`));
+      const readers = await Promise.all(
+        Array.from({ length: count }, () => openKafkaReader({ params, consumer: 'compactor', log })),
+      );
+      const { errors, manifest } = await nightOf(books, [{ name: 'platform' }], count, (index) => {
+        return { stream: () => readers[index]! };
+      });
+      assert.deepEqual([errors, manifest], [[], count - 1]);
+      for (const reader of readers) await reader.close();
+    }
+    await writer.close();
+    const ids = [2, 3].flatMap((count) => idsOf(day, 60, `${count}`));
+    await assertBooks(books, { platform: { ids, deliveries: 360 } });
+    assert.deepEqual(
+      (await books.ledger()).sources
+        .get('platform')
+        ?.get(day)
+        ?.parts.map(({ manifest }) => manifest),
+      [1, 1, 2, 2, 2],
+    );
   });
 
   test('Kafka: a quiet topic whose archived records age out is not a fault on any night', async (t) => {

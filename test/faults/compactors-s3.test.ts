@@ -8,6 +8,7 @@ import { addDays, type Day } from '../../shared/clock.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { ObjectBody, ObjectStore } from '../../shared/store/store.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
+import { nightOf } from '../compactor/workers/scene.ts';
 import { openPrograms } from '../demo/programs.ts';
 import { createBucket } from '../services/s3-buckets.ts';
 import { startService } from '../services/service.ts';
@@ -35,6 +36,23 @@ function contentionTests(endpoint: string): void {
     });
     return { books, second, configuration };
   }
+
+  test('two workers on one bucket, of which one gives up and comes again, make one night', async (t) => {
+    const { books, second } = await openBucket(t);
+    const days = ['2026-11-18', '2026-11-19'];
+    const delivered: Delivered = { ids: [], deliveries: 0 };
+    await deliverRound(books, days, 1, delivered);
+    const worker = { index: 1, count: 2, waitSeconds: 0.5 };
+    await assert.rejects(books.night(sources, { worker, store: () => second }), { code: 'workers_late' });
+    const storeOf = (index: number) => ({ store: () => (index === 1 ? second : books.store) });
+    for (const number of [1, 2]) {
+      const { manifest, errors } = await nightOf(books, sources, 2, storeOf);
+      assert.deepEqual([manifest, errors], [number, []]);
+      await deliverRound(books, days, 1 + number, delivered);
+    }
+    await books.night(sources);
+    await assertBooks(books, { platform: delivered });
+  });
 
   test('two compactors at once on one bucket, 20 rounds: every event once, the chain whole, nothing rewritten', async (t) => {
     const { books, second } = await openBucket(t);

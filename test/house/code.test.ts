@@ -120,8 +120,8 @@ test('every error code that is thrown or named is declared, and every declared o
 test('a file has at most 400 lines, a test file 700', () => {
   // Tables: a second file would only hide half of each.
   const longer = new Map([
-    ['shared/config.ts', 550],
-    ['shared/errors.ts', 650],
+    ['shared/config.ts', 570],
+    ['shared/errors.ts', 670],
   ]);
   const wrong = projectFiles()
     .filter((path) => path.endsWith('.ts'))

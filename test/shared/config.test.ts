@@ -142,6 +142,12 @@ test('a job secret that could be guessed is refused', () => {
   assert.deepEqual(problems('x'.repeat(16)), []);
 });
 
+test('a worker is one of those that there are', () => {
+  const of = (text: string) => problemsOf({ COMPACTOR_WORKER: text }, ['COMPACTOR_WORKER']);
+  for (const text of ['0/1', '3/4', '63/64']) assert.deepEqual(of(text), []);
+  for (const text of ['4/4', '0/65', '1', '', '/4', '-1/4', '1/0']) assert.equal(of(text).length, 1, text);
+});
+
 test('wrong shapes are told in plain words, with the name that was meant', () => {
   const stripe = '"name":"platform","scheme":"stripe"';
   const told: readonly (readonly [string, string, string])[] = [

@@ -9,6 +9,7 @@ import { eventDestination, webhookEndpoint } from '../../stripe/fake-stripe.ts';
 import { verify } from '../archive-under-test.ts';
 import { stripeRecord } from '../books.ts';
 import { eventsOf, openStripeNights, type StripeNights, yesterday } from '../stripe/stripe-nights.ts';
+import { nightOf } from '../workers/scene.ts';
 
 /** Every seven minutes one. */
 const events = eventsOf(yesterday, 200, 'word');
@@ -153,4 +154,26 @@ test('of more than a thousand that were recovered nothing is kept, and nothing s
   await nights.night(wordNight);
   assert.deepEqual([await wordOf(nights), asked(nights)], [[undefined, undefined, undefined], []]);
   assert.deepEqual((await verify(nights.books)).breaks, []);
+});
+
+test('three workers, who each know of some of the events alone, say together what one says', async (t) => {
+  const nights = await dayWith(t);
+  const { books, source } = nights;
+  const together = (today: string) => {
+    books.at(`${today}T03:00:00Z`);
+    return nightOf(books, [source()], 3);
+  };
+  await books.deliver(stripeRecord(late.text, { receivedAt: `${firstNight}T08:00:00.000Z` }));
+  for (const today of [addDays(yesterday, 2), addDays(yesterday, 3)])
+    assert.deepEqual((await together(today)).errors, []);
+  const unsubscribed = events.length - wanted.length;
+  assert.equal((await stateOf(nights)).undelivered?.length, unsubscribed + 2, 'what came late is not asked for');
+  const { errors } = await together(wordNight);
+  assert.deepEqual(
+    errors.map(({ code, message }) => [code, message.includes(lost.id)]),
+    [['lost_after_2xx', true]],
+  );
+  assert.deepEqual([await wordOf(nights), (await stateOf(nights)).undelivered], [[1, unsubscribed, 1], undefined]);
+  assert.deepEqual(asked(nights), ['false', 'true'], 'by one of them');
+  for (const change of [{}, { identities: undefined }]) assert.deepEqual((await verify(books, change)).breaks, []);
 });

@@ -1,0 +1,191 @@
+/** A night by several workers: what it takes before, between and behind the steps that each takes as if it were alone. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DaybookError } from '../shared/errors.ts';
+import type { StreamSnapshot } from '../shared/stream/stream.ts';
+import type { RunResult } from './assemble-manifest.ts';
+import { factsOf, type StagedSource } from './day/staged-source.ts';
+import { type CursorRange, without } from './ledger/cursor-ranges.ts';
+import { addManifest, checkManifest, type LedgerInLoading } from './ledger/ledger.ts';
+import { type Hole, type Manifest, manifestKey, type QuarantineObject, readManifest } from './ledger/manifest.ts';
+import type { Night, NightReport, Problem } from './night.ts';
+import { failureOf, reportOf } from './night-report.ts';
+import { type Commit, type Crew, CrewEnded, CrewOver, joinCrew } from './workers/crew.ts';
+
+/** `lost`: another attempt was begun, or another run wrote the manifest. Rejects as `joinCrew` and the steps do. */
+export async function closeTogether(
+  night: Night,
+  ledger: LedgerInLoading,
+  snapshot: StreamSnapshot,
+  close: (night: Night, ledger: LedgerInLoading, snapshot: StreamSnapshot) => Promise<NightReport | 'lost'>,
+): Promise<NightReport | 'lost'> {
+  const { store, signer, prefix, clock, log } = night;
+  const number = (ledger.head?.number ?? 0) + 1;
+  const place = { store, signer, prefix, worker: night.worker!, number, settings: settingsOf(night, snapshot) };
+  const stagingDirectory = mkdtempSync(join(night.stagingDirectory, 'attempt-'));
+  let crew: Crew | undefined;
+  try {
+    crew = await joinCrew(place, clock.now(), snapshot);
+    const { at } = crew;
+    return await close({ ...night, crew, clock: { now: () => at }, stagingDirectory }, ledger, crew.snapshot);
+  } catch (error) {
+    if (error instanceof CrewEnded) return endedReport(night, ledger, error.commit);
+    if (error instanceof CrewOver) {
+      log.warn({ why: error.message, manifest: number }, 'this try of the workers is over');
+      return 'lost';
+    }
+    await crew?.fail(error);
+    throw error;
+  } finally {
+    rmSync(stagingDirectory, { recursive: true, force: true });
+  }
+}
+
+/** What must be alike: else two workers would not come to the same points, or one would not find its share. */
+function settingsOf(night: Night, { id }: StreamSnapshot): string {
+  const { dayPath, lagSeconds, days, force, recipients, streamKeys, acceptUnsealedBefore, acceptRestored } = night;
+  const sources = night.sources.map(({ name, kind, listing }) => {
+    const { accounts, mode, keyMode, thinEvents } = listing ?? {};
+    return { name, kind, isListed: listing !== undefined, accounts, mode, keyMode, thinEvents };
+  });
+  return JSON.stringify({
+    ...{ id, dayPath, lagSeconds, force, acceptUnsealedBefore, acceptRestored },
+    sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    days: days && [...days].sort(),
+    recipients: recipients.map((recipient) => (typeof recipient === 'string' ? recipient : 'ssh-rsa')).sort(),
+    streamKeys: streamKeys?.map(({ keyId }) => keyId).sort(),
+  });
+}
+
+/** Which days a source has, and what kinds of events, is so for all workers if it is for one. */
+export async function joinStaged(
+  { crew }: Night,
+  staged: Map<string, StagedSource>,
+  open: () => StagedSource,
+): Promise<void> {
+  if (crew === undefined) return;
+  const own = [...staged].map(([name, source]) => [name, factsOf(source)] as const);
+  for (const [name, facts] of (await crew.gather('staged', own)).flat()) {
+    const source = staged.get(name) ?? open();
+    staged.set(name, source);
+    source.join(facts);
+  }
+}
+
+type Pending = ReadonlyMap<string, readonly CursorRange[]>;
+type PendingText = readonly (readonly [partition: string, ranges: readonly (readonly [string, string])[]])[];
+
+/** The last word of a worker before the manifest. */
+interface Ended {
+  readonly holes: readonly Hole[];
+  readonly sources: readonly {
+    readonly name: string;
+    readonly pending: PendingText;
+    readonly errors: readonly Problem[];
+    readonly warnings: readonly Problem[];
+  }[];
+  readonly quarantine: {
+    readonly objects: readonly QuarantineObject[];
+    readonly pending: PendingText;
+    readonly failure: readonly Problem[];
+  };
+}
+
+/** With what all workers have. Which records wait, and how far was read, each of them sees alike. */
+export async function sumOfRuns(night: Night, run: RunResult): Promise<RunResult> {
+  if (night.crew === undefined) return run;
+  const { reading, closed, quarantined } = run;
+  const words = await night.crew.gather<Ended>('ended', {
+    holes: reading.holes,
+    sources: closed.map(({ name, pending, errors, warnings }) => {
+      return { name, pending: textOf(pending), errors, warnings };
+    }),
+    quarantine: {
+      objects: quarantined.objects,
+      pending: textOf(quarantined.pending),
+      failure: failureOf(quarantined),
+    },
+  });
+  const problems = words.flatMap(({ quarantine }) => quarantine.failure);
+  return {
+    reading: { ...reading, holes: words.reduce<readonly Hole[]>((holes, word) => withHoles(holes, word.holes), []) },
+    closed: closed.map((source) => {
+      const told = words.flatMap(({ sources }) => sources.filter(({ name }) => name === source.name));
+      return {
+        ...source,
+        pending: rangesOf(told.map(({ pending }) => pending)),
+        errors: eachOnce(told.flatMap(({ errors }) => errors)),
+        warnings: eachOnce(told.flatMap(({ warnings }) => warnings)),
+      };
+    }),
+    quarantined: {
+      objects: words.flatMap(({ quarantine }) => quarantine.objects),
+      pending: rangesOf(words.map(({ quarantine }) => quarantine.pending)),
+      ...(problems[0] === undefined
+        ? {}
+        : { failure: new DaybookError(problems[0].code, { detail: problems[0].message }) }),
+    },
+  };
+}
+
+/** What has aged out since another worker read it is a hole of the night too. */
+function withHoles(known: readonly Hole[], more: readonly Hole[]): Hole[] {
+  const found = [...known];
+  for (const { partition, from, to, seenAt } of more) {
+    const before = found.filter((hole) => hole.partition === partition);
+    const ranges = before.map((hole) => [BigInt(hole.from), BigInt(hole.to)] as const);
+    for (const [start, end] of without([[BigInt(from), BigInt(to)]], ranges)) {
+      found.push({ partition, from: String(start), to: String(end), seenAt });
+    }
+  }
+  return found;
+}
+
+/** All workers meet what is wrong with an object or a list. */
+function eachOnce(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
+
+function textOf(pending: Pending): PendingText {
+  return [...pending].map(([partition, ranges]) => [partition, ranges.map(([a, b]) => [String(a), String(b)])]);
+}
+
+function rangesOf(pending: readonly PendingText[]): Map<string, CursorRange[]> {
+  const all = new Map<string, CursorRange[]>();
+  for (const [partition, ranges] of pending.flat()) {
+    const into = all.get(partition) ?? [];
+    all.set(partition, into);
+    for (const [from, to] of ranges) into.push([BigInt(from), BigInt(to)]);
+  }
+  return all;
+}
+
+/** Of a worker other than 0: it stays until the night is archived, since nobody else has what it has in hand. */
+export async function endOfFollower(
+  night: Night,
+  ledger: LedgerInLoading,
+  publish: (sources: Manifest['sources']) => Promise<Problem[]>,
+): Promise<NightReport> {
+  return endedReport(night, ledger, await night.crew!.end(), publish);
+}
+
+async function endedReport(
+  night: Night,
+  ledger: LedgerInLoading,
+  { sha256, report }: Commit,
+  publish?: (sources: Manifest['sources']) => Promise<Problem[]>,
+): Promise<NightReport> {
+  const { errors, warnings } = report as Pick<NightReport, 'errors' | 'warnings'>;
+  if (sha256 === null) {
+    await publish?.({});
+    night.ended?.(ledger);
+    return { manifest: null, days: [], errors, warnings };
+  }
+  const number = (ledger.head?.number ?? 0) + 1;
+  const bytes = await readManifest(night.store, manifestKey(night.prefix, number));
+  const signed = checkManifest(number, bytes, ledger, night.verifyingKeys);
+  const unpublished = (await publish?.(signed.manifest.sources)) ?? [];
+  addManifest(ledger, signed, sha256);
+  night.ended?.(ledger);
+  return reportOf(signed.manifest, [...errors, ...unpublished], warnings);
+}

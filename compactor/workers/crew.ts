@@ -1,0 +1,258 @@
+/**
+ * Several workers that make one night together (COMPACTOR_WORKER). Each reads the whole stream and its share of the days of
+ * every list, keeps what is its own by `ownerOf`, and hands on what it listed of others. What all must know they tell each other by words in the store (words.ts): at each such
+ * point every worker says its own, and goes on once it has those of all. Nothing else binds them, and no word outlives its
+ * night: the manifest is the only commit point, and worker 0 alone writes it.
+ *
+ * An attempt is one try of all workers. The first word, its seat, is created once: whoever finds its own seat taken is
+ * the next life of a worker that died, and opens the next attempt. The others, wherever they wait, leave for it, and do
+ * all of their share over again. So every word of an attempt is of the same lives, and what one said is what it has in hand.
+ * A worker dies
+ * - before its seat: the others wait for it until their limit;
+ * - after it, wherever: its objects are orphans, its words are void with the attempt. Nothing is committed;
+ * - worker 0 before the manifest: the same. After it: the night is archived, and the others find that out by `commit`.
+ * Another number of workers, or other settings, are another attempt as well.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { generateIdentity, identityToRecipient } from 'age-encryption';
+import type { Signer } from '../../shared/crypto/signing.ts';
+import { DaybookError, messageOf } from '../../shared/errors.ts';
+import type { ObjectStore } from '../../shared/store/store.ts';
+import type { PartitionBounds, StreamSnapshot } from '../../shared/stream/stream.ts';
+import { manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
+import { ownerOf } from './share.ts';
+import { readWord, type WordPlace, writeWord } from './words.ts';
+
+/** Which worker of how many. */
+export interface Worker {
+  readonly index: number;
+  readonly count: number;
+  /** How long it waits for the others at each point. */
+  readonly waitSeconds: number;
+}
+
+export interface Crew extends Worker {
+  /** The time of the night, by worker 0's clock. */
+  readonly at: Date;
+  /** As worker 0 saw it: what arrived later belongs to the next night. */
+  readonly snapshot: StreamSnapshot;
+  /** Keys of what one worker stages for another begin with it. */
+  readonly stem: string;
+  /** By worker: what is handed to it is sealed for a key that is in its memory alone, and gone with it. */
+  readonly recipients: readonly string[];
+  /** That key of this worker. */
+  readonly identity: string;
+  ownerOf(source: string, id: string): number;
+  isOwn(source: string, id: string): boolean;
+  /** Says a word, and resolves to those of all workers, in their order. Rejects with `CrewOver`, `CrewEnded`, or as below. */
+  gather<T>(step: string, word: T): Promise<T[]>;
+  /** Worker 0: what it is about to write. */
+  commit(said: Commit): Promise<void>;
+  /** The others: resolves to that once it is written. */
+  end(): Promise<Commit>;
+  /** So that the others need not wait. Never rejects. */
+  fail(error: unknown): Promise<void>;
+}
+
+/** What worker 0 says last: the SHA-256 of the manifest's object, null where there is nothing to say, and what it reports. */
+export interface Commit {
+  readonly sha256: string | null;
+  readonly report: unknown;
+}
+
+/** This attempt is no more: another one was begun, or another run wrote the manifest. All is done over again. */
+export class CrewOver extends Error {}
+
+/** The night is done: worker 0 has written its manifest, or there was nothing to say. */
+export class CrewEnded extends Error {
+  readonly commit: Commit;
+
+  constructor(commit: Commit) {
+    super('the night is done');
+    this.commit = commit;
+  }
+}
+
+export interface CrewPlace extends WordPlace {
+  readonly store: ObjectStore;
+  readonly signer: Signer;
+  readonly prefix: string;
+  readonly worker: Worker;
+  /** The number of the manifest to be written. */
+  readonly number: number;
+  /** What all workers must have alike, as text. */
+  readonly settings: string;
+}
+
+interface Seat {
+  /** Tells one life of a worker from the next. */
+  readonly life: string;
+  readonly settings: string;
+  readonly at: string;
+  readonly recipient: string;
+  /** Of worker 0. */
+  readonly snapshot?: { readonly id: string; readonly partitions: readonly TextBounds[] };
+}
+
+/** A partition, its start and its end. */
+type TextBounds = readonly [partition: string, start: string | null, end: string];
+
+const firstPauseMs = 50;
+const maxPauseMs = 1000;
+
+/**
+ * Takes this worker's seat and waits for the others. `now` and `snapshot` are those of the night where this is worker 0.
+ * Rejects with `CrewOver`; with `workers_late`, `worker_failed` and `worker_unproven` as `gather` does too.
+ */
+export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnapshot): Promise<Crew> {
+  const { store, prefix, worker, number } = place;
+  const { index, count } = worker;
+  const folder = `${prefix}workers/${String(number).padStart(8, '0')}/`;
+  const settings = createHash('sha256').update(`${count}\n${place.settings}`).digest('hex');
+  const identity = await generateIdentity();
+  const bounds = textOf(snapshot);
+  const own: Seat = {
+    life: randomUUID(),
+    settings,
+    at: now.toISOString(),
+    recipient: await identityToRecipient(identity),
+    ...(index === 0 ? { snapshot: bounds } : {}),
+  };
+  const attempt = await takeSeat();
+  // Dies here: whoever waits for this worker waits until its next life, or the limit.
+
+  const keyOf = (who: number, step: string, of = attempt) => `${stemOf(of)}${who}-${step}.jsonl`;
+  const everyone = Array.from({ length: count }, (_, who) => who);
+  const seats = await wait<Seat>(everyone.map((who) => keyOf(who, 'seat')));
+  if (seats.some((seat) => seat.settings !== settings)) throw new CrewOver('workers with other settings');
+  const [leader] = seats as [Seat];
+
+  function stemOf(of: number): string {
+    return `${folder}${String(of).padStart(4, '0')}/`;
+  }
+
+  async function takeSeat(): Promise<number> {
+    for (;;) {
+      let newest = 1;
+      const taken: string[] = [];
+      for await (const key of store.list(folder)) {
+        newest = Math.max(newest, attemptOf(key, folder));
+        taken.push(key);
+      }
+      const ofNewest = taken.filter((key) => key.startsWith(stemOf(newest)));
+      const isFree = !ofNewest.includes(`${stemOf(newest)}${index}-seat.jsonl`) && (await isOpen(ofNewest));
+      const of = isFree ? newest : newest + 1;
+      if ((await writeWord(place, `${stemOf(of)}${index}-seat.jsonl`, own)) === 'said') return of;
+    }
+  }
+
+  /** Whether one may still come to this attempt: the others have the same settings, and have not given up since. */
+  async function isOpen(words: readonly string[]): Promise<boolean> {
+    if (words.some((key) => key.endsWith('-failed.jsonl'))) return false;
+    for (const key of words.filter((key) => key.endsWith('-seat.jsonl'))) {
+      const seat = await readWord<Seat>(place, key);
+      if (seat.settings !== settings || Date.parse(seat.at) + worker.waitSeconds * 1000 < now.getTime()) return false;
+    }
+    return true;
+  }
+
+  /** The words of these keys, once all are there. `isEnd`: then the night is done. */
+  async function wait<T>(wanted: readonly string[], isEnd = false): Promise<T[]> {
+    const until = performance.now() + worker.waitSeconds * 1000;
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, maxPauseMs)) {
+      const there = new Set<string>();
+      for await (const key of store.list(folder)) there.add(key);
+      await refuseEnded(there, isEnd);
+      if ([...there].some((key) => attemptOf(key, folder) > attempt)) throw new CrewOver('a worker began once more');
+      if (!isEnd && wanted.every((key) => there.has(key)))
+        return Promise.all(wanted.map((key) => readWord<T>(place, key)));
+      const failed = everyone.find((who) => there.has(keyOf(who, 'failed')));
+      if (failed !== undefined) {
+        const why = await readWord<string>(place, keyOf(failed, 'failed'));
+        throw new DaybookError('worker_failed', { detail: `worker ${failed} of ${count}: ${why}` });
+      }
+      if (performance.now() > until) {
+        const late = wanted.filter((key) => !there.has(key)).map((key) => key.slice(stemOf(attempt).length));
+        const detail = `after ${worker.waitSeconds} s ${late.join(', ') || 'the manifest'} is not there`;
+        throw new DaybookError('workers_late', { detail });
+      }
+      await sleep(pauseMs);
+    }
+  }
+
+  /** Whether the night is done, or another run wrote the manifest. */
+  async function refuseEnded(there: ReadonlySet<string>, isEnd: boolean): Promise<void> {
+    const commits = [...there].filter((key) => key.endsWith('/0-commit.jsonl'));
+    const key = manifestKey(prefix, number);
+    const isWritten = (await store.head(key)) !== undefined;
+    if (!isWritten && !(isEnd && commits.includes(keyOf(0, 'commit')))) return;
+    const sha256 = isWritten ? sha256Hex(await readManifest(store, key)) : null;
+    for (const said of commits) {
+      const commit = await readWord<Commit>(place, said);
+      // Of another attempt too: then this worker came when all had been said.
+      if (commit.sha256 === sha256 && (isWritten || said === keyOf(0, 'commit'))) throw new CrewEnded(commit);
+    }
+    if (isWritten) throw new CrewOver('another run wrote the manifest');
+  }
+
+  async function say(step: string, word: unknown): Promise<void> {
+    if ((await writeWord(place, keyOf(index, step), word)) === 'taken') throw new CrewOver(`${step} was said before`);
+  }
+
+  return {
+    ...worker,
+    at: new Date(leader.at),
+    snapshot: snapshotOf(leader),
+    stem: `${stemOf(attempt)}${index}-`,
+    recipients: seats.map(({ recipient }) => recipient),
+    identity,
+    ownerOf: (source, id) => ownerOf(source, id, count),
+    isOwn: (source, id) => ownerOf(source, id, count) === index,
+    async gather<T>(step: string, word: T) {
+      await say(step, word);
+      // Dies here: the others have this word, and never the next one. They wait for the next attempt.
+      return wait<T>(everyone.map((who) => keyOf(who, step)));
+    },
+    commit: (said) => say('commit', said),
+    async end() {
+      try {
+        await wait([], true);
+      } catch (error) {
+        if (error instanceof CrewEnded) return error.commit;
+        throw error;
+      }
+      throw new CrewOver('the night has no end');
+    },
+    async fail(error) {
+      // Of another's failure all have heard.
+      if (error instanceof DaybookError && error.code === 'worker_failed') return;
+      await say('failed', messageOf(error)).catch(() => {});
+    },
+  };
+}
+
+function attemptOf(key: string, folder: string): number {
+  return Number(/^(\d{4})\//.exec(key.slice(folder.length))?.[1] ?? 0);
+}
+
+function textOf({ id, partitions }: StreamSnapshot): NonNullable<Seat['snapshot']> {
+  const bounds = [...partitions].map(([partition, { start, end }]) => {
+    if (end === undefined) {
+      const detail =
+        'this stream tells its end on reading alone, so that workers cannot agree on it: run without COMPACTOR_WORKER';
+      throw new DaybookError('usage', { detail });
+    }
+    return [partition, start === undefined ? null : String(start), String(end)] as const;
+  });
+  return { id, partitions: bounds };
+}
+
+function snapshotOf({ snapshot }: Seat): StreamSnapshot {
+  const { id, partitions } = snapshot!;
+  const bounds = ([partition, start, end]: TextBounds): [string, PartitionBounds] => [
+    partition,
+    { ...(start === null ? {} : { start: BigInt(start) }), end: BigInt(end) },
+  ];
+  return { id, partitions: new Map(partitions.map(bounds)) };
+}
