@@ -12,6 +12,7 @@ import { parseEnv } from 'node:util';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { backUpSecrets, type SecretsBackup } from '../../../compactor/backup/back-up-secrets.ts';
 import { collectSecrets } from '../../../compactor/backup/collect-secrets.ts';
+import { addDays, dayOf } from '../../../shared/clock.ts';
 import { DaybookError } from '../../../shared/errors.ts';
 import { openDirectoryReplacer } from '../../../shared/store/directory/replace.ts';
 import { type Fault, faultyStore } from '../../faults/faulty.ts';
@@ -126,7 +127,8 @@ test('an empty machine, stock age and tar: the next night goes on with the chain
     }
     assert.ok(port !== undefined, said.join('\n'));
     assert.ok(!said.some((line) => line.includes('DEVELOPMENT VALUES')), 'nothing had to be made up');
-    const [event] = eventsOf(new Date().toISOString().slice(0, 10), 1, 'after');
+    // Of yesterday: one of later today would be refused.
+    const [event] = eventsOf(addDays(dayOf(Date.now()), -1), 1, 'after');
     const url = `http://127.0.0.1:${port}/webhooks/platform`;
     const answer = await sendWebhook({ url, body: event!.text, secrets: ['whsec_kept'] });
     assert.equal(answer.status, 200);
