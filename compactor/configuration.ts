@@ -264,8 +264,9 @@ export async function openSigner(setting: string, keys: VerifyingKeys): Promise<
   // Its library is loaded only where it is used.
   const { openKmsSigner } = await import('../shared/kms/kms-signer.ts');
   // As the SDK's other clients read them: a connection to this machine goes through no proxy.
+  // Set to nothing is not set, as the SDK has it.
   const { AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL } = process.env;
-  const signer = await openKmsSigner(kmsKey, AWS_ENDPOINT_URL_KMS ?? AWS_ENDPOINT_URL);
+  const signer = await openKmsSigner(kmsKey, AWS_ENDPOINT_URL_KMS || AWS_ENDPOINT_URL || undefined);
   if (keys.has(signer.keyId)) return signer;
   throw new DaybookError('key_invalid', {
     detail: `COMPACTOR_VERIFYING_KEYS lacks the public half of ${kmsKey}, which is ${signer.keyId}`,

@@ -61,7 +61,10 @@ export const placeAmong = (most: number) =>
     .string()
     .regex(/^\d{1,3}\/\d{1,3}$/, 'must be a number and how many there are, such as 0/4')
     .transform((text) => text.split('/').map(Number) as [number, number])
-    .refine(([index, count]) => index < count && count <= most, `must begin at 0, and end with ${most} at most`)
+    .refine(
+      ([index, count]) => index < count && count <= most,
+      `must count from 0, so that the last of 4 is 3/4, and be of ${most} at most`,
+    )
     .transform(([index, count]) => ({ index, count }));
 
 /** A rule between members is looked at beside other problems too: all of them are named at once. */

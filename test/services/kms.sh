@@ -13,4 +13,4 @@ install "ministack-$version" "$place/done" install_ministack
 port=$(free_port) temporary=$(mktemp -d) folder=$temporary
 cd "$folder" || exit 1
 export BIND_HOST=127.0.0.1 GATEWAY_PORT=$port SERVICES=kms IOT_MTLS_ENABLED=0 TMPDIR=$folder STATE_DIR=$folder/state
-serve "{\"endpoint\":\"http://127.0.0.1:$port\"}" "curl -fsS http://127.0.0.1:$port/_ministack/health" "$place/bin/ministack"
+serve "{\"endpoint\":\"http://127.0.0.1:$port\"}" "curl -fsS http://127.0.0.1:$port/_ministack/health" "$place/bin/python3" -c "import sys; from ministack.app import main; sys.exit(main())"
