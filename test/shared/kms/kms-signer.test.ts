@@ -147,7 +147,9 @@ if (service !== undefined) {
       message: /lacks the public half of /,
       hint: /aws kms get-public-key --key-id /,
     });
-    const signer = await openKmsSigner(key, proxy.endpoint);
+    // Set to nothing is not set.
+    Object.assign(process.env, { AWS_ENDPOINT_URL_KMS: '', AWS_ENDPOINT_URL: proxy.endpoint });
+    const signer = await openSigner(`awskms:///${key}`, keys());
     await client.send(new DisableKeyCommand({ KeyId: key }));
     await assert.rejects(signer.sign(Buffer.from('x')), { code: 'signing_failed', retry: false, message: /Disabled/ });
     await client.send(new EnableKeyCommand({ KeyId: key }));
