@@ -19,7 +19,7 @@ import {
   sha256Hex,
 } from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
-import type { Night, NightReport, Problem } from './night.ts';
+import { isLeader, type Night, type NightReport, type Problem } from './night.ts';
 import { failureOf, problemsOf, reportOf } from './night-report.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
@@ -68,8 +68,7 @@ async function closeFrom(
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
-  const isLeader = night.crew === undefined || night.crew.index === 0;
-  if (isLeader) await takeBackOffsets(night, reading.recreated);
+  if (isLeader(night.crew)) await takeBackOffsets(night, reading.recreated);
   // Dies here: the ledger still is ahead of those partitions, so the next run finds again that they are not what it knows.
 
   const recovered =
@@ -94,7 +93,7 @@ async function closeFrom(
     recovered.discard();
     return failureOf({ failure });
   };
-  if (!isLeader) return endOfFollower(night, ledger, publish);
+  if (!isLeader(night.crew)) return endOfFollower(night, ledger, publish);
   const { errors, warnings } = problemsOf(night, ledger, run);
   const manifest = await assembleManifest(night, ledger, run);
   if (manifest === undefined) {

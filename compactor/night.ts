@@ -88,6 +88,11 @@ export interface NightReport {
   readonly warnings: readonly Problem[];
 }
 
+/** Whether this is the worker that speaks for the night: the first of several, or one that is alone. */
+export function isLeader(worker: { readonly index: number } | undefined): boolean {
+  return worker === undefined || worker.index === 0;
+}
+
 /** Whether this worker is to keep it; where it is alone, always. */
 export function isOwn({ crew }: Pick<Night, 'crew'>, source: string, id: string): boolean {
   return crew === undefined || crew.isOwn(source, id);

@@ -24,7 +24,7 @@ import { recoveredAlone } from '../console/day-words.ts';
 import { newestClosedDay } from '../day/closing.ts';
 import { holdNewObjects } from '../ledger/hold-archive.ts';
 import { headOf, type Ledger, loadLedger } from '../ledger/ledger.ts';
-import type { Night, NightReport, Problem } from '../night.ts';
+import { isLeader, type Night, type NightReport, type Problem } from '../night.ts';
 import { openNotifier } from '../notify/notify.ts';
 import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
 import { replicateSettings } from '../settings.ts';
@@ -73,7 +73,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
   const startedAt = systemClock.now().toISOString();
   /** A `serve` that started this tells it itself: also where this dies. */
   const notify = async (told: RunReport) => {
-    if (process.channel !== undefined || !isLeader(configuration)) return;
+    if (process.channel !== undefined || !isLeader(configuration.settings.COMPACTOR_WORKER)) return;
     const { COMPACTOR_NOTIFY: listeners, DAYBOOK_DATA_DIR: dataDirectory } = configuration.settings;
     const { exitCode } = process as { exitCode?: number };
     const outcome = exitCode === undefined ? 'done' : exitCode === 3 ? 'fault' : 'failed';
@@ -107,11 +107,6 @@ export async function runCommand(options: RunOptions): Promise<void> {
   else if (incomplete > 0) process.exitCode = 3;
   await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   await notify(report);
-}
-
-/** Of several workers one speaks for the night. */
-function isLeader({ settings }: NightConfiguration): boolean {
-  return (settings.COMPACTOR_WORKER?.index ?? 0) === 0;
 }
 
 function problemOf(error: unknown): Problem {
@@ -201,10 +196,10 @@ async function runNight(
     // Dies here: what was not witnessed is so with the next manifest.
     const anchoring = { store, prefix, signer, witnesses: witnessesOf(settings) };
     const load = () => loadLedger(store, prefix, verifyingKeys);
-    const anchored = isLeader(configuration)
+    const anchored = isLeader(settings.COMPACTOR_WORKER)
       ? await anchorLedger({ ...anchoring, loadLedger: load }, ledger)
       : { errors: [], warnings: [], witnesses: [] };
-    const unheld = isLeader(configuration)
+    const unheld = isLeader(settings.COMPACTOR_WORKER)
       ? await holdNewObjects(() => openHolder(settings.DAYBOOK_STORE, dataDirectory), ledger)
       : undefined;
     const holdWarning = { code: 'legal_hold_failed', source: null, day: null, message: unheld ?? '' } as const;

@@ -7,7 +7,7 @@ import type { AskedScope } from '../../shared/schemes/stripe-scope.ts';
 import type { CursorRange } from '../ledger/cursor-ranges.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { DayEntry } from '../ledger/manifest.ts';
-import { gathered, isOwn, type Night, type Problem } from '../night.ts';
+import { gathered, isLeader, isOwn, type Night, type Problem } from '../night.ts';
 import { keyText, type SortBudget, type Sorter } from '../staging/external-sort.ts';
 import { decodeCopy, idKeyOf, type StagedCopy } from '../staging/staged-copy.ts';
 import type { Quarantine } from '../stream/quarantine.ts';
@@ -108,8 +108,7 @@ export async function closeSource(
     const entries = new Map<Day, DayEntry>();
     const warnings: Problem[] = [];
     // What all have of a day is put together by one.
-    const isLeader = night.crew === undefined || night.crew.index === 0;
-    for (const day of isLeader ? [...new Set([...days, ...whole.days.keys()])].sort() : []) {
+    for (const day of isLeader(night.crew) ? [...new Set([...days, ...whole.days.keys()])].sort() : []) {
       await failing(day, async () => {
         const { gain, objects, handed, words } = whole.days.get(day) ?? nothingGained;
         const entry = entryOf(closing, day, listed, whole.decided, gain, objects);
