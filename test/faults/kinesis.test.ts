@@ -286,6 +286,29 @@ if (service !== undefined) {
     assert.equal((await textsOf(await stream.reader())).length, 20);
   });
 
+  test('a record of a later time among earlier ones ends a reading before it, and the next one has it', async (t) => {
+    const stream = await newStream(t, 1);
+    await (await stream.writer()).append(Array.from({ length: 9 }, (_, n) => record(`${n}`, `${n}`)));
+    const reader = await stream.reader();
+    const all = (await batchesOf(reader, undefined)).flatMap(({ entries }) => entries);
+    proxy.decide(async (request, forward) => {
+      const answer = await forward();
+      if (!isGet(request)) return answer;
+      const given = JSON.parse(String(answer.body)) as { Records: { SequenceNumber: string }[] };
+      const Records = given.Records.map((one) =>
+        BigInt(one.SequenceNumber) === all[4]!.position
+          ? { ...one, ApproximateArrivalTimestamp: Date.now() / 1000 + 60 }
+          : one,
+      );
+      return { ...answer, body: JSON.stringify({ ...given, Records }) };
+    });
+    const early = (await batchesOf(reader, undefined)).flatMap(({ entries }) => entries);
+    proxy.decide();
+    assert.deepEqual(early.map(textOf), all.slice(0, 4).map(textOf));
+    const late = (await batchesOf(reader, early.at(-1)!.after)).flatMap(({ entries }) => entries);
+    assert.deepEqual(late.map(textOf), all.slice(4).map(textOf));
+  });
+
   /** The oldest records up to this one are gone. AWS gives the oldest kept for a position that is gone; others refuse it. */
   const trimming =
     (last: Cursor, positions: 'moved' | 'refused'): ProxyHandler =>
