@@ -49,7 +49,7 @@ type RunReport = NightReport & {
   readonly witnesses?: Anchored['witnesses'];
 };
 
-/** Runs one night and prints what it did. Sets the exit code: 2 on errors, 3 with an incomplete day. */
+/** Runs one night and prints what it did. Sets the exit code, as `exitCodeOfNight` says. */
 export async function runCommand(options: RunOptions): Promise<void> {
   if (options.today === true) {
     const { day = [], force = false, now, acceptRestored = false, trustClock = false } = options;
@@ -103,10 +103,15 @@ export async function runCommand(options: RunOptions): Promise<void> {
   } finally {
     configuration.close();
   }
-  if (report.errors.length > 0) process.exitCode = 2;
-  else if (incomplete > 0) process.exitCode = 3;
+  process.exitCode = exitCodeOfNight(report, incomplete);
   await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
   await notify(report);
+}
+
+/** 2: something failed, and may go well when it is run again. 3: found, and not to be mended by running again. */
+export function exitCodeOfNight({ errors }: Pick<NightReport, 'errors'>, incompleteDays: number): 2 | 3 | undefined {
+  if (errors.some(({ code }) => code !== 'lost_after_2xx')) return 2;
+  return errors.length > 0 || incompleteDays > 0 ? 3 : undefined;
 }
 
 function problemOf(error: unknown): Problem {

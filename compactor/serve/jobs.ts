@@ -35,7 +35,7 @@ export interface RunningJob extends JobRequest {
 }
 
 /**
- * By the exit code: 0 `done`; 3 `fault`: in the archive, or a day that is known to be incomplete; else `failed`.
+ * By the exit code: 0 `done`; 3 `fault`: what the exit code 3 says (shared/README.md); else `failed`.
  * `stopped`: ended because this process ends.
  */
 export type Outcome = 'done' | 'fault' | 'failed' | 'stopped';

@@ -23,7 +23,7 @@ export const compactorMetrics = {
     unit: 'jobs',
     labels: { job: jobNames, outcome: outcomes },
     meaning:
-      'Jobs that ended. fault: exit code 3, in the archive or a day known to be incomplete; stopped: serve itself was ended.',
+      'Jobs that ended. fault: exit code 3, in the archive, a day known to be incomplete, or events lost after a 2xx; stopped: serve itself was ended.',
   },
   daybook_compactor_last_run_start_timestamp_seconds: {
     type: 'gauge',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { describeExceptions, listArchive } from '../../../compactor/commands/list.ts';
+import { exitCodeOfNight } from '../../../compactor/commands/run.ts';
 import { totalsOf, wordsOf } from '../../../compactor/console/day-words.ts';
 import { addDays } from '../../../shared/clock.ts';
 import type { MadeEvent } from '../../stripe/events.ts';
@@ -64,6 +65,9 @@ test('what Stripe delivered and is not here is an error by name and id, once Str
       message: `Stripe says that ${lost.id} was answered 2xx, and no delivery is here: by id in ${exceptions!.key}`,
     },
   ]);
+  assert.equal(exitCodeOfNight(report, 0), 3, 'a finding: in ten minutes it is no other');
+  const failed = { ...report.errors[0]!, code: 'stripe_unreachable' } as const;
+  assert.equal(exitCodeOfNight({ errors: [...report.errors, failed] }, 0), 2);
   assert.deepEqual([await wordOf(nights), undelivered, verdict], [[1, unsubscribed, 1], undefined, 'complete']);
   assert.equal(counts.recovered, unsubscribed + 3);
   const { id, createdSeconds: created, type } = lost;
