@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DaybookError } from '../shared/errors.ts';
-import type { StreamSnapshot } from '../shared/stream/stream.ts';
+import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
 import type { RunResult } from './assemble-manifest.ts';
 import { factsOf, type StagedSource } from './day/staged-source.ts';
 import { type CursorRange, without } from './ledger/cursor-ranges.ts';
@@ -10,6 +10,8 @@ import { addManifest, checkManifest, type LedgerInLoading } from './ledger/ledge
 import { type Hole, type Manifest, manifestKey, type QuarantineObject, readManifest } from './ledger/manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
 import { failureOf, reportOf } from './night-report.ts';
+import type { RecordRules } from './stream/read-stream.ts';
+import { endsOf } from './stream/reading-ends.ts';
 import { type Commit, type Crew, CrewEnded, CrewOver, joinCrew } from './workers/crew.ts';
 
 /** `lost`: another attempt was begun, or another run wrote the manifest. Rejects as `joinCrew` and the steps do. */
@@ -72,11 +74,35 @@ export async function joinStaged(
   }
 }
 
+/**
+ * Undefined where the snapshot has the ends at which all end. Else each worker ends by its time, where it may be that one
+ * ends a record before the other (it asked a moment sooner, or two clocks differ): all then go on to where the one is
+ * that came furthest. There the stream has a record, in the same place for each.
+ */
+export function furthestOf({ crew }: Night, { partitions }: StreamSnapshot): RecordRules['furthest'] {
+  if (crew === undefined || [...partitions.values()].every(({ end }) => end !== undefined)) return undefined;
+  return async (ends) => {
+    const furthest = new Map<string, Cursor>();
+    for (const [partition, text] of (await crew.gather('read', textsOf(ends))).flat()) {
+      const end = BigInt(text);
+      if (end > (furthest.get(partition) ?? -1n)) furthest.set(partition, end);
+    }
+    return furthest;
+  };
+}
+
+/** Of cursors, in one order whoever says them. */
+function textsOf(ends: ReadonlyMap<string, Cursor>): (readonly [partition: string, end: string])[] {
+  return [...ends].map(([partition, end]) => [partition, String(end)] as const).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
 type Pending = ReadonlyMap<string, readonly CursorRange[]>;
 type PendingText = readonly (readonly [partition: string, ranges: readonly (readonly [string, string])[]])[];
 
 /** The last word of a worker before the manifest. */
 interface Ended {
+  /** How far each partition was read. */
+  readonly ends: ReturnType<typeof textsOf>;
   readonly holes: readonly Hole[];
   readonly sources: readonly {
     readonly name: string;
@@ -91,11 +117,15 @@ interface Ended {
   };
 }
 
-/** With what all workers have. Which records wait, and how far was read, each of them sees alike. */
+/**
+ * With what all workers have. Which records wait each of them sees alike, and how far was read they tell each other: what
+ * one had read and another had not would be lost or doubled, so that all begin over again. Then `CrewOver`.
+ */
 export async function sumOfRuns(night: Night, run: RunResult): Promise<RunResult> {
   if (night.crew === undefined) return run;
   const { reading, closed, quarantined } = run;
   const words = await night.crew.gather<Ended>('ended', {
+    ends: textsOf(endsOf(reading.partitions)),
     holes: reading.holes,
     sources: closed.map(({ name, pending, errors, warnings }) => {
       return { name, pending: textOf(pending), errors, warnings };
@@ -106,6 +136,9 @@ export async function sumOfRuns(night: Night, run: RunResult): Promise<RunResult
       failure: failureOf(quarantined),
     },
   });
+  if (new Set(words.map(({ ends }) => JSON.stringify(ends))).size > 1) {
+    throw new CrewOver('workers have read the stream to different ends');
+  }
   const problems = words.flatMap(({ quarantine }) => quarantine.failure);
   return {
     reading: { ...reading, holes: words.reduce<readonly Hole[]>((holes, word) => withHoles(holes, word.holes), []) },

@@ -3,7 +3,7 @@ import { addDays, type Day, dayOf } from '../shared/clock.ts';
 import { DaybookError } from '../shared/errors.ts';
 import type { StreamSnapshot } from '../shared/stream/stream.ts';
 import { assembleManifest } from './assemble-manifest.ts';
-import { closeTogether, endOfFollower, joinStaged, sumOfRuns } from './close-together.ts';
+import { closeTogether, endOfFollower, furthestOf, joinStaged, sumOfRuns } from './close-together.ts';
 import { openIdFilter } from './day/archived-ids.ts';
 import { type ClosedSource, closeSource } from './day/close-source.ts';
 import { isTouched, newestClosedDay } from './day/closing.ts';
@@ -144,6 +144,7 @@ async function stageByDay(night: Night, ledger: LedgerInLoading, snapshot: Strea
       acceptUnsealedBefore: night.acceptUnsealedBefore?.toISOString(),
       kinds: new Map(night.sources.map(({ name, kind }) => [name, kind])),
       isOwn: night.crew?.isOwn,
+      furthest: furthestOf(night, snapshot),
     },
     {
       isTouched: (day) => day <= newest && isTouched(night, day),

@@ -12,11 +12,12 @@ import { type EventScope, type ScopeClaims, scopeOfEvent } from '../../shared/sc
 import { type ThinFacts, thinFacts } from '../../shared/schemes/stripe-thin-events.ts';
 import { markOf } from '../../shared/stream/prove-record.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
-import { type CursorRange, pushCursors, unionOf, without } from '../ledger/cursor-ranges.ts';
-import { type Hole, hash16, type StreamPosition, type Tip } from '../ledger/manifest.ts';
+import { type CursorRange, pushCursors, without } from '../ledger/cursor-ranges.ts';
+import type { Hole, StreamPosition, Tip } from '../ledger/manifest.ts';
 import { untrusted } from '../ledger/prove-time.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { provePositions } from './prove-position.ts';
+import { endOf, endsOf } from './reading-ends.ts';
 
 /** What becomes of the records: given by the run. */
 export interface Stager {
@@ -75,10 +76,20 @@ export async function readStream(
   for (const partition of snapshot.partitions.keys()) {
     const { from, done: doneBefore = [] } = proven.get(partition) ?? {};
     const tip = from === undefined ? undefined : known[partition]?.tip;
-    const reading: PartitionReading = { from, doneBefore, seen: [], waiting: [], tip, lost: [] };
-    partitions.set(partition, reading);
+    partitions.set(partition, { from, doneBefore, seen: [], waiting: [], tip, lost: [] });
+    await readOn(partition, snapshot);
+  }
+  // Where workers ended in different places, they go on to where the one is that came furthest.
+  for (const [partition, end] of (await rules.furthest?.(endsOf(partitions))) ?? []) {
+    if (end !== endOf(partitions.get(partition)!)) {
+      await readOn(partition, { ...snapshot, partitions: new Map([[partition, { end }]]) });
+    }
+  }
+
+  async function readOn(partition: string, to: StreamSnapshot): Promise<void> {
+    const reading = partitions.get(partition)!;
     const isDone = skipper(reading.doneBefore);
-    for await (const { hole, entries } of stream.read(partition, reading.from, snapshot)) {
+    for await (const { hole, entries } of stream.read(partition, endOf(reading), to)) {
       if (hole !== undefined) {
         pushCursors(reading.seen, hole.from, hole.to);
         reading.tip = { at: String(hole.to), mark: null };
@@ -212,6 +223,8 @@ export interface RecordRules {
   readonly kinds: ReadonlyMap<string, 'stripe' | 'events' | undefined>;
   /** Where there are several workers: whether a record is this one's. */
   readonly isOwn?: ((source: string, id: string) => boolean) | undefined;
+  /** Where there are several workers, and the snapshot has no ends: how far any of them has read, given what this one has. */
+  readonly furthest?: ((ends: ReadonlyMap<string, Cursor>) => Promise<ReadonlyMap<string, Cursor>>) | undefined;
 }
 
 /** Why the record is not from ingest or the compactor, as far as it can be told. */
@@ -338,44 +351,4 @@ function skipper(done: readonly CursorRange[]): (entry: StreamEntry) => boolean 
     const range = done[at];
     return range !== undefined && range[0] <= before && after <= range[1];
   };
-}
-
-/**
- * The stream's position once `pending` (records of days that failed) is known: everything seen is archived but for what
- * waits or is pending.
- */
-export async function positionAfter(
-  stream: EventStreamReader,
-  reading: StreamReading,
-  ledger: StreamPosition | undefined,
-  pending: ReadonlyMap<string, readonly CursorRange[]>,
-): Promise<StreamPosition> {
-  const before = ledger?.id === reading.id ? ledger.partitions : {};
-  const partitions: Record<string, StreamPosition['partitions'][string]> = { ...before };
-  for (const [partition, { from, seen, waiting, doneBefore, tip }] of reading.partitions) {
-    const start = from ?? seen[0]?.[0];
-    if (start === undefined) {
-      // Nothing was ever read of it: also where it was created again and is empty.
-      delete partitions[partition];
-      continue;
-    }
-    const open = unionOf([...waiting, ...(pending.get(partition) ?? [])]);
-    const end = seen.at(-1)?.[1] ?? start;
-    const next = open[0]?.[0] ?? end;
-    const known = before[partition];
-    // Offsets may have gaps between records: whatever lies between two cursors seen is done with as well.
-    const read: CursorRange[] = end > next ? [[next, end]] : [];
-    const done = without(unionOf([...read, ...doneBefore.filter(([, to]) => to > next)]), open).filter(
-      ([, to]) => to > next,
-    );
-    const unmoved = known !== undefined && BigInt(known.next) === next && from !== undefined;
-    const record = unmoved ? undefined : await stream.recordBefore(partition, next);
-    partitions[partition] = {
-      next: String(next),
-      last: unmoved ? known.last : record === undefined ? null : hash16(record.value),
-      done: done.map(([a, b]) => [String(a), String(b)]),
-      ...(tip === undefined ? {} : { tip }),
-    };
-  }
-  return { id: reading.id, partitions };
 }

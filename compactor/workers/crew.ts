@@ -19,7 +19,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
-import type { PartitionBounds, StreamSnapshot } from '../../shared/stream/stream.ts';
+import type { Cursor, PartitionBounds, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
 import { ownerOf } from './share.ts';
 import { readWord, type WordPlace, writeWord } from './words.ts';
@@ -35,7 +35,7 @@ export interface Worker {
 export interface Crew extends Worker {
   /** The time of the night, by worker 0's clock. */
   readonly at: Date;
-  /** As worker 0 saw it: what arrived later belongs to the next night. */
+  /** As worker 0 saw it: what arrived later belongs to the next night. Where it has no ends, see `furthestOf`. */
   readonly snapshot: StreamSnapshot;
   /** Keys of what one worker stages for another begin with it. */
   readonly stem: string;
@@ -92,11 +92,15 @@ interface Seat {
   readonly at: string;
   readonly recipient: string;
   /** Of worker 0. */
-  readonly snapshot?: { readonly id: string; readonly partitions: readonly TextBounds[] };
+  readonly snapshot?: {
+    readonly id: string;
+    readonly partitions: readonly TextBounds[];
+    readonly madeAtMs?: number | undefined;
+  };
 }
 
 /** A partition, its start and its end. */
-type TextBounds = readonly [partition: string, start: string | null, end: string];
+type TextBounds = readonly [partition: string, start: string | null, end: string | null];
 
 const firstPauseMs = 50;
 const maxPauseMs = 1000;
@@ -203,7 +207,7 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   return {
     ...worker,
     at: new Date(leader.at),
-    snapshot: snapshotOf(leader),
+    snapshot: snapshotOf(leader, worker),
     stem: `${stemOf(attempt)}${index}-`,
     recipients: seats.map(({ recipient }) => recipient),
     identity,
@@ -236,23 +240,30 @@ function attemptOf(key: string, folder: string): number {
   return Number(/^(\d{4})\//.exec(key.slice(folder.length))?.[1] ?? 0);
 }
 
-function textOf({ id, partitions }: StreamSnapshot): NonNullable<Seat['snapshot']> {
+function textOf({ id, partitions, madeAtMs }: StreamSnapshot): NonNullable<Seat['snapshot']> {
+  const text = (cursor: Cursor | undefined) => (cursor === undefined ? null : String(cursor));
   const bounds = [...partitions].map(([partition, { start, end }]) => {
-    if (end === undefined) {
+    if (end === undefined && madeAtMs === undefined) {
       const detail =
-        'this stream tells its end on reading alone, so that workers cannot agree on it: run without COMPACTOR_WORKER';
+        'the snapshots of this stream have neither ends nor their time, so that workers cannot read alike: run without COMPACTOR_WORKER';
       throw new DaybookError('usage', { detail });
     }
-    return [partition, start === undefined ? null : String(start), String(end)] as const;
+    return [partition, text(start), text(end)] as const;
   });
-  return { id, partitions: bounds };
+  return { id, partitions: bounds, madeAtMs };
 }
 
-function snapshotOf({ snapshot }: Seat): StreamSnapshot {
-  const { id, partitions } = snapshot!;
+/** Each worker begins with other partitions: of some streams what all ask for at once each gets more slowly. */
+function snapshotOf({ snapshot }: Seat, { index, count }: Worker): StreamSnapshot {
+  const { id, partitions, madeAtMs } = snapshot!;
+  const first = Math.floor((index * partitions.length) / count);
   const bounds = ([partition, start, end]: TextBounds): [string, PartitionBounds] => [
     partition,
-    { ...(start === null ? {} : { start: BigInt(start) }), end: BigInt(end) },
+    { ...(start === null ? {} : { start: BigInt(start) }), ...(end === null ? {} : { end: BigInt(end) }) },
   ];
-  return { id, partitions: new Map(partitions.map(bounds)) };
+  return {
+    id,
+    partitions: new Map([...partitions.slice(first), ...partitions.slice(0, first)].map(bounds)),
+    ...(madeAtMs === undefined ? {} : { madeAtMs }),
+  };
 }

@@ -68,6 +68,8 @@ export interface StreamSnapshot {
   /** Names this very stream. A topic that is made again under its name keeps it, and so does a file that is put back. */
   readonly id: string;
   readonly partitions: ReadonlyMap<string, PartitionBounds>;
+  /** When it was made, in ms since 1970, where some partition has no `end`: a reading of that one ends by this time. */
+  readonly madeAtMs?: number;
 }
 
 export interface EventStreamReader {
@@ -79,6 +81,8 @@ export interface EventStreamReader {
   /**
    * The records of one partition from a cursor (undefined: the oldest kept) to the snapshot's end, in order, in batches
    * of bounded bytes. Each entry's `before` is the `after` of the one before it, or lies past it where offsets have gaps.
+   * The snapshot may be another reader's, put together again from what it shows. A partition of it may have an `end` although the
+   * service tells none: one to which another reading came.
    */
   read(partition: string, from: Cursor | undefined, snapshot: StreamSnapshot): AsyncIterable<StreamBatch>;
   /** The record that ends at this cursor, or undefined where it is no longer kept. */

@@ -4,7 +4,7 @@ import { DescribeStreamSummaryCommand, KinesisClient, type StreamDescriptionSumm
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { openAgents } from '../../http/agents.ts';
 import type { Logger } from '../../program/log.ts';
-import { kinesisErrorOf, mayPass } from './error.ts';
+import { isThrottling, kinesisErrorOf, mayPass } from './error.ts';
 import type { KinesisParams } from './settings.ts';
 
 /** Parameters for the sake of tests alone. All in milliseconds. */
@@ -78,13 +78,18 @@ export async function describeStream(client: KinesisClient, params: KinesisParam
   throw Object.assign(new Error(`the stream is ${status}`), { name: `StreamStatus ${status}`, $retryable: {} });
 }
 
-/** Tries again what may pass, until it succeeds or `patienceMs` are over. Rejects with the last failure as it is. */
-export async function patiently<T>(work: () => Promise<T>, patienceMs: number): Promise<T> {
-  const endsAt = performance.now() + patienceMs;
+/**
+ * Tries again what may pass, until it succeeds or `patienceMs` are over; these begin again with each refusal for the rate,
+ * for `throttledMs` at most. Rejects with the last failure as it is.
+ */
+export async function patiently<T>(work: () => Promise<T>, patienceMs: number, throttledMs = patienceMs): Promise<T> {
+  const begunAt = performance.now();
+  let endsAt = begunAt + patienceMs;
   for (let failures = 1; ; failures += 1) {
     try {
       return await work();
     } catch (error) {
+      if (isThrottling(error)) endsAt = Math.min(performance.now() + patienceMs, begunAt + throttledMs);
       const pauseMs = pauseAfter(failures);
       if (!mayPass(error) || performance.now() + pauseMs > endsAt) throw error;
       await rest(pauseMs);

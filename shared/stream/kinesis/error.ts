@@ -37,10 +37,15 @@ const refusedCredentials = new Set([
 ]);
 const notAuthorised = new Set(['AccessDeniedException', 'NotAuthorized', 'KMSAccessDeniedException']);
 
+/** Whether it was refused for its rate alone. */
+export function isThrottling(error: unknown): boolean {
+  return throttled.has((error as KinesisFailure).name);
+}
+
 /** Whether the same call may succeed a little later. */
 export function mayPass(error: unknown): boolean {
   const { name, code, $retryable, $metadata } = error as KinesisFailure;
-  if (throttled.has(name) || $retryable !== undefined || $metadata?.clockSkewCorrected === true) return true;
+  if (isThrottling(error) || $retryable !== undefined || $metadata?.clockSkewCorrected === true) return true;
   const status = $metadata?.httpStatusCode;
   // 2xx: the answer broke off, or was none of Kinesis'.
   if (status !== undefined) return status < 300 || status >= 500 || status === 429 || status === 408;

@@ -3,9 +3,10 @@
  * of them. A cursor is a sequence number (stream.ts): that of the record just read, or, before the first record that is
  * read of a shard and after a hole, one less than the next record's. Kinesis keeps no positions: the ledger alone does.
  *
- * Kinesis does not say how far a shard is at a moment. A reading ends with the first record that arrived after the
+ * Kinesis does not say how far a shard is at a moment. A reading ends before the first record that arrived after the
  * snapshot was made (milliseconds, the service's clock against ours), with the end of a closed shard, or where there are
- * no records left.
+ * no records left. So two readings by one snapshot may end in different places. Where they must not, one of them goes on to
+ * the `end` to which the other came: the order of a shard is the same for all.
  *
  * Nor does it say that a position has aged out: it gives the oldest record kept instead. So reading starts at the
  * cursor's own record, which is there if nothing after it can be missing. If it is not, what lay between the cursor and
@@ -16,13 +17,14 @@ import {
   type GetRecordsCommandOutput,
   GetShardIteratorCommand,
   type KinesisClient,
+  type _Record as KinesisRecord,
   ListShardsCommand,
   type ListShardsCommandInput,
   type Shard,
 } from '@aws-sdk/client-kinesis';
 import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../program/log.ts';
-import type { Cursor, EventStreamReader, StreamBatch, StreamEntry, StreamSnapshot } from '../stream.ts';
+import type { Cursor, EventStreamReader, StreamBatch, StreamEntry } from '../stream.ts';
 import { checkStream, type KinesisTimeouts, openKinesisClient, patiently, readerTimeouts } from './client.ts';
 import { kinesisErrorOf } from './error.ts';
 import type { KinesisParams } from './settings.ts';
@@ -36,6 +38,11 @@ export interface KinesisReaderOptions {
 
 /** An answer has 10 MiB at most; this bounds what it has of small records. */
 const maxBatchRecords = 1_000;
+/**
+ * How long a reading waits for its turn at a shard. Kinesis gives 5 answers and 2 MiB a second of one, whoever asks: each
+ * answer of 10 MiB keeps all others off it for 5 seconds.
+ */
+const turnMs = 5 * 60_000;
 
 /** Rejects as `checkStream` does; so do its calls. */
 export async function openKinesisReader({
@@ -49,24 +56,22 @@ export async function openKinesisReader({
     client.destroy();
     throw error;
   });
-  const shards = shardReader(client, params, timeouts.patienceMs);
-  /** When each snapshot was made, ms. */
-  const moments = new WeakMap<StreamSnapshot, number>();
+  const shards = shardReader(client, params, timeouts.patienceMs, turnMs);
 
   return {
     committed: async () => new Map(),
     async snapshot() {
-      const moment = clock.now().getTime();
+      const madeAtMs = clock.now().getTime();
       const listed = await shards.list();
-      const snapshot = { id, partitions: new Map(parentsFirst(listed).map((name) => [name, {}])) };
-      moments.set(snapshot, moment);
-      return snapshot;
+      return { id, partitions: new Map(parentsFirst(listed).map((name) => [name, {}])), madeAtMs };
     },
     async *read(shard, from, snapshot): AsyncGenerator<StreamBatch> {
-      const moment = moments.get(snapshot);
-      if (moment === undefined || !snapshot.partitions.has(shard)) {
-        throw new RangeError(`the snapshot has no shard ${shard}`);
-      }
+      const bounds = snapshot.partitions.get(shard);
+      if (bounds === undefined) throw new RangeError(`the snapshot has no shard ${shard}`);
+      const { end } = bounds;
+      const { madeAtMs = clock.now().getTime() } = snapshot;
+      const isLate = ({ SequenceNumber, ApproximateArrivalTimestamp: arrival }: KinesisRecord) =>
+        end === undefined ? (arrival?.getTime() ?? 0) > madeAtMs : BigInt(SequenceNumber!) > end;
       const place = { cursor: from, isProven: from === undefined };
       for (let iterator = await shards.iteratorAt(shard, from); iterator !== undefined; ) {
         const answer = await shards.records(iterator, maxBatchRecords);
@@ -78,13 +83,13 @@ export async function openKinesisReader({
         }
         const { Records = [], NextShardIterator, MillisBehindLatest = 0 } = answer;
         // The times of a shard's records need not rise: what comes behind the first late one is of the next reading too.
-        const late = Records.findIndex((record) => (record.ApproximateArrivalTimestamp?.getTime() ?? 0) > moment);
+        const late = Records.findIndex(isLate);
         const isPast = late >= 0;
         const batch = batchOf(isPast ? Records.slice(0, late) : Records, place);
         if (batch.entries.length > 0) yield batch;
         // No records, and yet behind: a stretch of the shard that is empty. There is more behind it.
-        const isAtMoment = Records.length === 0 && clock.now().getTime() - MillisBehindLatest >= moment;
-        if (isPast || isAtMoment) return;
+        const isThere = end === undefined && clock.now().getTime() - MillisBehindLatest >= madeAtMs;
+        if (isPast || (Records.length === 0 && (isThere || MillisBehindLatest === 0))) return;
         iterator = NextShardIterator;
       }
     },
@@ -127,7 +132,7 @@ interface Place {
 }
 
 /** What is new of an answer, and what is missing before it. Moves the place. */
-function batchOf(records: NonNullable<GetRecordsCommandOutput['Records']>, place: Place): StreamBatch {
+function batchOf(records: readonly KinesisRecord[], place: Place): StreamBatch {
   const entries: StreamEntry[] = [];
   let hole: StreamBatch['hole'];
   for (const { SequenceNumber, Data } of records) {
@@ -146,12 +151,17 @@ function batchOf(records: NonNullable<GetRecordsCommandOutput['Records']>, place
   return hole === undefined ? { entries } : { entries, hole };
 }
 
-/** The calls on shards, repeated while that may help. */
-export function shardReader(client: KinesisClient, { streamName, ...rest }: KinesisParams, patienceMs: number) {
+/** The calls on shards, repeated while that may help, as `patiently` says. */
+export function shardReader(
+  client: KinesisClient,
+  { streamName, ...rest }: KinesisParams,
+  patienceMs: number,
+  throttledMs = patienceMs,
+) {
   const params = { streamName, ...rest };
   const send = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await patiently(work, patienceMs);
+      return await patiently(work, patienceMs, throttledMs);
     } catch (error) {
       throw kinesisErrorOf(error, params);
     }

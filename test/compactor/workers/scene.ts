@@ -1,15 +1,60 @@
 /** Nights with all that one can meet, the same for any number of workers; and what an archive says, whoever wrote it. */
 import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { SplitShardCommand } from '@aws-sdk/client-kinesis';
+import { pino } from 'pino';
 import type { NightReport, NightSource } from '../../../compactor/night.ts';
 import { addDays, type Day } from '../../../shared/clock.ts';
+import { openKinesisReader } from '../../../shared/stream/kinesis/reader.ts';
+import { openKinesisWriter } from '../../../shared/stream/kinesis/writer.ts';
 import type { AppendRecord } from '../../../shared/stream/stream.ts';
 import { assertBooks } from '../../faults/night-books.ts';
+import { createStream, deleteStream, kinesisClock, openKinesis, untilActive } from '../../services/kinesis-streams.ts';
 import type { FakeStripe } from '../../stripe/fake-stripe.ts';
 import { thinEvent } from '../../stripe/thin-events.ts';
 import { type Books, eventRecord, type NightChange, stripeRecord } from '../books.ts';
 import { eventsOf } from '../stripe/stripe-nights.ts';
 
 export const waitSeconds = 30;
+
+/** Books whose deliveries go to a Kinesis stream, from which each night reads by a reader of its own. */
+export async function openOnKinesis(
+  t: TestContext,
+  books: Books,
+  endpoint: string,
+): Promise<{ readonly books: Books; readonly split?: () => Promise<void> }> {
+  const client = openKinesis(endpoint);
+  const StreamName = await createStream(client, 2);
+  const params = { streamName: StreamName, endpoint, region: 'us-east-1' };
+  const log = pino({ level: 'silent' });
+  const writer = await openKinesisWriter({ params, log });
+  t.after(async () => {
+    await writer.close();
+    await deleteStream(client, StreamName);
+    client.destroy();
+  });
+  return {
+    books: {
+      ...books,
+      deliver: (...records) => writer.append(records),
+      async night(sources, { stream: wrap, ...change } = {}) {
+        const reader = await openKinesisReader({ params, clock: kinesisClock, log });
+        try {
+          return await books.night(sources, { ...change, stream: () => wrap?.(reader) ?? reader });
+        } finally {
+          await reader.close();
+        }
+      },
+    },
+    async split() {
+      const NewStartingHashKey = String(2n ** 126n);
+      await client.send(
+        new SplitShardCommand({ StreamName, ShardToSplit: 'shardId-000000000000', NewStartingHashKey }),
+      );
+      await untilActive(client, StreamName);
+    },
+  };
+}
 
 /** A night by `count` workers at once; undefined: by one that knows of none. The reports are alike. */
 export async function nightOf(
@@ -18,7 +63,7 @@ export async function nightOf(
   count: number | undefined,
   changeOf: (index: number) => NightChange = () => ({}),
 ): Promise<NightReport> {
-  if (count === undefined) return books.night(sources);
+  if (count === undefined) return books.night(sources, changeOf(0));
   const night = (index: number) => books.night(sources, { worker: { index, count, waitSeconds }, ...changeOf(index) });
   const reports = await Promise.all(Array.from({ length: count }, (_, index) => night(index)));
   for (const report of reports) assert.deepEqual(report, reports[0]);

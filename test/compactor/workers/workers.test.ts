@@ -1,22 +1,27 @@
 import assert from 'node:assert/strict';
-import { describe, type TestContext, test } from 'node:test';
+import { after, describe, type TestContext, test } from 'node:test';
 import type { DayState } from '../../../compactor/ledger/ledger.ts';
 import type { StripeApi } from '../../../compactor/stripe/list-events.ts';
 import { readSigner } from '../../../shared/crypto/signing.ts';
 import { DaybookError } from '../../../shared/errors.ts';
 import { exitCodeOf } from '../../../shared/program/program.ts';
 import type { ObjectStore } from '../../../shared/store/store.ts';
+import type { EventStreamReader } from '../../../shared/stream/stream.ts';
 import { faultyStore } from '../../faults/faulty.ts';
 import { assertBooks } from '../../faults/night-books.ts';
 import { startNight } from '../../faults/night-process.ts';
 import { memoryStream } from '../../faults/night-stream.ts';
+import { startService } from '../../services/service.ts';
 import { type NightChange, stripeRecord } from '../books.ts';
 import { eventsOf, openStripeNights } from '../stripe/stripe-nights.ts';
 import { until } from '../until.ts';
-import { fillDay, nightOf, sayingOf, waitSeconds } from './scene.ts';
+import { fillDay, nightOf, openOnKinesis, sayingOf, waitSeconds } from './scene.ts';
 
 /** By hand: to die at every object too. */
 const every = process.env.EVERY_WRITE === '1';
+
+const kinesis = await startService<{ endpoint: string }>('kinesis.sh');
+after(() => kinesis?.stop());
 
 async function open(t: TestContext) {
   const nights = await openStripeNights(t);
@@ -26,19 +31,36 @@ async function open(t: TestContext) {
 describe('a night by several workers', () => {
   test('says what one alone would say, by 1, 2 and 3 of them, and when their number changes', async (t) => {
     const said = [];
-    for (const counts of [
-      [undefined, undefined, undefined],
-      [1, 2, 3],
-      [3, undefined, 2],
-      [2, 3, 1],
-    ]) {
-      const { books, stripe, sources } = await open(t);
+    for (const [counts, stream] of [
+      [[undefined, undefined, undefined]],
+      [[1, 2, 3]],
+      [[3, undefined, 2]],
+      [[2, 3, 1], kinesis],
+    ] as const) {
+      const { stripe, sources, ...nights } = await open(t);
+      const { books, split }: Awaited<ReturnType<typeof openOnKinesis>> =
+        stream === undefined ? nights : await openOnKinesis(t, nights.books, stream.facts.endpoint);
       const reports = [];
       for (const [index, count] of counts.entries()) {
         const today = `2026-11-2${index + 1}`;
         books.at(`${today}T03:00:00Z`);
         await fillDay(books, stripe, today, `night ${index}`);
-        const { days, errors, warnings, manifest } = await nightOf(books, sources, count);
+        // What comes while they read waits for its day, by whichever reading. On Kinesis it comes to shards that this night does not know.
+        let arriving: Promise<void> | undefined;
+        const arrive = async () => {
+          if (index === 0) await split?.();
+          await books.deliver(...eventsOf(today, 5, `meanwhile ${index}`).map(({ text }) => stripeRecord(text)));
+        };
+        const { days, errors, warnings, manifest } = await nightOf(books, sources, count, () => ({
+          stream: (reader) => ({
+            ...reader,
+            async *read(...asked) {
+              arriving ??= arrive();
+              await arriving;
+              yield* reader.read(...asked);
+            },
+          }),
+        }));
         reports.push([
           manifest,
           days.map(({ parts, ...day }) => day),
@@ -52,7 +74,9 @@ describe('a night by several workers', () => {
       said.push({ reports, archive: await sayingOf(books) });
     }
     assert.match(JSON.stringify(said[0]), /"twins":[1-9].*"listedBody":[1-9]/);
-    for (const other of said.slice(1)) assert.deepEqual(other, said[0]);
+    for (const other of said.slice(1, 3)) assert.deepEqual(other, said[0]);
+    // Positions are Kinesis' own.
+    assert.deepEqual(unplaced(said[3]!), unplaced(said[0]!));
   });
 
   test('a worker that dies at any of its writes, and is run again, loses nothing and doubles nothing', async (t) => {
@@ -294,6 +318,55 @@ describe('a night by several workers', () => {
     await sayingOf(books);
   });
 
+  test('on a stream that tells no ends one reads on to where the other ended; where it does not come there, all begin over', async (t) => {
+    if (kinesis === undefined) return t.skip('no Kinesis');
+    const { books } = await openOnKinesis(t, (await open(t)).books, kinesis.facts.endpoint);
+    const events = eventsOf('2026-11-20', 60, 'ends');
+    const deliver = (from: number, to: number) =>
+      books.deliver(...events.slice(from, to).map(({ text }) => stripeRecord(text)));
+    for (const [number, isShort] of [
+      [1, false],
+      [2, true],
+    ] as const) {
+      const at = 30 * (number - 1);
+      await deliver(at, at + 15);
+      const { promise: isRead, resolve: tellRead } = Promise.withResolvers<void>();
+      let arriving: Promise<void> | undefined;
+      let onward = 0;
+      const leading = (reader: EventStreamReader): EventStreamReader => ({
+        ...reader,
+        // Its clock is ahead: so what comes while they read is of this night for who reads it.
+        snapshot: async () => ({ ...(await reader.snapshot()), madeAtMs: Date.now() + 3_600_000 }),
+        async *read(...asked) {
+          await isRead;
+          arriving ??= deliver(at + 15, at + 30);
+          await arriving;
+          yield* reader.read(...asked);
+        },
+      });
+      const following = (reader: EventStreamReader): EventStreamReader => ({
+        ...reader,
+        async *read(partition, from, snapshot) {
+          const isOnward = snapshot.partitions.get(partition)?.end !== undefined;
+          if (isOnward) onward += 1;
+          if (!(isShort && isOnward)) yield* reader.read(partition, from, snapshot);
+          if (partition === [...snapshot.partitions.keys()].at(-1)) tellRead();
+        },
+      });
+      const report = await nightOf(books, [{ name: 'platform' }], 2, (index) => ({
+        stream: index === 0 ? leading : following,
+      }));
+      assert.deepEqual([report.manifest, report.errors], [number, []]);
+      assert.ok(onward > 0);
+      const attempts = (await books.keys(`workers/0000000${number}/`)).map((key) => key.split('/')[2]);
+      assert.deepEqual([...new Set(attempts)], isShort ? ['0001', '0002'] : ['0001']);
+      await assertBooks(books, {
+        platform: { ids: events.slice(0, at + 30).map(({ id }) => id), deliveries: at + 30 },
+      });
+    }
+    assert.equal((await nightOf(books, [{ name: 'platform' }], undefined)).manifest, null);
+  });
+
   test('records that age out before one of them has read them are a hole', async (t) => {
     const { books } = await open(t);
     const stream = memoryStream(2);
@@ -324,6 +397,12 @@ describe('a night by several workers', () => {
     await sayingOf(books);
   });
 });
+
+/** Without what of a stream's positions is in it. */
+function unplaced({ reports, archive }: { reports: unknown; archive: unknown }): unknown {
+  const { partitions: _, quarantine, ...rest } = archive as { partitions: unknown; quarantine: string[] };
+  return { reports, ...rest, quarantine: quarantine.map((line) => JSON.parse(line).raw).sort() };
+}
 
 /**
  * A store whose user dies at its nth word (or manifest), before it is there or after; nothing that it asks for later has an
