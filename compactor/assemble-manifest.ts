@@ -6,8 +6,7 @@ import type { Manifest } from './ledger/manifest.ts';
 import { timeAfter } from './ledger/prove-time.ts';
 import type { Night } from './night.ts';
 import type { SealedQuarantine } from './stream/quarantine.ts';
-import type { StreamReading } from './stream/read-stream.ts';
-import { positionAfter } from './stream/reading-ends.ts';
+import { positionAfter, type StreamReading } from './stream/reading.ts';
 
 /** What a run has: read, closed and put aside. */
 export interface RunResult {

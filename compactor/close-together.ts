@@ -11,7 +11,7 @@ import { type Hole, type Manifest, manifestKey, type QuarantineObject, readManif
 import type { Night, NightReport, Problem } from './night.ts';
 import { failureOf, reportOf } from './night-report.ts';
 import type { RecordRules } from './stream/read-stream.ts';
-import { endsOf } from './stream/reading-ends.ts';
+import { endsOf } from './stream/reading.ts';
 import { type Commit, type Crew, CrewEnded, CrewOver, joinCrew } from './workers/crew.ts';
 
 /** `lost`: another attempt was begun, or another run wrote the manifest. Rejects as `joinCrew` and the steps do. */

@@ -13,11 +13,11 @@ import { type ThinFacts, thinFacts } from '../../shared/schemes/stripe-thin-even
 import { markOf } from '../../shared/stream/prove-record.ts';
 import type { Cursor, EventStreamReader, StreamEntry, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { type CursorRange, pushCursors, without } from '../ledger/cursor-ranges.ts';
-import type { Hole, StreamPosition, Tip } from '../ledger/manifest.ts';
+import type { Hole, StreamPosition } from '../ledger/manifest.ts';
 import { untrusted } from '../ledger/prove-time.ts';
 import { type CopyFacts, copyKey, encodeCopy } from '../staging/staged-copy.ts';
 import { provePositions } from './prove-position.ts';
-import { endOf, endsOf } from './reading-ends.ts';
+import { endOf, endsOf, type PartitionReading, type StreamReading } from './reading.ts';
 
 /** What becomes of the records: given by the run. */
 export interface Stager {
@@ -33,29 +33,6 @@ export interface Stager {
   ): void;
   quarantine(line: string, partition: string, range: CursorRange): Promise<void>;
   progress(records: number): void;
-}
-
-/** Where each partition stands after reading; turned into the manifest's positions once it is known what failed. */
-export interface PartitionReading {
-  /** Archived by earlier runs, all below the first cursor read: `next` of the ledger, or undefined at a first reading. */
-  readonly from: Cursor | undefined;
-  readonly doneBefore: readonly CursorRange[];
-  /** Every record seen, skipped ones included. */
-  readonly seen: [Cursor, Cursor][];
-  /** Records that wait. */
-  readonly waiting: [Cursor, Cursor][];
-  /** How far it was read; where nothing was, as far as before. */
-  tip: Tip | undefined;
-  /** Records that have aged out unread. */
-  readonly lost: [Cursor, Cursor][];
-}
-
-export interface StreamReading {
-  readonly id: string;
-  readonly partitions: ReadonlyMap<string, PartitionReading>;
-  readonly holes: readonly Hole[];
-  /** Partitions that are not what the ledger knows: they were read from their beginning. */
-  readonly recreated: readonly string[];
 }
 
 export async function readStream(

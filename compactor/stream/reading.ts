@@ -1,8 +1,30 @@
-/** How far a run has read the stream, and what the manifest says of it. */
+/** What a run has read of the stream, and what the manifest says of that. */
 import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
 import { type CursorRange, unionOf, without } from '../ledger/cursor-ranges.ts';
-import { hash16, type StreamPosition } from '../ledger/manifest.ts';
-import type { PartitionReading, StreamReading } from './read-stream.ts';
+import { type Hole, hash16, type StreamPosition, type Tip } from '../ledger/manifest.ts';
+
+/** Where each partition stands after reading; turned into the manifest's positions once it is known what failed. */
+export interface PartitionReading {
+  /** Archived by earlier runs, all below the first cursor read: `next` of the ledger, or undefined at a first reading. */
+  readonly from: Cursor | undefined;
+  readonly doneBefore: readonly CursorRange[];
+  /** Every record seen, skipped ones included. */
+  readonly seen: [Cursor, Cursor][];
+  /** Records that wait. */
+  readonly waiting: [Cursor, Cursor][];
+  /** How far it was read; where nothing was, as far as before. */
+  tip: Tip | undefined;
+  /** Records that have aged out unread. */
+  readonly lost: [Cursor, Cursor][];
+}
+
+export interface StreamReading {
+  readonly id: string;
+  readonly partitions: ReadonlyMap<string, PartitionReading>;
+  readonly holes: readonly Hole[];
+  /** Partitions that are not what the ledger knows: they were read from their beginning. */
+  readonly recreated: readonly string[];
+}
 
 /** How far a partition was read, by this run or before. */
 export function endOf({ from, seen }: PartitionReading): Cursor | undefined {
