@@ -8,11 +8,12 @@
  * The version that it pins goes out with each request, as the key of an organisation needs it.
  */
 import { isUtf8 } from 'node:buffer';
-import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Stripe } from 'stripe';
 import { messageOf } from '../../shared/errors.ts';
 import { openAgents } from '../../shared/http/agents.ts';
+import { request as httpRequest } from '../../shared/http/node-http.ts';
 import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 
 export interface StripeAnswer {

@@ -1,7 +1,7 @@
 /** A port that a program listens on: free, or held by that program itself, or by another. */
-import { createServer } from 'node:http';
 import { DaybookError } from '../errors.ts';
 import { listen } from '../http/listen.ts';
+import { createServer } from '../http/node-http.ts';
 import { type Found, ok, problem } from './finding.ts';
 
 export interface ListenerToCheck {

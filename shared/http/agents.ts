@@ -3,12 +3,12 @@
  * lower case too, read as Node itself reads them (nodejs.org/api/http.html, Built-in Proxy Support). These are the
  * machine's variables, not settings of ours.
  */
-import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { DaybookError } from '../errors.ts';
+import { Agent as HttpAgent } from './node-http.ts';
 
 export interface Agents {
-  readonly httpAgent: HttpAgent;
+  readonly httpAgent: InstanceType<typeof HttpAgent>;
   readonly httpsAgent: HttpsAgent;
 }
 

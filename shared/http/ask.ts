@@ -1,6 +1,7 @@
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { type Agents, openAgents } from './agents.ts';
+import { request as httpRequest } from './node-http.ts';
 
 export interface Question {
   /** GET, unless there is a body: then POST. */

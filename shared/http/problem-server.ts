@@ -2,17 +2,10 @@
  * An HTTP server whose every refusal is a problem document, also those that Node makes by itself before or instead of a
  * request: what is not HTTP, too large headers, headers or a body that do not come in time, an unknown expectation.
  */
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { DaybookError, type ErrorCode } from '../errors.ts';
+import { createServer, STATUS_CODES } from './node-http.ts';
 import { type Answer, problemAnswer, send } from './problem.ts';
 
 /** Told of each such refusal; of a request that was being handled its handler hears by itself. */

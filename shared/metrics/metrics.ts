@@ -3,10 +3,11 @@
  * Prometheus' rules (base units, `_total` for what only grows) and `promtool check metrics` holds them to it. Each
  * program has a registry of its own: prom-client's global one would be shared by all that run in one process.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { messageOf } from '../errors.ts';
 import { listen } from '../http/listen.ts';
+import { createServer } from '../http/node-http.ts';
 import type { Logger } from '../program/log.ts';
 
 export interface MetricDeclaration {

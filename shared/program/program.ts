@@ -41,8 +41,11 @@ export const leastNode = '24.21.0';
 /** Only where Node can read TypeScript at all: older ones end with ERR_UNKNOWN_FILE_EXTENSION before this. */
 function refuseOldNode(): void {
   const { node } = process.versions;
-  const isOlder = node.localeCompare(leastNode, 'en', { numeric: true }) < 0;
-  if (!isOlder) return;
+  const [found, least] = [node, leastNode].map((version) =>
+    version.split('.').map((part) => Number.parseInt(part, 10)),
+  );
+  const part = least!.findIndex((number, index) => number !== found![index]);
+  if (part < 0 || found![part]! > least![part]!) return;
   throw new DaybookError('usage', {
     detail: `needs Node ${leastNode} or newer, and this is ${node}`,
     hint: 'npm ci brings one: node_modules/.bin/node, which `npm start` and `npm run` use.',

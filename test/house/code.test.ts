@@ -58,6 +58,15 @@ test('only programs and configuration.ts know the environment and the working di
   assert.deepEqual(wrong, []);
 });
 
+test('product code gets node:http without undici', () => {
+  const wrong = productFiles().filter((path) => /^import (?!type )[^;]*from 'node:http';/m.test(readText(path)));
+  assert.deepEqual(wrong, []);
+  const script = `await import('file://${root}/shared/http/ask.ts'); process.stdout.write(process.moduleLoadList.join());`;
+  const loaded = execFileSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
+  assert.match(loaded, /NativeModule _http_client/);
+  assert.doesNotMatch(loaded, /undici/);
+});
+
 test('product code writes nothing by console', () => {
   assert.deepEqual(
     productFiles().filter((path) => /\bconsole\s*\./.test(readText(path))),
