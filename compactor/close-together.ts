@@ -6,7 +6,7 @@ import type { Cursor, StreamSnapshot } from '../shared/stream/stream.ts';
 import type { RunResult } from './assemble-manifest.ts';
 import { factsOf, type StagedSource } from './day/staged-source.ts';
 import { type CursorRange, without } from './ledger/cursor-ranges.ts';
-import { addManifest, checkManifest, type LedgerInLoading } from './ledger/ledger.ts';
+import { addManifest, checkManifest, type LedgerInLoading, openManifest } from './ledger/ledger.ts';
 import { type Hole, type Manifest, manifestKey, type QuarantineObject, readManifest } from './ledger/manifest.ts';
 import type { Night, NightReport, Problem } from './night.ts';
 import { failureOf, reportOf } from './night-report.ts';
@@ -216,7 +216,7 @@ async function endedReport(
   }
   const number = (ledger.head?.number ?? 0) + 1;
   const bytes = await readManifest(night.store, manifestKey(night.prefix, number));
-  const signed = checkManifest(number, bytes, ledger, night.verifyingKeys);
+  const signed = checkManifest(number, await openManifest(number, bytes, night.verifyingKeys), ledger);
   const unpublished = (await publish?.(signed.manifest.sources)) ?? [];
   addManifest(ledger, signed, sha256);
   night.ended?.(ledger);

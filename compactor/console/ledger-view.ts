@@ -9,6 +9,7 @@
 import type { Clock, Day } from '../../shared/clock.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import { mapAhead } from '../../shared/parallel.ts';
 import { withTimeLimit } from '../../shared/program/time-limit.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import {
@@ -16,9 +17,13 @@ import {
   checkManifest,
   type Ledger,
   type LedgerInLoading,
+  manifestKeys,
+  type NamedManifest,
   type NumberedManifest,
-  readManifests,
-  type SignedManifest,
+  type OpenedManifest,
+  openManifest,
+  openManifests,
+  readAhead,
   startLedger,
 } from '../ledger/ledger.ts';
 import { type DayEntry, isOfNight, type Manifest, manifestKey, readManifest, sha256Hex } from '../ledger/manifest.ts';
@@ -100,8 +105,8 @@ export function openLedgerView({
     const { store, prefix } = await openStore();
     const fresh = startKnown();
     try {
-      for await (const { number, key, bytes } of readManifests(store, prefix)) {
-        add(fresh, key, bytes, checkManifest(number, bytes, fresh.ledger, verifyingKeys));
+      for await (const { number, key, opened } of openManifests(store, prefix, verifyingKeys)) {
+        add(fresh, number, key, opened);
         if (number === until) break;
       }
       read.known = fresh;
@@ -125,7 +130,7 @@ export function openLedgerView({
       if (isMissing(error)) return false;
       throw error;
     }
-    add(before, key, bytes, checkManifest(number, bytes, ledger, verifyingKeys));
+    add(before, number, key, await openManifest(number, bytes, verifyingKeys));
     return true;
   }
 
@@ -157,10 +162,11 @@ export function openLedgerView({
     const { store, prefix } = await openStore();
     let count = 0;
     try {
-      for await (const { number, bytes } of readManifests(store, prefix)) {
-        if (number > manifests.length) break;
-        if (sha256Hex(bytes) !== manifests[number - 1]!.sha256) return false;
-        count = number;
+      const read = ({ key }: NamedManifest) => readManifest(store, key);
+      for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, read)) {
+        if (item.number > manifests.length) break;
+        if (sha256Hex(result) !== manifests[item.number - 1]!.sha256) return false;
+        count = item.number;
       }
     } catch (error) {
       if (isOfLedger(error)) return false;
@@ -233,9 +239,11 @@ function startKnown(): Known {
   return { ledger: startLedger(), manifests: [], histories: new Map(), configured: undefined };
 }
 
-function add(known: Known, key: string, bytes: Buffer, signed: SignedManifest): void {
+/** Throws where it is not in its place. */
+function add(known: Known, number: number, key: string, opened: OpenedManifest): void {
+  const { bytes, sha256 } = opened;
+  const signed = checkManifest(number, opened, known.ledger);
   const { manifest, signer } = signed;
-  const sha256 = sha256Hex(bytes);
   addManifest(known.ledger, signed, sha256);
   known.manifests.push({ ...lineOf(manifest), key, sha256, bytes: bytes.length, signer });
   if (isOfNight(manifest) && manifest.asked !== undefined) known.configured = new Set(Object.keys(manifest.asked));

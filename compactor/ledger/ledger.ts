@@ -105,27 +105,31 @@ export const readAhead = 16;
  */
 export async function loadLedger(store: ObjectStore, prefix: string, keys: VerifyingKeys): Promise<LedgerInLoading> {
   const loading = startLedger();
-  for await (const { number, bytes } of readManifests(store, prefix)) {
-    addManifest(loading, checkManifest(number, bytes, loading, keys), sha256Hex(bytes));
+  for await (const { number, opened } of openManifests(store, prefix, keys)) {
+    addManifest(loading, checkManifest(number, opened, loading), opened.sha256);
   }
   return loading;
 }
 
-/** The manifests' bytes in order of their numbers, read some ahead. */
-export async function* readManifests(
+/** The manifests in order of their numbers, read and opened some ahead. Throws as loadLedger, but for their places in the chain. */
+export async function* openManifests(
   store: ObjectStore,
   prefix: string,
-): AsyncGenerator<{ number: number; key: string; bytes: Buffer }, void, void> {
-  const read = ({ key }: { readonly key: string }) => readManifest(store, key);
-  for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, read)) {
-    yield { ...item, bytes: result };
+  keys: VerifyingKeys,
+): AsyncGenerator<NamedManifest & { readonly opened: OpenedManifest }, void, void> {
+  const open = async ({ number, key }: NamedManifest) => openManifest(number, await readManifest(store, key), keys);
+  for await (const { item, result } of mapAhead(manifestKeys(store, prefix), readAhead, open)) {
+    yield { ...item, opened: result };
   }
 }
 
-async function* manifestKeys(
-  store: ObjectStore,
-  prefix: string,
-): AsyncGenerator<{ readonly number: number; readonly key: string }, void, void> {
+export interface NamedManifest {
+  readonly number: number;
+  readonly key: string;
+}
+
+/** Those that are there, in order of their numbers. Throws `ledger_broken` where one is missing. */
+export async function* manifestKeys(store: ObjectStore, prefix: string): AsyncGenerator<NamedManifest, void, void> {
   let number = 0;
   for (const key of (await listManifests(store, prefix)).keys) {
     number += 1;
@@ -159,14 +163,21 @@ export interface SignedManifest {
   readonly signer: string;
 }
 
-/** The manifest in an object's bytes, if signature, signer, number and chain hold; else throws. */
-export function checkManifest(
-  number: number,
-  bytes: Buffer,
-  { head, signer, retiredSigners }: Pick<Ledger, 'head' | 'signer' | 'retiredSigners'>,
-  keys: VerifyingKeys,
-): SignedManifest {
-  const broken = (why: string) => new DaybookError('ledger_broken', { detail: `manifest ${number}: ${why}` });
+/** A manifest whose signature holds. Whether it is in its place is another question. */
+export interface OpenedManifest extends SignedManifest {
+  readonly bytes: Buffer;
+  /** Of the bytes, in hex. */
+  readonly sha256: string;
+  readonly key: VerifyingKey;
+}
+
+function brokenOf(number: number, why: string): DaybookError {
+  return new DaybookError('ledger_broken', { detail: `manifest ${number}: ${why}` });
+}
+
+/** The manifest in an object's bytes. Rejects with `ledger_broken`, `signer_unknown` where it is not signed by one of the keys. */
+export async function openManifest(number: number, bytes: Buffer, keys: VerifyingKeys): Promise<OpenedManifest> {
+  const broken = (why: string) => brokenOf(number, why);
   const end = bytes.indexOf(0x0a);
   const line = bytes.subarray(0, end);
   let manifest: Manifest;
@@ -188,15 +199,27 @@ export function checkManifest(
   if (known === undefined) {
     throw new DaybookError('signer_unknown', { detail: `manifest ${number} is signed by the key ${signed.key}` });
   }
-  if (!known.verify(signedBytes(line, Object(manifest)), signed.signature)) throw broken('its signature does not hold');
-  refuseRetired(number, signed.key, known, signer, retiredSigners);
+  if (!(await known.verify.beside(signedBytes(line, Object(manifest)), signed.signature))) {
+    throw broken('its signature does not hold');
+  }
+  return { manifest, signer: signed.key, bytes, sha256: sha256Hex(bytes), key: known };
+}
+
+/** The manifest, if its signer, its number and the chain hold; else throws. */
+export function checkManifest(
+  number: number,
+  { manifest, signer: keyId, key }: OpenedManifest,
+  { head, signer, retiredSigners }: Pick<Ledger, 'head' | 'signer' | 'retiredSigners'>,
+): SignedManifest {
+  const broken = (why: string) => brokenOf(number, why);
+  refuseRetired(number, keyId, key, signer, retiredSigners);
   if (manifest.format !== 'daybook-manifest/1') throw broken(`has the format ${String(manifest.format)}`);
   if (manifest.number !== number) throw broken(`says that it is number ${manifest.number}`);
   const { previous } = manifest;
   if (previous?.number !== head?.number || previous?.sha256 !== head?.sha256) {
     throw broken('does not follow the manifest before it');
   }
-  return { manifest, signer: signed.key };
+  return { manifest, signer: keyId };
 }
 
 /** Throws `signer_retired` where the key may not sign this manifest. */

@@ -2,8 +2,8 @@
 import type { Day } from '../../shared/clock.ts';
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
-import { addManifest, checkManifest, readManifests, startLedger } from './ledger.ts';
-import { type DayEntry, type Manifest, sha256Hex } from './manifest.ts';
+import { addManifest, checkManifest, openManifests, startLedger } from './ledger.ts';
+import type { DayEntry, Manifest } from './manifest.ts';
 
 export interface NamedObject {
   readonly key: string;
@@ -26,9 +26,9 @@ export async function readNamedObjects(
 ): Promise<Map<string, NamedObject>> {
   const ledger = startLedger();
   const objects = new Map<string, NamedObject>();
-  for await (const { number, bytes } of readManifests(store, prefix)) {
-    const signed = checkManifest(number, bytes, ledger, keys);
-    addManifest(ledger, signed, sha256Hex(bytes));
+  for await (const { number, opened } of openManifests(store, prefix, keys)) {
+    const signed = checkManifest(number, opened, ledger);
+    addManifest(ledger, signed, opened.sha256);
     for (const object of objectsOf(signed.manifest)) objects.set(object.key, object);
   }
   for (const [key, { manifest }] of ledger.pruned) {

@@ -2,8 +2,8 @@
 import type { VerifyingKeys } from '../../shared/crypto/signing.ts';
 import { DaybookError } from '../../shared/errors.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
-import { addManifest, checkManifest, type Ledger, startLedger } from './ledger.ts';
-import { manifestKey, readManifest, sha256Hex } from './manifest.ts';
+import { addManifest, checkManifest, type Ledger, openManifest, startLedger } from './ledger.ts';
+import { manifestKey, readManifest } from './manifest.ts';
 
 /**
  * Asks the ledger, and the manifests that were appended since it was loaded: a prune may be at work meanwhile. What those
@@ -26,7 +26,8 @@ export function openPrunedLookup(
       const number = (later.head?.number ?? 0) + 1;
       try {
         const bytes = await readManifest(store, manifestKey(prefix, number));
-        addManifest(later, checkManifest(number, bytes, later, keys), sha256Hex(bytes));
+        const opened = await openManifest(number, bytes, keys);
+        addManifest(later, checkManifest(number, opened, later), opened.sha256);
       } catch (error) {
         const code = error instanceof DaybookError ? error.code : undefined;
         if (code === 'object_missing' || code === 'ledger_broken' || code?.startsWith('signer_')) return;

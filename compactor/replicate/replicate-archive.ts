@@ -13,7 +13,7 @@ import {
   checkManifest,
   type Ledger,
   listManifests,
-  readManifests,
+  openManifests,
   startLedger,
 } from '../ledger/ledger.ts';
 import { anchorsFolder, appendManifest, readManifest, sha256Hex } from '../ledger/manifest.ts';
@@ -149,9 +149,9 @@ async function readChain(
 ): Promise<{ ledger: Ledger; manifests: ArchivedManifest[] }> {
   const ledger = startLedger();
   const manifests: ArchivedManifest[] = [];
-  for await (const { number, key, bytes } of readManifests(store, prefix)) {
-    const signed = checkManifest(number, bytes, ledger, keys);
-    const sha256 = sha256Hex(bytes);
+  for await (const { number, key, opened } of openManifests(store, prefix, keys)) {
+    const signed = checkManifest(number, opened, ledger);
+    const { sha256 } = opened;
     addManifest(ledger, signed, sha256);
     const objects = isWanted(key) ? [...objectsOf(signed.manifest)] : [];
     manifests.push({ number, key, sha256, createdAt: signed.manifest.createdAt, objects });

@@ -13,18 +13,13 @@ import {
   type Ledger,
   type LedgerInLoading,
   listManifests,
+  type NamedManifest,
+  openManifest,
   readAhead,
   type SignedManifest,
   startLedger,
 } from '../ledger/ledger.ts';
-import {
-  isOfNight,
-  type Manifest,
-  manifestKey,
-  type QuarantineObject,
-  readManifest,
-  sha256Hex,
-} from '../ledger/manifest.ts';
+import { isOfNight, type Manifest, manifestKey, type QuarantineObject, readManifest } from '../ledger/manifest.ts';
 import type { Breaks } from './breaks.ts';
 import { type SaidBefore, wrongClaims, wrongGaps } from './check-claims.ts';
 
@@ -50,24 +45,24 @@ export async function walkChain(
   const prunable = new Map<string, { source: string; day: Day }>();
   let newestNight: Manifest | undefined;
   const { keys: listed, strays } = await listManifests(store, prefix);
-  const read = (key: string) => readManifest(store, key).catch((error: unknown) => ({ error }));
-  for await (const { item: key, result } of mapAhead(eachOf(listed), readAhead, read)) {
-    const number = (ledger.head?.number ?? 0) + 1;
+  const open = async ({ number, key }: NamedManifest) => openManifest(number, await readManifest(store, key), keys);
+  const attempt = (named: NamedManifest) => open(named).catch((error: unknown) => ({ error }));
+  for await (const { item, result } of mapAhead(numbered(listed), readAhead, attempt)) {
+    const { number, key } = item;
     const expected = manifestKey(prefix, number);
     if (key !== expected) {
       breaks.add({ code: 'ledger_broken', manifest: number, key: expected, message: `is not there, but ${key} is` });
       return { ledger, quarantine, strays, isWhole: false };
     }
     try {
-      if (!Buffer.isBuffer(result)) throw result?.error;
-      const signed = checkManifest(number, result, ledger, keys);
+      if ('error' in result) throw result.error;
+      const signed = checkManifest(number, result, ledger);
       const { manifest } = signed;
-      const sha256 = sha256Hex(result);
       const before = saidBefore(ledger, manifest);
-      take(ledger, signed, sha256);
+      take(ledger, signed, result.sha256);
       if (isOfNight(manifest)) newestNight = manifest;
       quarantine.push(...manifest.quarantine.map((object) => ({ ...object, manifest: number })));
-      for (const { message, source, day } of wrongClaims(manifest, result, before, prefix)) {
+      for (const { message, source, day } of wrongClaims(manifest, result.bytes, before, prefix)) {
         const where = source === undefined || day === undefined ? undefined : { source, day };
         breaks.add({ code: 'claims_wrong', manifest: number, key, message }, where);
       }
@@ -89,8 +84,8 @@ export async function walkChain(
   return { ledger, quarantine, strays, isWhole: true };
 }
 
-async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T, void, void> {
-  yield* items;
+async function* numbered(keys: readonly string[]): AsyncGenerator<NamedManifest, void, void> {
+  for (const [index, key] of keys.entries()) yield { number: index + 1, key };
 }
 
 function isOfChain(code: string): code is 'ledger_broken' | 'signer_unknown' | 'signer_retired' | 'object_missing' {

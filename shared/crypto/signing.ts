@@ -4,7 +4,11 @@ import { DaybookError } from '../errors.ts';
 import { type KeyEntry, keyEntries } from './key-text.ts';
 
 /** Whether a base64 signature (padded, as Signer writes it) fits the bytes. Never throws. */
-export type Verify = (bytes: Uint8Array, signature: string) => boolean;
+export interface Verify {
+  (bytes: Uint8Array, signature: string): boolean;
+  /** The same by a thread beside: one takes a tenth of a millisecond, and there are thousands. */
+  beside(bytes: Uint8Array, signature: string): Promise<boolean>;
+}
 
 export interface VerifyingKey {
   readonly verify: Verify;
@@ -125,11 +129,23 @@ function keyIdOf(publicKey: KeyObject): string {
 }
 
 function verifierOf(publicKey: KeyObject): Verify {
-  return (bytes, signature) => {
-    const decoded = Buffer.from(signature, 'base64');
-    // Node's decoder skips what is not base64: one signature has one text.
-    return decoded.toString('base64') === signature && verify(null, bytes, publicKey, decoded);
+  const check = (bytes: Uint8Array, signature: string) => {
+    const decoded = decodeSignature(signature);
+    return decoded !== undefined && verify(null, bytes, publicKey, decoded);
   };
+  const beside = (bytes: Uint8Array, signature: string) =>
+    new Promise<boolean>((resolve) => {
+      const decoded = decodeSignature(signature);
+      if (decoded === undefined) resolve(false);
+      else verify(null, bytes, publicKey, decoded, (error, fits) => resolve(error === null && fits));
+    });
+  return Object.assign(check, { beside });
+}
+
+/** Node's decoder skips what is not base64: one signature has one text. */
+function decodeSignature(signature: string): Buffer | undefined {
+  const decoded = Buffer.from(signature, 'base64');
+  return decoded.toString('base64') === signature ? decoded : undefined;
 }
 
 function invalid(detail: string): DaybookError {

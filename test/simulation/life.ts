@@ -618,7 +618,7 @@ function staged(directory: string): string[] {
 /** Every run checks the whole chain: each signature is computed once. */
 function remembered(verify: Verify): Verify {
   const known = new Map<string, boolean>();
-  return (bytes, signature) => {
+  const check = (bytes: Uint8Array, signature: string) => {
     const key = `${signature} ${createHash('sha256').update(bytes).digest('hex')}`;
     let holds = known.get(key);
     if (holds === undefined) {
@@ -627,4 +627,5 @@ function remembered(verify: Verify): Verify {
     }
     return holds;
   };
+  return Object.assign(check, { beside: async (bytes: Uint8Array, signature: string) => check(bytes, signature) });
 }
