@@ -15,7 +15,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { generateIdentity, identityToRecipient } from 'age-encryption';
+import { ageLibrary } from '../../shared/crypto/age-library.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
@@ -114,6 +114,7 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   const { index, count } = worker;
   const folder = `${prefix}workers/${String(number).padStart(8, '0')}/`;
   const settings = createHash('sha256').update(`${count}\n${place.settings}`).digest('hex');
+  const { generateIdentity, identityToRecipient } = ageLibrary();
   const identity = await generateIdentity();
   const bounds = textOf(snapshot);
   const own: Seat = {

@@ -7,7 +7,7 @@
  * bytes, big-endian, and one byte that is 1 for the last chunk alone. Only a file without plaintext ends with an empty chunk.
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
-import { Decrypter, Encrypter } from 'age-encryption';
+import { ageLibrary } from './age-library.ts';
 import type { Identities } from './identities.ts';
 import type { Recipients } from './recipients.ts';
 
@@ -39,7 +39,7 @@ export async function* encryptAge(plaintext: Chunks, recipients: Recipients): As
 
 /** The plaintext of an age file, in pieces: a piece is proven, though those behind it are not yet. Rejects where it does not open. */
 export async function* decryptAge(file: Chunks, identities: Identities): AsyncGenerator<Uint8Array, void, void> {
-  const decrypter = new Decrypter();
+  const decrypter = new (ageLibrary().Decrypter)();
   for (const identity of identities) decrypter.addIdentity(identity);
   const pieces = file[Symbol.asyncIterator]();
   try {
@@ -71,7 +71,7 @@ export async function* decryptAge(file: Chunks, identities: Identities): AsyncGe
 
 /** The library hands the file key to each recipient: one of them notes it, and adds nothing to the header. */
 async function newHeader(recipients: Recipients): Promise<{ header: Uint8Array; fileKey: Uint8Array }> {
-  const encrypter = new Encrypter();
+  const encrypter = new (ageLibrary().Encrypter)();
   for (const recipient of recipients) encrypter.addRecipient(recipient);
   let fileKey: Uint8Array | undefined;
   encrypter.addRecipient({

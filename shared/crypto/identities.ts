@@ -1,7 +1,8 @@
 /** The private keys that open an archive: those of age-keygen, and RSA keys as openssl and ssh-keygen write them. */
 import { constants, createPrivateKey, createPublicKey, type KeyObject, privateDecrypt } from 'node:crypto';
-import { type Identity as AgeIdentity, Decrypter, type Stanza } from 'age-encryption';
+import type { Identity as AgeIdentity, Stanza } from 'age-encryption';
 import { DaybookError } from '../errors.ts';
+import { ageLibrary } from './age-library.ts';
 import { type KeyEntry, keyEntries } from './key-text.ts';
 import { opensshKey } from './openssh-key.ts';
 import { oaepLabel, stanzaTag, wireOf } from './rsa-key.ts';
@@ -37,8 +38,10 @@ export function readIdentity(entry: KeyEntry, passphrase?: string): Identity {
   if (label?.endsWith('PRIVATE KEY')) return rsaIdentity(readPem(text, line, passphrase), line);
   try {
     const identity = text.trim();
-    if (label === undefined && /^AGE-SECRET-KEY-(?:PQ-)?1/.test(identity)) new Decrypter().addIdentity(identity);
-    else throw invalid(line, 'is not an identity: AGE-SECRET-KEY-1…, or an RSA private key PEM');
+    if (label !== undefined || !/^AGE-SECRET-KEY-(?:PQ-)?1/.test(identity)) {
+      throw invalid(line, 'is not an identity: AGE-SECRET-KEY-1…, or an RSA private key PEM');
+    }
+    new (ageLibrary().Decrypter)().addIdentity(identity);
     return identity;
   } catch (error) {
     throw error instanceof DaybookError ? error : invalid(line, 'is damaged: its checksum does not fit');

@@ -1,7 +1,7 @@
 /** Identities whose file or key has a passphrase: asked for, key by key, before anything is opened. */
-import { armor, Decrypter } from 'age-encryption';
 import { DaybookError } from '../errors.ts';
 import { textOfBytes } from '../files/read-text.ts';
+import { ageLibrary } from './age-library.ts';
 import { type Identity, parseIdentities, readIdentity } from './identities.ts';
 import { keyEntries } from './key-text.ts';
 
@@ -51,7 +51,7 @@ async function withPassphrase<T>(of: string, ask: AskPassphrase, open: (passphra
 
 function openAgeFile(file: Uint8Array, name: string, ask: AskPassphrase): Promise<string> {
   return withPassphrase(name, ask, async (passphrase) => {
-    const decrypter = new Decrypter();
+    const decrypter = new (ageLibrary().Decrypter)();
     decrypter.addPassphrase(passphrase);
     try {
       return Buffer.from(await decrypter.decrypt(file)).toString('utf8');
@@ -63,7 +63,7 @@ function openAgeFile(file: Uint8Array, name: string, ask: AskPassphrase): Promis
 
 function dearmored(text: string): Uint8Array {
   try {
-    return armor.decode(text);
+    return ageLibrary().armor.decode(text);
   } catch {
     throw new DaybookError('identity_invalid', { detail: 'The encrypted identity file is damaged.' });
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
+import { bech32 } from '@scure/base';
 import { Encrypter, generateHybridIdentity, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { decryptAge, encryptAge } from '../../../shared/crypto/age-file.ts';
 import { parseIdentities } from '../../../shared/crypto/identities.ts';
@@ -129,6 +130,46 @@ test('what stock age would not open is refused, with the number of its line and 
     assert.equal(recipients.length, 1);
     assert.ok(!problems[0]!.includes(text.split(' ').at(-1)!.slice(-12)), 'quotes the line');
   }
+});
+
+test('of the recipients that age-keygen makes, those are taken that the library takes', async () => {
+  const known = await identityToRecipient(await generateX25519Identity());
+  const words = bech32.decode(known).words;
+  const characters = [...'qpzry9x8gf2tvdw0s3jn54khce6mua7l'];
+  const others = Array.from({ length: 58 }, (_, index) => index + 4).flatMap((at) =>
+    characters.map((character) => `${known.slice(0, at)}${character}${known.slice(at + 1)}`),
+  );
+  // Written beyond the 32 bytes, under a checksum that fits.
+  const overfull = [1, 8, 15].map((bits) => bech32.encode('age', [...words.slice(0, -1), words.at(-1)! | bits]));
+  const swapped = known.replace(/(.)(.)$/, '$2$1');
+  let taken = 0;
+  for (const text of [known, ...others, ...overfull, swapped, known.toUpperCase()]) {
+    let isTaken = true;
+    try {
+      new Encrypter().addRecipient(text);
+    } catch {
+      isTaken = false;
+    }
+    assert.equal(parseRecipients(text).problems.length === 0, isTaken, text);
+    taken += Number(isTaken);
+  }
+  assert.equal(taken, 1 + 58);
+});
+
+test('the library is not loaded to read a recipient of age-keygen', async () => {
+  const known = await identityToRecipient(await generateX25519Identity());
+  const module = new URL('../../../shared/crypto/recipients.ts', import.meta.url).href;
+  const script = `
+    import { registerHooks } from 'node:module';
+    let loaded = 0;
+    registerHooks({ load(url, context, next) { loaded += Number(url.includes('/age-encryption/')); return next(url, context); } });
+    const { parseRecipients } = await import('${module}');
+    const { problems } = parseRecipients('${known}');
+    const before = loaded;
+    parseRecipients('${known.replace(/.$/, 'b')}');
+    process.stdout.write(JSON.stringify([problems, before, loaded > 0]));`;
+  const found = run(process.execPath, ['--input-type=module', '--eval', script]);
+  assert.deepEqual(JSON.parse(found.toString()), [[], 0, true]);
 });
 
 test('a key pair of another type in a PEM is refused', async () => {
