@@ -12,12 +12,12 @@ import { encodeNoteKey, type NoteKey, noteAlgorithms } from '../../shared/crypto
 import type { Signer } from '../../shared/crypto/signing.ts';
 import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { type Answer, ask } from '../../shared/http/ask.ts';
-import { bodyOf, type ObjectStore } from '../../shared/store/store.ts';
+import { bodyOf, type ObjectStore, readWhole } from '../../shared/store/store.ts';
 import type { Ledger, NumberedManifest } from '../ledger/ledger.ts';
 import { anchorsFolder, manifestKey, readManifest } from '../ledger/manifest.ts';
 import type { Problem } from '../night.ts';
 import { readCheckpoint, signCheckpoint, witnessedAt } from './checkpoint.ts';
-import { makeTimestampQuery, readTimestamp } from './timestamp.ts';
+import { isTimestampOf, makeTimestampQuery, readTimestamp } from './timestamp.ts';
 import { consistencyProof, type Hash, leafHash, rootOf, tilesOf } from './tree.ts';
 
 /** Whom to believe, and where to ask: without a URL nobody is asked any more. */
@@ -82,14 +82,26 @@ export async function anchorLedger(anchoring: Anchoring, ledger: Ledger): Promis
 }
 
 async function keepTimestamp(
-  { store, prefix }: Anchoring,
+  anchoring: Anchoring,
   { number }: NumberedManifest,
   url: string,
   roots: string,
 ): Promise<void> {
-  const key = `${prefix}${anchorsFolder}${digits(number)}.tsr`;
-  if ((await store.head(key)) !== undefined) return;
+  const { store, prefix } = anchoring;
+  const folder = `${prefix}${anchorsFolder}`;
+  const key = `${folder}${digits(number)}.tsr`;
+  // An authority remembers nothing: what it has seen is told by its time stamps, also of manifests that are gone.
+  const last = await lastKept(store, folder, '.tsr');
+  if (last > number) {
+    // The other run has it witnessed.
+    if ((await anchoring.loadLedger()).hashes.length >= last) return;
+    throw contradicted(`has seen manifest ${last}, and there are ${number}: the newest were deleted`);
+  }
   const manifest = await readManifest(store, manifestKey(prefix, number));
+  if (last === number) {
+    if (await isTimestampOf(await readWhole(store, key, maxAnchorBytes), manifest)) return;
+    throw contradicted(`has seen another manifest ${number}`);
+  }
   const body = await askTimestamp(url, manifest, roots);
   // Dies here: the next run asks again. Where another one kept its own meanwhile, that holds as well.
   await store.create(key, bodyOf(body));
@@ -135,7 +147,13 @@ async function keepCheckpoint(
   // Asked also where its word on this manifest is kept: it remembers what was cut off together with the anchors.
   const leaves = ledger.hashes.map(leafHash);
   const note = await signCheckpoint(asked.origin, number, rootOf(leaves), signer);
-  const answer = await addCheckpoint(asked, leaves, note, await lastKept(store, folder, asked.key.id), signer);
+  const answer = await addCheckpoint(
+    asked,
+    leaves,
+    note,
+    await lastKept(store, folder, `-${asked.key.id}.checkpoint`),
+    signer,
+  );
   if (typeof answer === 'number') {
     // The other run has it witnessed.
     if ((await anchoring.loadLedger()).hashes.length >= answer) return;
@@ -190,12 +208,12 @@ function addCheckpointAt(url: string): string {
   return `${url.replace(/\/$/, '')}/add-checkpoint`;
 }
 
-/** Of how many manifests the newest checkpoint is that this witness has signed. */
-async function lastKept(store: ObjectStore, folder: string, id: string): Promise<number> {
+/** The number of the newest manifest that has an anchor whose name ends so; 0: none has. */
+async function lastKept(store: ObjectStore, folder: string, ending: string): Promise<number> {
   let last = 0;
   for await (const key of store.list(folder)) {
-    const size = new RegExp(`^(\\d{8})-${id}\\.checkpoint$`).exec(key.slice(folder.length))?.[1];
-    if (size !== undefined) last = Math.max(last, Number(size));
+    const name = key.slice(folder.length);
+    if (/^\d{8}$/.test(name.slice(0, 8)) && name.slice(8) === ending) last = Math.max(last, Number(name.slice(0, 8)));
   }
   return last;
 }

@@ -3,6 +3,7 @@
  * what `openssl ts -verify -in anchors/<n>.tsr -data manifests/<n>.jsonl -CAfile roots.pem` takes.
  */
 import { createHash, randomBytes, X509Certificate } from 'node:crypto';
+import type { TSTInfo } from 'pkijs';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
 
 const sha256Oid = '2.16.840.1.101.3.4.2.1';
@@ -51,22 +52,8 @@ export async function readTimestamp(
 ): Promise<Timestamp> {
   const [pkijs] = await libraries();
   try {
-    const { status, timeStampToken } = pkijs.TimeStampResp.fromBER(plain(answer));
-    if (status.status > 1 || timeStampToken === undefined) {
-      throw wrong(
-        `is a refusal: ${status.statusStrings?.map(({ valueBlock }) => valueBlock.value).join(', ') ?? status.status}`,
-      );
-    }
-    const signed = new pkijs.SignedData({ schema: timeStampToken.content });
-    if (signed.encapContentInfo.eContentType !== pkijs.id_eContentType_TSTInfo) throw wrong('is not a time stamp');
-    const info = pkijs.TSTInfo.fromBER(
-      plain(Buffer.from(signed.encapContentInfo.eContent?.getValue() ?? new ArrayBuffer(0))),
-    );
-    const { hashAlgorithm, hashedMessage } = info.messageImprint;
-    const sha256 = createHash('sha256').update(manifest).digest();
-    if (hashAlgorithm.algorithmId !== sha256Oid || !sha256.equals(Buffer.from(hashedMessage.getValue()))) {
-      throw wrong('is of other bytes than the manifest has');
-    }
+    const { signed, info } = await open(answer);
+    if (!isOf(info, manifest)) throw wrong('is of other bytes than the manifest has');
     if (nonce !== undefined && !nonce.equals(Buffer.from(info.nonce?.valueBlock.valueHexView ?? []))) {
       throw wrong('answers another query');
     }
@@ -89,6 +76,33 @@ export async function readTimestamp(
     if (error instanceof DaybookError) throw error;
     throw wrong(`does not hold: ${messageOf(error) || 'no certificate of the roots signed it'}`);
   }
+}
+
+/** Whether an answer that was kept is of these bytes, by its own word: no signature is looked at. Rejects where it is no time stamp. */
+export async function isTimestampOf(answer: Uint8Array, manifest: Uint8Array): Promise<boolean> {
+  return isOf((await open(answer)).info, manifest);
+}
+
+async function open(answer: Uint8Array) {
+  const [pkijs] = await libraries();
+  const { status, timeStampToken } = pkijs.TimeStampResp.fromBER(plain(answer));
+  if (status.status > 1 || timeStampToken === undefined) {
+    throw wrong(
+      `is a refusal: ${status.statusStrings?.map(({ valueBlock }) => valueBlock.value).join(', ') ?? status.status}`,
+    );
+  }
+  const signed = new pkijs.SignedData({ schema: timeStampToken.content });
+  if (signed.encapContentInfo.eContentType !== pkijs.id_eContentType_TSTInfo) throw wrong('is not a time stamp');
+  const info = pkijs.TSTInfo.fromBER(
+    plain(Buffer.from(signed.encapContentInfo.eContent?.getValue() ?? new ArrayBuffer(0))),
+  );
+  return { signed, info };
+}
+
+function isOf({ messageImprint }: Pick<TSTInfo, 'messageImprint'>, manifest: Uint8Array): boolean {
+  const { hashAlgorithm, hashedMessage } = messageImprint;
+  const sha256 = createHash('sha256').update(manifest).digest();
+  return hashAlgorithm.algorithmId === sha256Oid && sha256.equals(Buffer.from(hashedMessage.getValue()));
 }
 
 /** Not at import: it is not small, and most commands have no need of it. */

@@ -4,7 +4,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import { counted } from '../../shared/program/counted.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState, Pruned } from '../ledger/ledger.ts';
-import type { DeliveriesObject } from '../ledger/manifest.ts';
+import { type DeliveriesObject, exceptionLines } from '../ledger/manifest.ts';
 import { calendarDay } from './calendar.ts';
 import { eventsOf, holeInWords, isListedSource, recoveredAlone } from './day-words.ts';
 import type { KnownArchive } from './ledger-view.ts';
@@ -61,7 +61,7 @@ export async function dayDetailOf(
     lateDeliveries: await Promise.all(state.lateDeliveries.map((late) => objects.deliveries(late, late.manifest))),
     exceptions: await Promise.all(
       state.exceptions.map(async ({ counts, listedAt, manifest, ...object }) => ({
-        ...(await objects.sealed(object, manifest, counts.notListed + counts.differing + counts.missing)),
+        ...(await objects.sealed(object, manifest, exceptionLines({ counts }))),
         ...{ listedAt, counts },
       })),
     ),

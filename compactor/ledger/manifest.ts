@@ -210,6 +210,11 @@ export function isOfNight({ pruned, holds, released }: Manifest): boolean {
 /** What witnesses outside have seen of the manifests lies there, named by none of them. */
 export const anchorsFolder = 'anchors/';
 
+/** How many lines an object of exceptions has, of all kinds. */
+export function exceptionLines({ counts }: Pick<ExceptionsObject, 'counts'>): number {
+  return Object.values(counts).reduce((sum, lines) => sum + lines, 0);
+}
+
 export function manifestKey(prefix: string, number: number): string {
   return `${prefix}manifests/${String(number).padStart(8, '0')}.jsonl`;
 }

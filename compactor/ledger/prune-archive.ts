@@ -11,7 +11,7 @@ import type { ObjectRemover, ObjectStore } from '../../shared/store/store.ts';
 import { appendSaying, type GrowMeans, type LedgerPlace, loadToGrow, untilWon } from './grow-ledger.ts';
 import { holdOn } from './holds.ts';
 import { type Ledger, loadLedger, prunableOf } from './ledger.ts';
-import { manifestKey } from './manifest.ts';
+import { exceptionLines, manifestKey } from './manifest.ts';
 
 /** A day's age is the number of days since it; what belongs to an older one than this is pruned. Undefined: nothing is. */
 export interface PruneAges {
@@ -223,7 +223,7 @@ function* objectsDue(
         if (!pruned.has(key)) yield { object: { key, ...place, kind: 'part', lines, rule }, ids: ids.key };
       }
       for (const { key, counts } of exceptions) {
-        const lines = counts.notListed + counts.differing + counts.missing;
+        const lines = exceptionLines({ counts });
         if (!pruned.has(key)) yield { object: { key, ...place, kind: 'exceptions', lines, rule } };
       }
     }

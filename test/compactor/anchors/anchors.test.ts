@@ -160,12 +160,28 @@ if (service !== undefined) {
             [['head_unexpected', nights]],
           );
         }
+        const { errors } = await anchorNow({ witnesses: { timestamps: witnesses.timestamps } });
+        assert.deepEqual(
+          errors.map(({ code }) => code),
+          ['anchor_contradicted'],
+        );
+        assert.match(errors[0]!.message, new RegExp(`has seen manifest 24, and there are ${cut}: the newest`));
         if (cut !== 7) return;
         const { status, stdout } = audit();
         assert.equal(status, 3);
         assert.match(stdout, /BROKEN manifests\/00000024.jsonl is not there, and was witnessed: anchors\/00000024.tsr/);
       });
     }
+
+    test('replaced: a time stamp that is kept under its number, of other bytes, contradicts it', async () => {
+      fs.copyFileSync(anchor(`${digits(nights - 1)}.tsr`), anchor(`${digits(nights)}.tsr`));
+      const { errors, witnesses: told } = await anchorNow({ witnesses: { timestamps: witnesses.timestamps } });
+      assert.deepEqual(
+        told.map(({ code }) => code),
+        ['anchor_contradicted'],
+      );
+      assert.match(errors[0]!.message, /the witness has seen another manifest 24$/);
+    });
 
     test('cut off with the anchors: the next night is contradicted by the witness, which remembers', async () => {
       for (let number = 17; number <= nights; number += 1) {
