@@ -4,12 +4,13 @@
  * said by name, and what needs them is skipped.
  */
 import { tableOf } from '../../shared/program/table.ts';
+import type { StreamConfiguration } from '../../shared/stream/open.ts';
 import type { PostgresFacts } from '../ingest/spool/sql-under-test.ts';
 import { createBucket } from '../services/s3-buckets.ts';
 import { openService } from '../services/service.ts';
 import { newTopicName } from '../shared/stream/kafka/kafka-under-test.ts';
 import { benchCompact, benchRoute, type CompactRow } from './compact.ts';
-import { benchIngest, type IngestBenchRow } from './ingest.ts';
+import { benchIngest, benchPlainServer, type IngestBenchRow } from './ingest.ts';
 import { benchLedger } from './ledger.ts';
 import { benchRedact } from './redact.ts';
 import { benchSpool, benchSpoolMemory, type DrainRow } from './spool.ts';
@@ -21,16 +22,20 @@ const figure = (value: number, digits: number) => Number(value.toFixed(digits));
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const million = 1_000_000;
 
-function sayIngest(rows: readonly IngestBenchRow[], maxCpuSecondsPer1000: string): void {
-  const head = ['ingest', 'events', 'CPU-s per 1,000', 'wall s', 'p50 ms', 'p99 ms', 'limit'];
+/** With what costs the least that a server can, measured just before. */
+async function sayIngest(stream: StreamConfiguration, maxCpuSecondsPer1000: string): Promise<void> {
+  const plain = await benchPlainServer(firstCount);
+  const rows = [plain, ...(await benchIngest(stream, firstCount))];
+  const head = ['ingest', 'events', 'CPU-s per 1,000', '× plain', 'wall s', 'p50 ms', 'p99 ms', 'limit'];
   const cells = rows.map(({ name, events, cpuSecondsPer1000, wallSeconds, p50Ms, p99Ms, isAtPeak }) => [
     name,
     events,
     figure(cpuSecondsPer1000, 4),
+    figure(cpuSecondsPer1000 / plain.cpuSecondsPer1000, 2),
     figure(wallSeconds, 1),
     figure(p50Ms, 2),
     figure(p99Ms, 2),
-    isAtPeak ? `${maxCpuSecondsPer1000} CPU-s per 1,000` : 'p99 50 ms',
+    name === plain.name ? null : isAtPeak ? `${maxCpuSecondsPer1000} CPU-s per 1,000` : 'p99 50 ms',
   ]);
   say(tableOf(head, cells));
 }
@@ -110,9 +115,9 @@ const topicOn = (broker: string) => ({
   params: { brokers: [broker], topic: newTopicName(), create: { partitions: 6, replicationFactor: 1 } },
 });
 
-if (what === undefined || what === 'ingest') sayIngest(await benchIngest({ type: 'embedded' }, firstCount), '0.10');
+if (what === undefined || what === 'ingest') await sayIngest({ type: 'embedded' }, '0.10');
 if (what === undefined || what === 'kafka') {
-  await withKafka(async ({ broker }) => sayIngest(await benchIngest(topicOn(broker), firstCount), '0.12'));
+  await withKafka(async ({ broker }) => sayIngest(topicOn(broker), '0.12'));
 }
 if (what === undefined || what === 'spool') {
   const events = firstCount ?? 100_000;

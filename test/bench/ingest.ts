@@ -35,6 +35,21 @@ const connections = 64;
 export const warmUpEvents = 10_000;
 const secret = 'whsec_bench';
 const mainPath = fileURLToPath(new URL('../../ingest/main.ts', import.meta.url));
+const plainPath = fileURLToPath(new URL('plain-server.ts', import.meta.url));
+
+/** The same requests to a server that stores nothing, at its peak. */
+export async function benchPlainServer(events = 40_000): Promise<IngestBenchRow> {
+  const directory = await mkdtemp(join(tmpdir(), 'daybook-bench-'));
+  const server = await startBenchedIngest(directory, { PLAIN_SECRET: secret }, plainPath);
+  try {
+    const made = makeRequests(warmUpEvents + events);
+    await drive(server.port, made.requests.slice(0, warmUpEvents));
+    return await measure(server, 'a plain server: node:http, HMAC, JSON.parse', made, warmUpEvents, events);
+  } finally {
+    await server.end();
+    await rm(directory, { recursive: true });
+  }
+}
 
 /** Rows at the peak and at half of it. Throws if an event was refused or is not in the stream. */
 export async function benchIngest(stream: StreamConfiguration, events = 40_000): Promise<IngestBenchRow[]> {
@@ -77,10 +92,11 @@ export interface BenchedIngest {
 export async function startBenchedIngest(
   directory: string,
   settings: Readonly<Record<string, string>>,
+  program = mainPath,
 ): Promise<BenchedIngest> {
   const logPath = join(directory, 'log');
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [mainPath], {
+  const child = spawn(process.execPath, [program], {
     cwd: directory,
     env: {
       PATH: process.env.PATH ?? '',
