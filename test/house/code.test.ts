@@ -28,7 +28,7 @@ test('ingest and compactor never import each other, shared imports neither, and 
       .map((imported) => `${path} imports ${imported}`);
   });
   assert.deepEqual(wrong, []);
-  assert.ok(importsOf('ingest/main.ts').includes('ingest/run-serve.ts'), 'imports are read at all');
+  assert.ok(importsOf('ingest/command-line.ts').includes('ingest/run-serve.ts'), 'imports are read at all');
 });
 
 test('product code imports no package that is there for development alone', () => {

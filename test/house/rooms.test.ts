@@ -86,7 +86,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
       ],
     ],
     keys: ['configuration.ts'],
-    'main.ts': ['help.ts', 'spool-command.ts', 'redact', 'doctor', 'keys', 'run-serve.ts'],
+    'command-line.ts': ['help.ts', 'spool-command.ts', 'redact', 'doctor', 'keys', 'run-serve.ts'],
+    'main.ts': ['command-line.ts'],
   },
   compactor: {
     'settings.ts': [],
@@ -138,7 +139,8 @@ const mayImport: Readonly<Record<string, Readonly<Record<string, readonly string
       ],
     ],
     doctor: ['settings.ts', 'stripe', 'ledger', 'replicate', 'anchors', 'configuration.ts', 'stream', 'day', 'gate'],
-    'main.ts': ['commands', 'serve', 'doctor'],
+    'command-line.ts': ['commands', 'serve', 'doctor'],
+    'main.ts': ['command-line.ts'],
   },
 };
 
