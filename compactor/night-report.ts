@@ -32,10 +32,10 @@ export function problemsOf(
   return { errors, warnings };
 }
 
-/** Where the stream before this one had records that a run had read, and that waited for their day: none will come for them. */
+/** The stream before this one: nobody reads on in it, and what it had that waited for its day will not come. */
 function leftBehind(before: Ledger['stream'], id: string): string[] {
   if (before === undefined || before.id === id) return [];
-  return Object.entries(before.partitions).flatMap(([partition, { next, done, tip }]) => {
+  const waited = Object.entries(before.partitions).flatMap(([partition, { next, done, tip }]) => {
     if (tip === undefined) return [];
     const ranges = done.map(([from, to]) => [BigInt(from), BigInt(to)] as const);
     const left = without([[BigInt(next), BigInt(tip.at)]], ranges);
@@ -43,6 +43,8 @@ function leftBehind(before: Ledger['stream'], id: string): string[] {
       ? []
       : [`partition ${partition} of ${before.id}: read up to ${tip.at}, archived up to ${next}`];
   });
+  if (waited.length > 0) return waited;
+  return [`it was ${before.id}, and is ${id}: what came to the former after that night is not read`];
 }
 
 export function reportOf(manifest: Manifest, errors: readonly Problem[], warnings: readonly Problem[]): NightReport {

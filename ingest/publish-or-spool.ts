@@ -160,7 +160,9 @@ export async function openPublishing(options: PublishingOptions): Promise<OpenPu
     const wasClosed = circuit === 'closed';
     circuit = state;
     observer.circuit(state);
-    if (wasClosed) log.warn({ reason: messageOf(reason) }, 'the stream is away');
+    // What does not pass by itself has a hint of its own.
+    const hint = reason instanceof DaybookError && !reason.retry ? { hint: reason.hint } : {};
+    if (wasClosed) log.warn({ reason: messageOf(reason), ...hint }, 'the stream is away');
     else if (state === 'closed') log.info('the stream answers');
     if (state === 'open') spoolNow();
   }

@@ -320,7 +320,7 @@ export const errorCodes = {
   // --- store
   object_key_invalid: {
     title: 'No store takes this object key',
-    hint: 'A manifest that names it is damaged: restore it from a copy of the archive.',
+    hint: 'A key is a relative path, with no slash in front and none doubled. Where a manifest names this one, that is damaged: restore it from a copy of the archive.',
   },
   object_missing: { exit: 3, title: 'An object is not there', hint: 'Restore it from a copy of the archive.' },
   store_unavailable: { retry: true, title: 'The object store failed', hint: 'Run again when the store answers.' },
@@ -548,8 +548,8 @@ export const errorCodes = {
     hint: 'It was read from its beginning; nothing is archived twice. Find out who did it: what the stream had and no night had archived is gone. What Stripe still lists is recovered; ask the other senders.',
   },
   stream_changed: {
-    title: 'The stream is another one, and the one before had records that no night had archived',
-    hint: 'They waited for the end of their day. If the former stream is still there, run once with its setting, a day later. Else: what Stripe lists is recovered; ask the other senders.',
+    title: 'The stream is another one than that of the night before',
+    hint: 'It is read from its beginning, and the one before no more. Where nobody meant that, see what became of it: of the embedded one, its file. If it is still there, run once with its setting, a day later. Else: what Stripe lists is recovered; ask the other senders.',
   },
   records_quarantined: {
     title: 'Stream records that are not envelopes were put into the quarantine',

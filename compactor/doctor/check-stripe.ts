@@ -40,7 +40,7 @@ export async function checkStripe({ source, apiKey, base, hasThinEvents }: Strip
     const account = await questions.ask('/v1/account', members[0]);
     return [
       ...looks,
-      ...checkAccount(account),
+      ...checkAccount(account, isOrganisationKey(apiKey)),
       ...(await checkEvents(questions, source)),
       ...(wantsThin ? await checkThinEvents(questions, source) : []),
       ...(members.length === 0
@@ -105,12 +105,12 @@ function checkKey({ mode, accounts }: StripeSource, apiKey: string): Found[] {
   return [...found, warning(`${name} is a ${kind}, which may do anything`, `Daybook only reads. ${keyHint}`)];
 }
 
-function checkAccount(reply: Reply): Found[] {
+function checkAccount(reply: Reply, isOrganisation: boolean): Found[] {
   // A restricted key need not be allowed to read it.
   if ('denied' in reply) return [ok('Stripe knows the key, which may not read its own account, and need not')];
   const id = textOf(reply.value.id);
   return [
-    ok(id === undefined ? 'Stripe knows the key' : `Stripe knows the key: it is of account ${id}`),
+    ok(id === undefined || isOrganisation ? 'Stripe knows the key' : `Stripe knows the key: it is of account ${id}`),
     ...checkClock(reply.dated, "Stripe's"),
   ];
 }
@@ -143,11 +143,12 @@ async function checkEvents(questions: StripeQuestions, { accounts = [] }: Stripe
   const refused: Found[] = [];
   for (const id of ids.slice(0, maxAccounts)) {
     const reply = await questions.ask('/v1/events?limit=1', id);
-    if ('denied' in reply) refused.push(refusedList(reply, `the events of ${id}`, 'Events, and to Connect', id));
+    if ('denied' in reply)
+      refused.push(refusedList(reply, `the events of ${id}`, 'Events (that of a platform, to Connect as well)', id));
   }
   const asked = Math.min(ids.length, maxAccounts);
   const count = `${isMore ? 'more than ' : ''}${ids.length}`;
-  const said = `Stripe lists the events of ${asked - refused.length} of ${count} connected accounts`;
+  const said = `Stripe lists the events of ${asked - refused.length} of ${count} accounts`;
   const rest = asked < ids.length || isMore ? `; ${asked} were asked for` : '';
   return [...refused, ok(`${said}${rest}`)];
 }
@@ -163,7 +164,7 @@ function refusedList(
   const hint =
     account === undefined || reply.permission !== undefined
       ? give
-      : `See whether ${account} is (still) connected to this platform, else take it out of \`accounts\`. ${give}`;
+      : `See whether ${account} is (still) of this platform or organisation, else take it out of \`accounts\`. ${give}`;
   return problem(`Stripe refuses the key ${what}${lacking}: ${reply.denied.message}`, hint, accessRefused);
 }
 

@@ -179,7 +179,9 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
       }
       if (performance.now() > until) {
         const late = wanted.filter((key) => !there.has(key)).map((key) => key.slice(stemOf(attempt).length));
-        const detail = `after ${worker.waitSeconds} s ${late.join(', ') || 'the manifest'} is not there`;
+        const who = [...new Set(late.map((name) => name.slice(0, name.indexOf('-'))))].join(', ');
+        const missing = who === '' ? 'the manifest' : `${late.join(', ')} of worker ${who} (of ${count})`;
+        const detail = `after ${worker.waitSeconds} s ${missing} is not there`;
         throw new DaybookError('workers_late', { detail });
       }
       await sleep(pauseMs);

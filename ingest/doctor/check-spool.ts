@@ -43,7 +43,12 @@ export function checkSize({ records, bytes, oldestSeconds, dead }: SpoolSize, ma
   }
   if (oldestSeconds >= longWaitSeconds) {
     const said = `${counted(records, 'record')} ${records === 1 ? 'waits' : 'wait'} for the stream, the oldest for ${counted(Math.floor(oldestSeconds / 60), 'minute')}`;
-    found.push(warning(said, 'See that ingest runs, and what the check of the stream says: it drains by itself.'));
+    found.push(
+      warning(
+        said,
+        'See that ingest runs, what the check of the stream says, and the line `the stream is away` of its log. It drains by itself, unless the file of the embedded stream was removed under it: then restart ingest.',
+      ),
+    );
   }
   if (dead > 0) {
     const hint = 'node ingest/main.ts spool inspect tells the reasons; export keeps a copy, requeue tries them again.';

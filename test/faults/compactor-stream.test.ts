@@ -48,6 +48,13 @@ test('another stream than before is read from its beginning, and what waited in 
     ['stream_changed: partition 0 of memory: read up to 3, archived up to 0'],
   );
   assert.deepEqual((await night()).warnings, [], 'once');
+  stream = memoryStream(2, 3, 'a third');
+  put(0, once(day, 1, 'd'));
+  assert.deepEqual(
+    (await night()).warnings.map(({ code, message }) => `${code}: ${message}`),
+    ['stream_changed: it was another, and is a third: what came to the former after that night is not read'],
+    'also where nothing is known to have waited',
+  );
 });
 
 describe('a stream made again under its old name', () => {

@@ -252,11 +252,19 @@ export function linkErrorOf(error: unknown, location: string): DaybookError {
 /** Of an archive and its replica, both may be directories: the message says which. */
 export function storeErrorOf(error: unknown, location: string): DaybookError {
   if (error instanceof DaybookError) return error;
-  const { code } = error as NodeJS.ErrnoException;
+  const { code, path } = error as NodeJS.ErrnoException;
+  const place = path?.startsWith(`${location}/`) ? path : location;
+  const hint = hintOf(code);
   return new DaybookError('store_unavailable', {
-    detail: `${location}: ${code ?? messageOf(error)}`,
-    ...(isFull(code) ? { hint: 'Make room on the disk of that folder (or raise its quota), and run again.' } : {}),
+    detail: `${place}: ${code ?? messageOf(error)}`,
+    ...(hint === undefined ? {} : { hint }),
     retry: code === undefined || !lasting.has(code),
     cause: error,
   });
+}
+
+function hintOf(code: string | undefined): string | undefined {
+  if (isFull(code)) return 'Make room on the disk of that folder (or raise its quota), and run again.';
+  if (code !== 'EACCES' && code !== 'EPERM') return undefined;
+  return 'See whose it is (ls -l). What a command made that was run as another user, such as root, is for that user alone: give it to the user of the service (chown), and run commands as that one.';
 }

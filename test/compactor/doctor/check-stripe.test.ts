@@ -161,12 +161,12 @@ test('connected accounts are asked for one by one, and one that is refused is na
   assert.match(complaints(found)[0]!, /^problem: Stripe refuses the key the events of acct_1Gone: .*account_invalid/);
   assert.match(
     found.find(({ status }) => status === 'problem')!.hint,
-    /^See whether acct_1Gone is \(still\) connected/,
+    /^See whether acct_1Gone is \(still\) of this platform/,
   );
-  assert.ok(found.some(({ message }) => message === 'Stripe lists the events of 2 of 3 connected accounts'));
+  assert.ok(found.some(({ message }) => message === 'Stripe lists the events of 2 of 3 accounts'));
   const all = await look({ source: { accounts: 'all' } });
   assert.deepEqual(complaints(all), []);
-  assert.ok(all.some(({ message }) => message === 'Stripe lists the events of 2 of 2 connected accounts'));
+  assert.ok(all.some(({ message }) => message === 'Stripe lists the events of 2 of 2 accounts'));
 });
 
 test("an organisation's key is asked with each of its accounts, and so are their endpoints", async () => {
@@ -176,8 +176,8 @@ test("an organisation's key is asked with each of its accounts, and so are their
   const found = await look({ base: organisation.base, apiKey: key, source });
   await organisation.close();
   const said = found.map(({ message }) => message).join('\n');
-  assert.match(said, /is a secret key of an organisation of test mode\n.*it is of account acct_1One$/m);
-  assert.match(said, /^Stripe lists the events of 2 of 3 connected accounts$/m);
+  assert.match(said, /is a secret key of an organisation of test mode\nStripe knows the key$/m);
+  assert.match(said, /^Stripe lists the events of 2 of 3 accounts$/m);
   assert.match(said, /^acct_1One\/acct_1Two: no endpoint of its own has a URL.*organisation's sends/m);
   assert.ok(organisation.requests.every(({ headers }) => headers['stripe-account'] === undefined));
   const all = await look({ apiKey: key, source: { accounts: 'all' } });

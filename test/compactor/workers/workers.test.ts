@@ -142,7 +142,7 @@ describe('a night by several workers', () => {
       `${ends}`,
     );
     const late = ends.find(({ code }) => code === 'workers_late');
-    assert.match(late.message, /after 0\.2 s 2-seat\.jsonl is not there/);
+    assert.match(late.message, /after 0\.2 s 2-seat\.jsonl of worker 2 \(of 3\) is not there/);
     assert.equal(exitCodeOf(late), 2);
     assert.deepEqual(
       (await books.keys()).filter((key) => !key.startsWith('workers/')),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { dayMs } from '../../../../shared/clock.ts';
 import { proveDirectory } from '../../../../shared/store/directory/probe.ts';
-import { openDirectoryStore } from '../../../../shared/store/directory/store.ts';
+import { openDirectoryStore, storeErrorOf } from '../../../../shared/store/directory/store.ts';
 import { checkStore, openRemover, openStore } from '../../../../shared/store/open.ts';
 import { bodyOf, readWhole } from '../../../../shared/store/store.ts';
 import { objectRemoverContract } from '../../../contract/object-remover.ts';
@@ -53,6 +53,16 @@ test('directory store: a file system without hard links is told as such, by a cr
   await assert.rejects(proveDirectory(root), { code: 'store_not_create_only', hint: /file system/ });
   link.mock.restore();
   assert.deepEqual((await fs.readdir(root)).sort(), ['.creating', 'first'], 'nothing is left');
+});
+
+test('directory store: a file of another user is named, and what that is due to', () => {
+  const path = '/srv/archive/manifests/00000002.jsonl';
+  const { message, hint, retry } = storeErrorOf(
+    Object.assign(new Error('no'), { code: 'EACCES', path }),
+    '/srv/archive',
+  );
+  assert.deepEqual([message, retry], [`${path}: EACCES`, false]);
+  assert.match(hint, /ls -l.*chown/);
 });
 
 test('directory store: a folder is not removed, nor what a store has not finished', async (t) => {
