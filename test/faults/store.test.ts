@@ -1,5 +1,6 @@
 /** Every call of the file system that a create makes fails once before its effect, and once after it. */
 import assert from 'node:assert/strict';
+import files from 'node:fs';
 import fs, { type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -120,9 +121,15 @@ test('a disk that fails while reading or listing says so', async () => {
   await inNewFolder(async (root) => {
     const store = openDirectoryStore(root);
     await store.create(key, bodyOf(bytes));
-    await onFaultyDisk({ at: 0, way: 'before', code: 'EIO' }, async () => {
-      await assert.rejects(readWhole(store, key), { code: 'store_unavailable', retry: true });
-    });
+    for (const step of ['open', 'read'] as const) {
+      const failing = mock.method(files, step, (...parameters: unknown[]) => {
+        const done = parameters.at(-1) as (error: Error) => void;
+        done(Object.assign(new Error('injected EIO'), { code: 'EIO' }));
+      });
+      await assert.rejects(readWhole(store, key), { code: 'store_unavailable', retry: true }, step);
+      failing.mock.restore();
+    }
+    assert.deepEqual(await readWhole(store, key), bytes);
     await onFaultyDisk({ at: 0, way: 'before', code: 'EIO' }, async () => {
       await assert.rejects(keysOf(store, ''), { code: 'store_unavailable', retry: true });
     });

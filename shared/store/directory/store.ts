@@ -6,7 +6,7 @@
  * Files are 0600 and folders 0700: their owner alone can write.
  */
 import { randomUUID } from 'node:crypto';
-import type { Dirent } from 'node:fs';
+import files, { type Dirent } from 'node:fs';
 import fs from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { dayMs } from '../../clock.ts';
@@ -143,21 +143,39 @@ async function prepareToCreate(root: string): Promise<void> {
   }
 }
 
+// By callbacks: what fs/promises makes around a file takes longer than to read a small one.
+
+function openToRead(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    files.open(path, 'r', (error, file) => (error === null ? resolve(file) : reject(error)));
+  });
+}
+
+/** How many bytes there were from the position on. */
+function readInto(buffer: Buffer, file: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    files.read(file, buffer, 0, buffer.byteLength, position, (error, count) =>
+      error === null ? resolve(count) : reject(error),
+    );
+  });
+}
+
 async function* readObject(
   root: string,
   key: string,
   range: { from: number; to: number } = { from: 0, to: Number.POSITIVE_INFINITY },
 ): AsyncGenerator<Uint8Array> {
   refuseMalformed(key);
-  let file: fs.FileHandle | undefined;
+  let file: number | undefined;
   try {
-    file = await fs.open(join(root, key), 'r');
-    const found = await file.stat();
+    file = await openToRead(join(root, key));
+    // Neither this nor the close waits for a disk, once the file is open: a tenth of the time that asking a thread takes.
+    const found = files.fstatSync(file);
     if (!found.isFile()) throw new DaybookError('object_missing', { detail: key });
     const end = Math.min(range.to, found.size);
     for (let position = range.from; position < end; ) {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, end - position));
-      const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, position);
+      const buffer = Buffer.allocUnsafe(Math.min(readBytes, end - position));
+      const bytesRead = await readInto(buffer, file, position);
       if (bytesRead === 0) return;
       position += bytesRead;
       yield buffer.subarray(0, bytesRead);
@@ -166,7 +184,7 @@ async function* readObject(
     if (isMissing(error)) throw new DaybookError('object_missing', { detail: key, cause: error });
     throw storeErrorOf(error, root);
   } finally {
-    await file?.close();
+    if (file !== undefined) files.closeSync(file);
   }
 }
 
