@@ -8,6 +8,7 @@ import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
 import { checkSeal, type Envelope, type EnvelopeHeader, readEnvelope, sourceOf } from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
+import { inParallel } from '../../shared/parallel.ts';
 import { type EventScope, type ScopeClaims, scopeOfEvent } from '../../shared/schemes/stripe-scope.ts';
 import { type ThinFacts, thinFacts } from '../../shared/schemes/stripe-thin-events.ts';
 import { markOf } from '../../shared/stream/prove-record.ts';
@@ -48,14 +49,15 @@ export async function readStream(
   const holes: Hole[] = [];
   const proven = await provePositions(stream, snapshot, known);
   let records = 0;
+  let hasFailed = false;
   const receipts: Receipts = { all: 0, future: 0 };
 
   for (const partition of snapshot.partitions.keys()) {
     const { from, done: doneBefore = [] } = proven.get(partition) ?? {};
     const tip = from === undefined ? undefined : known[partition]?.tip;
     partitions.set(partition, { from, doneBefore, seen: [], waiting: [], tip, lost: [] });
-    await readOn(partition, snapshot);
   }
+  await inParallel(partitions.keys(), stream.readsAtOnce ?? 1, (partition) => readOn(partition, snapshot));
   // Where workers ended in different places, they go on to where the one is that came furthest.
   for (const [partition, end] of (await rules.furthest?.(endsOf(partitions))) ?? []) {
     if (end !== endOf(partitions.get(partition)!)) {
@@ -64,9 +66,20 @@ export async function readStream(
   }
 
   async function readOn(partition: string, to: StreamSnapshot): Promise<void> {
+    try {
+      await readTo(partition, to);
+    } catch (error) {
+      hasFailed = true;
+      throw error;
+    }
+  }
+
+  async function readTo(partition: string, to: StreamSnapshot): Promise<void> {
     const reading = partitions.get(partition)!;
     const isDone = skipper(reading.doneBefore);
     for await (const { hole, entries } of stream.read(partition, endOf(reading), to)) {
+      // Of another one that is read at the same time: nothing comes of this one either.
+      if (hasFailed) return;
       if (hole !== undefined) {
         pushCursors(reading.seen, hole.from, hole.to);
         reading.tip = { at: String(hole.to), mark: null };

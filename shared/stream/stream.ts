@@ -73,6 +73,8 @@ export interface StreamSnapshot {
 }
 
 export interface EventStreamReader {
+  /** How many partitions are best read at once, where the service gives each at a rate of its own; undefined: one. */
+  readonly readsAtOnce?: number;
   /** What this reader's consumer committed last, for lag and retention only: the ledger says what is archived. */
   committed(): Promise<ReadonlyMap<string, Cursor>>;
   /** What this consumer noted beside its positions as it committed them. Only where the service keeps such notes: Kafka. */

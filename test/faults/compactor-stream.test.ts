@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { NightReport } from '../../compactor/night.ts';
+import { DaybookError } from '../../shared/errors.ts';
 import type { AppendRecord } from '../../shared/stream/stream.ts';
 import { type Books, openBooks } from '../compactor/books.ts';
 import { faultyReader } from './faulty.ts';
@@ -55,6 +56,31 @@ test('another stream than before is read from its beginning, and what waited in 
     ['stream_changed: it was another, and is a third: what came to the former after that night is not read'],
     'also where nothing is known to have waited',
   );
+});
+
+test('as many partitions are read at once as the stream says, and none goes on behind one that failed', async () => {
+  stream = memoryStream(3, 2);
+  for (const partition of [0, 1, 2]) put(partition, once(day, 6, `${partition}`));
+  const begun: string[] = [];
+  const batches: string[] = [];
+  const { promise: isBoth, resolve: tellBoth } = Promise.withResolvers<void>();
+  let isFailing = true;
+  const read: typeof stream.read = async function* (partition, from, snapshot) {
+    begun.push(partition);
+    if (begun.length === 2) tellBoth();
+    await isBoth;
+    if (isFailing && partition === '0') throw new DaybookError('stream_unavailable', { detail: 'injected' });
+    for await (const batch of stream.read(partition, from, snapshot)) {
+      batches.push(partition);
+      yield batch;
+    }
+  };
+  const wrapped = { ...stream, read, readsAtOnce: 2 };
+  await assert.rejects(books.night(platform, { stream: () => wrapped }), { code: 'stream_unavailable' });
+  assert.deepEqual([begun, batches], [['0', '1'], ['1']]);
+  isFailing = false;
+  assert.deepEqual(codesOf(await books.night(platform, { stream: () => wrapped })), []);
+  await assertBooks(books, { platform: { ids: ['0', '1', '2'].flatMap((seed) => idsOf(day, 6, seed)) } });
 });
 
 describe('a stream made again under its old name', () => {

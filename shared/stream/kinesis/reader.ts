@@ -36,12 +36,14 @@ export interface KinesisReaderOptions {
   readonly timeouts?: KinesisTimeouts;
 }
 
-/** An answer has 10 MiB at most; this bounds what it has of small records. */
-const maxBatchRecords = 1_000;
 /**
- * How long a reading waits for its turn at a shard. Kinesis gives 5 answers and 2 MiB a second of one, whoever asks: each
- * answer of 10 MiB keeps all others off it for 5 seconds.
+ * Kinesis gives 5 answers and 2 MiB a second of a shard, whoever asks. An answer has 10 MiB at most, and then keeps all off
+ * the shard for 5 seconds; this bounds what it has of small records, and with `readsAtOnce` what is in memory.
  */
+const maxBatchRecords = 500;
+/** Records of 2.5 KB come from so many shards about as quickly as one core takes them. */
+const readsAtOnce = 8;
+/** How long a call waits for its turn at a shard. */
 const turnMs = 5 * 60_000;
 
 /** Rejects as `checkStream` does; so do its calls. */
@@ -59,6 +61,7 @@ export async function openKinesisReader({
   const shards = shardReader(client, params, timeouts.patienceMs, turnMs);
 
   return {
+    readsAtOnce,
     committed: async () => new Map(),
     async snapshot() {
       const madeAtMs = clock.now().getTime();
