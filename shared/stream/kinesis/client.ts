@@ -89,8 +89,10 @@ export async function patiently<T>(work: () => Promise<T>, patienceMs: number, t
     try {
       return await work();
     } catch (error) {
-      if (isThrottling(error)) endsAt = Math.min(performance.now() + patienceMs, begunAt + throttledMs);
-      const pauseMs = pauseAfter(failures);
+      const isThrottled = isThrottling(error);
+      if (isThrottled) endsAt = Math.min(performance.now() + patienceMs, begunAt + throttledMs);
+      // Rates are of a second: whoever asks again at once is refused again.
+      const pauseMs = pauseAfter(isThrottled ? failures + 3 : failures);
       if (!mayPass(error) || performance.now() + pauseMs > endsAt) throw error;
       await rest(pauseMs);
     }
