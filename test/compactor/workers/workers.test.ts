@@ -33,7 +33,6 @@ describe('a night by several workers', () => {
     const said = [];
     for (const [counts, stream] of [
       [[undefined, undefined, undefined]],
-      [[1, 2, 3]],
       [[3, undefined, 2]],
       [[2, 3, 1], kinesis],
     ] as const) {
@@ -45,7 +44,7 @@ describe('a night by several workers', () => {
         const today = `2026-11-2${index + 1}`;
         books.at(`${today}T03:00:00Z`);
         await fillDay(books, stripe, today, `night ${index}`);
-        // What comes while they read waits for its day, by whichever reading. On Kinesis it comes to shards that this night does not know.
+        // What comes while they read waits for its day, by any reading. On Kinesis it comes to shards that the night does not know.
         let arriving: Promise<void> | undefined;
         const arrive = async () => {
           if (index === 0) await split?.();
@@ -74,9 +73,9 @@ describe('a night by several workers', () => {
       said.push({ reports, archive: await sayingOf(books) });
     }
     assert.match(JSON.stringify(said[0]), /"twins":[1-9].*"listedBody":[1-9]/);
-    for (const other of said.slice(1, 3)) assert.deepEqual(other, said[0]);
+    assert.deepEqual(said[1], said[0]);
     // Positions are Kinesis' own.
-    assert.deepEqual(unplaced(said[3]!), unplaced(said[0]!));
+    assert.deepEqual(unplaced(said[2]!), unplaced(said[0]!));
   });
 
   test('a worker that dies at any of its writes, and is run again, loses nothing and doubles nothing', async (t) => {
