@@ -9,7 +9,14 @@ import { type ClosedSource, closeSource } from './day/close-source.ts';
 import { isTouched, newestClosedDay } from './day/closing.ts';
 import { openRecoveredEvents } from './day/publish-recovered.ts';
 import { type StagedSource, stageSource } from './day/staged-source.ts';
-import { addManifest, type LedgerInLoading, loadLedger, refuseLedgerBehind, refuseRetired } from './ledger/ledger.ts';
+import {
+  addManifest,
+  type LedgerInLoading,
+  loadLedger,
+  refuseCutOff,
+  refuseLedgerBehind,
+  refuseRetired,
+} from './ledger/ledger.ts';
 import {
   appendManifest,
   encodeManifest,
@@ -55,6 +62,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
   await proveTime(night.clock.now(), night.trustClock === true ? undefined : ledger.head, night.askTime);
   const snapshot = await night.stream.snapshot(); // what arrives later belongs to the next night
   await refuseLedgerBehind(night.stream, committed, ledger, snapshot.id);
+  await refuseCutOff(night.store, night.prefix);
   return night.worker === undefined
     ? closeFrom(night, ledger, snapshot)
     : closeTogether(night, ledger, snapshot, closeFrom);

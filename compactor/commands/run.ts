@@ -1,7 +1,7 @@
 /** `daybook-compactor run`: one night, now. */
 import { type Clock, type Day, isDay, parseInstant, systemClock } from '../../shared/clock.ts';
 import { unsealedWarning } from '../../shared/crypto/stream-seal.ts';
-import { DaybookError, messageOf } from '../../shared/errors.ts';
+import { DaybookError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { exitCodeOf } from '../../shared/program/program.ts';
 import { openProgress } from '../../shared/program/progress.ts';
 import { print } from '../../shared/program/standard-output.ts';
@@ -108,9 +108,12 @@ export async function runCommand(options: RunOptions): Promise<void> {
   await notify(report);
 }
 
+/** What running again does not mend. */
+const findings: ReadonlySet<string> = new Set<ErrorCode>(['lost_after_2xx', 'anchor_contradicted']);
+
 /** 2: something failed, and may go well when it is run again. 3: found, and not to be mended by running again. */
 export function exitCodeOfNight({ errors }: Pick<NightReport, 'errors'>, incompleteDays: number): 2 | 3 | undefined {
-  if (errors.some(({ code }) => code !== 'lost_after_2xx')) return 2;
+  if (errors.some(({ code }) => !findings.has(code))) return 2;
   return errors.length > 0 || incompleteDays > 0 ? 3 : undefined;
 }
 

@@ -5,7 +5,7 @@ import { DaybookError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/program/log.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import type { EventStreamReader } from '../../shared/stream/stream.ts';
-import { type Ledger, loadLedger, refuseLedgerBehind } from './ledger.ts';
+import { type Ledger, loadLedger, refuseCutOff, refuseLedgerBehind } from './ledger.ts';
 import { appendManifest, encodeManifest, type Manifest, manifestKey } from './manifest.ts';
 import { type AskTime, proveTime, timeAfter } from './prove-time.ts';
 
@@ -47,6 +47,7 @@ export async function loadToGrow(place: LedgerPlace, means: GrowMeans | undefine
   if (means !== undefined) await proveTime(clock.now(), ledger.head, means.askTime);
   // An archive that has lost its newest manifests must not grow others in their place, least of all such as delete.
   if (means?.stream !== undefined) await refuseLedgerBehind(means.stream, committed!, ledger, snapshot!.id);
+  if (means !== undefined) await refuseCutOff(store, prefix);
   return ledger;
 }
 

@@ -13,6 +13,7 @@ import type { ObjectStore } from '../../shared/store/store.ts';
 import type { Cursor, EventStreamReader } from '../../shared/stream/stream.ts';
 import type { Hold } from './holds.ts';
 import {
+  anchorsFolder,
   type DayCounts,
   type DayEntry,
   type DeliveriesObject,
@@ -256,6 +257,25 @@ export async function refuseLedgerBehind(
     const detail = `partition ${partition}: archived up to ${cursor} by its committed position, ${nextOf(partition)} by the ledger`;
     throw new DaybookError('ledger_behind', { detail });
   }
+}
+
+/**
+ * An anchor is made after its manifest: one whose manifest is not there says that the end of the chain was cut off. Names
+ * alone are looked at, and no signature. @throws DaybookError `ledger_behind`
+ */
+export async function refuseCutOff(store: ObjectStore, prefix: string): Promise<void> {
+  const folder = `${prefix}${anchorsFolder}`;
+  let newest: string | undefined;
+  // Ascending: the tiles come behind the numbers.
+  for await (const key of store.list(folder)) {
+    const name = key.slice(folder.length);
+    if (!/^\d/.test(name)) break;
+    if (/^\d{8}(\.tsr|-\w+\.checkpoint)$/.test(name)) newest = name;
+  }
+  if (newest === undefined) return;
+  const key = manifestKey(prefix, Number(newest.slice(0, 8)));
+  if ((await store.head(key)) !== undefined) return;
+  throw new DaybookError('ledger_behind', { detail: `${key} is not there, and was witnessed: ${folder}${newest}` });
 }
 
 /** The objects of a day that age: parts, deliveries and exceptions. */

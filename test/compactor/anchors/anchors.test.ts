@@ -173,6 +173,27 @@ if (service !== undefined) {
       });
     }
 
+    test('cut off, its anchors left: no night goes on with it', async (t) => {
+      fs.rmSync(join(books.archive, `manifests/${digits(nights)}.jsonl`));
+      // A copy at another place: the stream's positions are not of it.
+      const copy = await openBooks();
+      t.after(() => copy.close());
+      fs.cpSync(books.archive, copy.archive, { recursive: true });
+      copy.at('2026-02-01T03:00:00Z');
+      const refused = {
+        code: 'ledger_behind',
+        message: /^manifests\/00000024\.jsonl is not there, and was witnessed: anchors\/00000024/,
+      };
+      await assert.rejects(
+        copy.night([{ name: 'platform' }], {
+          signer,
+          verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
+        }),
+        refused,
+      );
+      assert.equal(fs.readdirSync(join(copy.archive, 'manifests')).length, nights - 1);
+    });
+
     test('replaced: a time stamp that is kept under its number, of other bytes, contradicts it', async () => {
       fs.copyFileSync(anchor(`${digits(nights - 1)}.tsr`), anchor(`${digits(nights)}.tsr`));
       const { errors, witnesses: told } = await anchorNow({ witnesses: { timestamps: witnesses.timestamps } });

@@ -68,6 +68,7 @@ test('what Stripe delivered and is not here is an error by name and id, once Str
   assert.equal(exitCodeOfNight(report, 0), 3, 'a finding: in ten minutes it is no other');
   const failed = { ...report.errors[0]!, code: 'stripe_unreachable' } as const;
   assert.equal(exitCodeOfNight({ errors: [...report.errors, failed] }, 0), 2);
+  assert.equal(exitCodeOfNight({ errors: [{ ...failed, code: 'anchor_contradicted' }] }, 0), 3);
   assert.deepEqual([await wordOf(nights), undelivered, verdict], [[1, unsubscribed, 1], undefined, 'complete']);
   assert.equal(counts.recovered, unsubscribed + 3);
   const { id, createdSeconds: created, type } = lost;
