@@ -63,6 +63,9 @@ test('the image runs on the pinned Node, at the default ports, and nothing of it
   assert.match(text, new RegExp(`^EXPOSE ${ports.join(' ')}$`, 'm'));
   assert.match(text, new RegExp(`^FROM node:${leastNode.split('.')[0]}-`, 'm'));
   assert.match(text, /^ENV PATH=\/app\/node_modules\/\.bin:/m);
+  // It runs what lies there.
+  assert.match(text, /NODE_COMPILE_CACHE=\/app\/compiled\n/);
+  assert.match(text, /^COPY --from=compiled --chown=0:0 \/app\/compiled \.\/compiled$/m);
   // The last user of each stage that is shipped.
   assert.equal(text.match(/^USER .*$/gm)?.at(-1), 'USER 10001:10001');
 });
