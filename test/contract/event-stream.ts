@@ -163,6 +163,22 @@ export function eventStreamContract(name: string, factory: () => Promise<StreamU
     }
   });
 
+  promise('reading ends at an end to which another reading came, by a snapshot put together again', async (stream) => {
+    await (await stream.writer()).append(numbered('k', 0, 40));
+    const [one, other] = [await stream.reader(), await stream.reader()];
+    const { id, madeAtMs } = await one.snapshot();
+    await (await stream.writer()).append(numbered('k', 40, 40));
+    for (const [partition, entries] of await readAll(one)) {
+      const [first, , third] = entries;
+      if (first === undefined || third === undefined) continue;
+      const partitions = new Map([[partition, { end: third.after }]]);
+      const said = { id, partitions, ...(madeAtMs === undefined ? {} : { madeAtMs }) };
+      const read = await entriesOf(other, partition, first.after, said);
+      assert.deepEqual(read.map(textOf), entries.slice(1, 3).map(textOf));
+      assert.deepEqual(await entriesOf(other, partition, third.after, said), []);
+    }
+  });
+
   promise('a cursor past the end gives nothing', async ({ writer, reader }) => {
     await (await writer()).append(numbered('k', 0, 20));
     const one = await reader();

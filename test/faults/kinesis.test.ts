@@ -10,6 +10,7 @@ import { IncreaseStreamRetentionPeriodCommand, MergeShardsCommand, SplitShardCom
 import { pino } from 'pino';
 import { DaybookError, type ErrorCode } from '../../shared/errors.ts';
 import { AppendError } from '../../shared/stream/append-error.ts';
+import { patiently } from '../../shared/stream/kinesis/client.ts';
 import { openKinesisReader } from '../../shared/stream/kinesis/reader.ts';
 import { openKinesisWriter } from '../../shared/stream/kinesis/writer.ts';
 import type { Cursor, EventStreamReader, StreamBatch } from '../../shared/stream/stream.ts';
@@ -487,6 +488,26 @@ if (service !== undefined) {
     proxy.decide();
   });
 }
+
+test('patience begins again with each refusal for the rate, for so long; with no other failure', async (t) => {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const outcome = (name: string, afterMs: number) => {
+    let tries = 0;
+    const work = async () => {
+      tries += 1;
+      if (tries > 1) return 'answered';
+      now += afterMs;
+      throw Object.assign(new Error(name), { name });
+    };
+    return patiently(work, 60_000, 300_000).catch(({ message }: Error) => message);
+  };
+  const [throttling, timeout] = ['ProvisionedThroughputExceededException', 'TimeoutError'];
+  assert.equal(await outcome(throttling, 61_000), 'answered');
+  assert.equal(await outcome(throttling, 301_000), throttling);
+  assert.equal(await outcome(timeout, 61_000), timeout);
+  assert.equal(await outcome(timeout, 59_000), 'answered');
+});
 
 test('the settings of a Kinesis stream are checked before anything is opened', () => {
   const parse = (params: object) =>

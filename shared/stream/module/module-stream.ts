@@ -63,6 +63,7 @@ export async function openModuleReader(
   const { openReader } = await load(path);
   const reader = await openReader(params, options).catch(rethrow);
   return {
+    ...(reader.readsAtOnce === undefined ? {} : { readsAtOnce: reader.readsAtOnce }),
     committed: () => reader.committed().catch(rethrow),
     snapshot: () => reader.snapshot().catch(rethrow),
     async *read(partition, from, snapshot) {
