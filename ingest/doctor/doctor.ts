@@ -152,7 +152,7 @@ function explainReadiness(status: number, body: string, port: number): Found {
   if (status === 200 && answer.status === 'ready') return ok('ingest answers on its port, and takes events');
   if (status !== 503 || !isErrorCode(answer.code)) return otherProgram('INGEST_PORT', port);
   const { hint } = new DaybookError(answer.code);
-  return problem('ingest answers on its port, and takes no events', hint, answer.code);
+  return problem('ingest answers on its port, and says that it is not ready', hint, answer.code);
 }
 
 function jsonOf(text: string): { readonly status?: unknown; readonly code?: unknown } {

@@ -1,7 +1,8 @@
 /**
  * A stream that does not answer at the start is not a reason to refuse events: the spool takes them while the stream is tried
  * again and again. A configuration that is wrong is one: what the driver says will not pass by itself (`retry` false: no
- * such topic, credentials refused, a compacted topic, no TLS) ends the program with its message.
+ * such topic, credentials refused, a compacted topic, no TLS) ends the program with its message. A file that is damaged is
+ * none: as where a stream is found so while ingest runs, the spool takes events, and who asks whether it is ready is told.
  */
 import { setTimeout as rest } from 'node:timers/promises';
 import { DaybookError, messageOf } from '../../shared/errors.ts';
@@ -81,6 +82,7 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
 
   function unavailable(): DaybookError {
     if (isUnproven(reason)) return reason;
+    if (isDamaged(reason)) return new DaybookError('stream_unreadable', { detail: reason.message, cause: reason });
     return new DaybookError('stream_unavailable', { detail: 'The stream is not open yet.', cause: reason });
   }
 
@@ -110,5 +112,9 @@ export async function openLateWriter(options: LateWriterOptions): Promise<LateWr
 }
 
 function isForGood(error: unknown): boolean {
-  return error instanceof DaybookError && !error.retry;
+  return error instanceof DaybookError && !error.retry && !isDamaged(error);
+}
+
+function isDamaged(error: unknown): error is DaybookError {
+  return error instanceof DaybookError && error.code === 'stream_damaged';
 }
