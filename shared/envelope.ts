@@ -64,6 +64,11 @@ const sealMark = ',"seal":"';
 const sealAtEnd = /^,"seal":"([0-9a-f]{16}):([\w-]{43})"$/;
 /** `,"seal":"`, key id, colon, MAC, quote. */
 const sealBytes = 9 + 16 + 1 + 43 + 1;
+const text = '([\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]+)';
+/** A header as `writeEnvelope` writes it, whole, of ASCII that needs no escapes, and no member empty. */
+const plainHeader = new RegExp(
+  `^\\{"specversion":"1\\.0","id":"${text}","source":"${text}","type":"${text}"(?:,"subject":"${text}")?(?:,"time":"${text}")?,"datacontenttype":"application/json","receivedat":"${text}","via":"${text}","scheme":"${text}"(?:,"signedheaders":"${text}")?(?:,"path":"${text}")?(?:,"keyid":"${text}")?(?:,"seal":"${text}")?$`,
+);
 const vias: ReadonlySet<string> = new Set<Via>(['webhook', 'events', 'list', 'restore']);
 
 /** `key` seals it. */
@@ -114,20 +119,8 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
   const mark = bytes.indexOf(dataMark);
   if (mark < 0 || bytes[bytes.length - 1] !== 0x7d) return { reason: 'no data member' };
   if (!isUtf8(bytes)) return { reason: 'not UTF-8' };
-  let members: Record<string, unknown>;
-  try {
-    members = JSON.parse(`${bytes.toString('utf8', 0, mark)}}`);
-  } catch {
-    return { reason: 'header is not JSON' };
-  }
-  if (members.specversion !== '1.0') return { reason: 'specversion is not 1.0' };
-  for (const name of requiredMembers) {
-    if (typeof members[name] !== 'string' || members[name] === '') return { reason: `${name} is missing` };
-  }
-  for (const name of optionalMembers) {
-    if (members[name] !== undefined && typeof members[name] !== 'string') return { reason: `${name} is not a string` };
-  }
-  const header = members as unknown as EnvelopeHeader;
+  const header = readPlainHeader(bytes.subarray(0, mark)) ?? readHeader(bytes.subarray(0, mark));
+  if (typeof header === 'string') return { reason: header };
   if (!vias.has(header.via)) return { reason: 'via is unknown' };
   if (sourceOf(header) === undefined) return { reason: 'source is malformed or reserved' };
   if (!isEventId(header.id)) return { reason: 'id is too long or has control characters' };
@@ -135,12 +128,44 @@ export function readEnvelope(value: Uint8Array): Envelope | { readonly reason: s
   const instantMs = parseInstant(header.time ?? header.receivedat);
   if (instantMs === undefined) return { reason: 'time is not a date-time' };
   const data = bytes.subarray(mark + dataMark.length, -1);
-  if (members.seal === undefined) return { header, headerBytes: bytes.subarray(0, mark), instantMs, data };
+  if (header.seal === undefined) return { header, headerBytes: bytes.subarray(0, mark), instantMs, data };
   // Where it stands is part of the form: what is before it is what was sealed.
   const found = sealAtEnd.exec(bytes.toString('latin1', Math.max(mark - sealBytes, 0), mark));
   if (found === null) return { reason: 'seal is malformed' };
   const seal = { keyId: found[1]!, mac: found[2]! };
   return { header, headerBytes: bytes.subarray(0, mark - sealBytes), seal, instantMs, data };
+}
+
+/** `EnvelopeHeader` as it came, and what only `readEnvelope` looks at. */
+type Header = EnvelopeHeader & { readonly seal?: string | undefined };
+
+/**
+ * A header's members, not checked, where it is one that ingest or the compactor wrote, without the brace that would close it, and
+ * needs no escapes: most are, and it takes half of the time that JSON.parse does. Else undefined.
+ */
+export function readPlainHeader(bytes: Buffer): Header | undefined {
+  const plain = plainHeader.exec(bytes.toString('latin1'));
+  if (plain === null) return undefined;
+  const [, id, source, type, subject, time, receivedat, via, scheme, signedheaders, path, keyid, seal] = plain;
+  return { id, source, type, subject, time, receivedat, via, scheme, signedheaders, path, keyid, seal } as Header;
+}
+
+/** Or why it is none. */
+function readHeader(bytes: Buffer): Header | string {
+  let members: Record<string, unknown>;
+  try {
+    members = JSON.parse(`${bytes.toString()}}`);
+  } catch {
+    return 'header is not JSON';
+  }
+  if (members.specversion !== '1.0') return 'specversion is not 1.0';
+  for (const name of requiredMembers) {
+    if (typeof members[name] !== 'string' || members[name] === '') return `${name} is missing`;
+  }
+  for (const name of optionalMembers) {
+    if (members[name] !== undefined && typeof members[name] !== 'string') return `${name} is not a string`;
+  }
+  return members as unknown as Header;
 }
 
 function isReceipt(text: string): boolean {

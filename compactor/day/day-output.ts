@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Day } from '../../shared/clock.ts';
 import type { Recipient } from '../../shared/crypto/recipients.ts';
+import { readPlainHeader } from '../../shared/envelope.ts';
 import { maxQuotedBytesPerByte, writeQuoted } from '../../shared/json/quote-json.ts';
 import type { EventScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
@@ -195,20 +196,20 @@ function deliveryLine(copy: StagedCopy): Buffer | string {
   return room.subarray(0, at + endOfLine.copy(room, at));
 }
 
-const text = '"[^"\\\\]*"';
-/** A header as ingest writes it, of strings that need no escapes: they are taken over as they stand. */
-const plainHeader = new RegExp(
-  `^\\{"specversion":"1\\.0","id":(${text}),"source":${text},"type":${text}(?:,"subject":${text})?(?:,"time":${text})?,"datacontenttype":"application/json","receivedat":(${text}),"via":(${text}),"scheme":(${text})(,"signedheaders":${text})?(,"path":${text})?(,"keyid":${text})?$`,
-);
-
 /** The members before the body, without the brace that would close them: UTF-8, a character a byte. */
 function startOfLine(copy: StagedCopy): string {
-  const plain = plainHeader.exec(copy.headerBytes.toString('latin1'));
-  if (plain !== null) {
-    const [, id, receivedat, via, scheme, signedheaders = '', path = '', keyid = ''] = plain;
-    return `{"id":${id},"receivedat":${receivedat},"via":${via},"scheme":${scheme}${keyid}${signedheaders}${path}`;
+  const plain = readPlainHeader(copy.headerBytes);
+  if (plain !== undefined) {
+    const { id, receivedat, via, scheme, keyid, signedheaders, path } = plain;
+    const optional = `${member('keyid', keyid)}${member('signedheaders', signedheaders)}${member('path', path)}`;
+    return `{"id":"${id}","receivedat":"${receivedat}","via":"${via}","scheme":"${scheme}"${optional}`;
   }
   const { id, receivedat, via, scheme, keyid, signedheaders, path } = copy.header();
   const members = JSON.stringify({ id, receivedat, via, scheme, keyid, signedheaders, path });
   return Buffer.from(members.slice(0, -1)).toString('latin1');
+}
+
+/** One whose value needs no escapes. */
+function member(name: string, value: string | undefined): string {
+  return value === undefined ? '' : `,"${name}":"${value}"`;
 }

@@ -5,7 +5,14 @@
  */
 import { type Day, dayOf, parseInstant } from '../../shared/clock.ts';
 import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
-import { checkSeal, type Envelope, type EnvelopeHeader, readEnvelope, sourceOf } from '../../shared/envelope.ts';
+import {
+  checkSeal,
+  type Envelope,
+  type EnvelopeHeader,
+  readEnvelope,
+  readPlainHeader,
+  sourceOf,
+} from '../../shared/envelope.ts';
 import { quickReader } from '../../shared/json/json-bytes.ts';
 import { maxNesting, nestingOf } from '../../shared/json/json-text.ts';
 import { inParallel } from '../../shared/parallel.ts';
@@ -165,12 +172,6 @@ async function takeRecord(
   return true;
 }
 
-const ascii = '[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*';
-const any = '"[^"\\\\]*"';
-/** A header as ingest writes it, whole: so that no member is there twice. What is taken of it needs no escapes. */
-const plainHeader = new RegExp(
-  `^\\{"specversion":"1\\.0","id":"(${ascii})","source":"/(?:stripe|events)/([a-z][a-z0-9-]*)","type":${any}(?:,"subject":${any})?(?:,"time":"(${ascii})")?,"datacontenttype":"application/json","receivedat":"(${ascii})","via":${any},"scheme":${any}(?:,"signedheaders":${any})?(?:,"path":${any})?(?:,"keyid":${any})?(?:,"seal":${any})?$`,
-);
 const dataMark = Buffer.from(',"data":');
 
 /** What says whose a record is, and when. Most are somebody else's: it costs a third of what the envelope does. */
@@ -179,10 +180,10 @@ function placeOf(
   partition: string,
 ): { readonly source: string; readonly id: string; readonly instantMs: number | undefined } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  const plain = plainHeader.exec(bytes.toString('latin1', 0, Math.max(bytes.indexOf(dataMark), 0)));
-  if (plain !== null) {
-    const [, id, source, time, receivedat] = plain;
-    return { source: source!, id: id!, instantMs: parseInstant(time ?? receivedat!) };
+  const plain = readPlainHeader(bytes.subarray(0, Math.max(bytes.indexOf(dataMark), 0)));
+  const named = plain && sourceOf(plain);
+  if (named !== undefined) {
+    return { source: named.name, id: plain!.id, instantMs: parseInstant(plain!.time ?? plain!.receivedat) };
   }
   const envelope = readEnvelope(value);
   // One that is no envelope is known by where it stands.

@@ -23,10 +23,12 @@ const maxNodes = 16 * 1024;
 const maxMembers = 256;
 
 const scalar = 0;
+/** A string that holds escapes, of which the canonical form has the same. */
+const escaped = 1;
 /** A string that is to be written otherwise than it stands there: it holds `\u…` or `\/`. */
-const rewritten = 1;
-const object = 2;
-const array = 3;
+const rewritten = 2;
+const object = 3;
+const array = 4;
 
 const quote = 0x22;
 const comma = 0x2c;
@@ -40,6 +42,7 @@ const backslash = 0x5c;
 const openBracket = 0x5b;
 const closeBracket = 0x5d;
 const letterF = 0x66;
+const letterT = 0x74;
 const letterU = 0x75;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
@@ -122,9 +125,18 @@ function pick(node: number, wanted: readonly Pick[]): Record<string, unknown> {
     const what = nodes[member + kind];
     if (what === object) picked[found.name] = pick(member, found.of);
     else if (what === array) picked[found.name] = [];
-    else picked[found.name] = JSON.parse(text.toString('utf8', nodes[member + valueStart], nodes[member + valueEnd]));
+    else picked[found.name] = scalarOf(member);
   }
   return picked;
+}
+
+function scalarOf(node: number): unknown {
+  const start = nodes[node + valueStart]!;
+  const end = nodes[node + valueEnd]!;
+  const first = text[start];
+  if (first === quote && nodes[node + kind] === scalar) return text.toString('utf8', start + 1, end - 1);
+  if (first === letterF || first === letterT) return first === letterT;
+  return JSON.parse(text.toString('utf8', start, end));
 }
 
 function findPick(start: number, end: number, wanted: readonly Pick[]): Pick | undefined {
@@ -264,15 +276,16 @@ function readString(start: number, node: number): number {
   for (let at = nextEscaped(start + 1); ; at = nextEscaped(at)) {
     if (text[at] === quote) return at + 1;
     if (text[at] !== backslash) return notTaken;
-    const escaped = text[at + 1]!;
-    if (escaped === letterU) {
+    const letter = text[at + 1]!;
+    if (letter === letterU) {
       for (let digit = at + 2; digit < at + 6; digit++) if (!isHexDigit(text[digit]!)) return notTaken;
       nodes[node + kind] = rewritten;
       at += 6;
       continue;
     }
-    if (escaped === slash) nodes[node + kind] = rewritten;
-    else if (!isShortEscape(escaped)) return notTaken;
+    if (letter === slash) nodes[node + kind] = rewritten;
+    else if (!isShortEscape(letter)) return notTaken;
+    else if (nodes[node + kind] === scalar) nodes[node + kind] = escaped;
     at += 2;
   }
 }
@@ -348,7 +361,7 @@ function skipSpace(start: number): number {
 /** Writes a node's canonical form. Returns where it ends: never past the length of the text that was read. */
 function write(node: number, start: number): number {
   const what = nodes[node + kind];
-  if (what === scalar) return copy(nodes[node + valueStart]!, nodes[node + valueEnd]!, start);
+  if (what === scalar || what === escaped) return copy(nodes[node + valueStart]!, nodes[node + valueEnd]!, start);
   if (what === rewritten) {
     const written = text.toString('utf8', nodes[node + valueStart], nodes[node + valueEnd]);
     return start + canonical.write(JSON.stringify(JSON.parse(written)), start);
