@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Day } from '../../shared/clock.ts';
 import type { Recipient } from '../../shared/crypto/recipients.ts';
 import { readPlainHeader } from '../../shared/envelope.ts';
-import { maxQuotedBytesPerByte, writeQuoted } from '../../shared/json/quote-json.ts';
+import { quotedBetween } from '../../shared/json/quote-json.ts';
 import type { EventScope, Mode } from '../../shared/schemes/stripe-scope.ts';
 import type { GenerationFailure } from '../../shared/schemes/stripe-thin-events.ts';
 import type { DeliveriesObject, Part } from '../ledger/manifest.ts';
@@ -171,29 +171,15 @@ async function sealLines(
   return { sealed: await part.finish(), first: instant(firstKey!), last: instant(lastKey) };
 }
 
-/** Bodies up to here are quoted byte by byte, in room that all lines share. */
-const maxQuickBodyBytes = 64 * 1024;
-const quote = 0x22;
-const endOfLine = Buffer.from('"}');
-/** The quotes and the brace. */
-const roundBody = 3;
-let room: Buffer | undefined;
-
 /**
  * One line of evidence: who holds the secret can check the signature again (FORMAT.md, Deliveries). Bytes handed out are
  * overwritten by the next call.
  */
 function deliveryLine(copy: StagedCopy): Buffer | string {
   const start = `${startOfLine(copy)},"body":`;
-  if (copy.body.length > maxQuickBodyBytes) {
-    return `${Buffer.from(start, 'latin1')}${JSON.stringify(copy.body.toString())}}`;
-  }
-  const most = start.length + copy.body.length * maxQuotedBytesPerByte + roundBody;
-  if (room === undefined || room.length < most) room = Buffer.allocUnsafeSlow(2 * most);
-  let at = room.write(start, 'latin1');
-  room[at++] = quote;
-  at = writeQuoted(copy.body, room, at);
-  return room.subarray(0, at + endOfLine.copy(room, at));
+  return (
+    quotedBetween(start, copy.body, '}') ?? `${Buffer.from(start, 'latin1')}${JSON.stringify(copy.body.toString())}}`
+  );
 }
 
 /** The members before the body, without the brace that would close them: UTF-8, a character a byte. */
