@@ -42,18 +42,27 @@ export function addDays(day: Day, days: number): Day {
 }
 
 const rfc3339 =
-  /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d+)?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))$/;
+  /^(\d{4}-\d{2}-\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(\.\d+)?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))$/;
 
 /** Milliseconds since the epoch of an RFC 3339 date-time (fractions cut to the millisecond), or undefined. */
 export function parseInstant(text: string): number | undefined {
   const match = rfc3339.exec(text);
   if (match === null) return undefined;
-  const [, year, month, date, hour, minute, second, fraction = '', sign, offsetHours, offsetMinutes] = match;
+  const [, date, hour, minute, second, fraction = '', sign, offsetHours, offsetMinutes] = match;
+  // Records of one day come together: the last answer is remembered.
+  if (date !== lastDate.text) lastDate = { text: date!, ms: msOfDate(date!) };
+  if (lastDate.ms === undefined) return undefined;
   const ms = Math.floor(Number(`0${fraction}`) * 1000 + 1e-6);
-  // Date.UTC takes the years 0–99 for 1900–1999, and rolls 30 February over into March: neither is a date here.
-  if (Number(year) < 100) return undefined;
-  const day = Date.UTC(Number(year), Number(month) - 1, Number(date));
-  if (new Date(day).getUTCDate() !== Number(date) || Number(month) < 1 || Number(month) > 12) return undefined;
   const offset = sign === undefined ? 0 : (Number(offsetHours) * 60 + Number(offsetMinutes)) * (sign === '-' ? -1 : 1);
-  return day + (Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1000 + ms - offset * 60_000;
+  return lastDate.ms + (Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1000 + ms - offset * 60_000;
+}
+
+let lastDate: { readonly text: string; readonly ms: number | undefined } = { text: '1970-01-01', ms: 0 };
+
+function msOfDate(text: string): number | undefined {
+  const [year, month, date] = text.split('-').map(Number) as [number, number, number];
+  // Date.UTC takes the years 0–99 for 1900–1999, and rolls 30 February over into March: neither is a date here.
+  if (year < 100) return undefined;
+  const ms = Date.UTC(year, month - 1, date);
+  return new Date(ms).getUTCDate() !== date || month < 1 || month > 12 ? undefined : ms;
 }

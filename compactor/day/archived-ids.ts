@@ -29,8 +29,8 @@ export function openIdFilter(): IdFilter {
   let words: Uint32Array | undefined;
 
   function set(into: Uint32Array, id: string): void {
-    let bit = hash(id, 0x811c9dc5);
-    const step = hash(id, 0x01000193) | 1;
+    let bit = hash(id);
+    const step = stepOf(bit);
     for (let probe = 0; probe < probes; probe += 1) {
       into[(bit % filterBits) >>> 5]! |= 1 << (bit & 31);
       bit = (bit + step) >>> 0;
@@ -49,8 +49,8 @@ export function openIdFilter(): IdFilter {
     },
     mayHave(id) {
       if (words === undefined) return few.has(id);
-      let bit = hash(id, 0x811c9dc5);
-      const step = hash(id, 0x01000193) | 1;
+      let bit = hash(id);
+      const step = stepOf(bit);
       for (let probe = 0; probe < probes; probe += 1) {
         if ((words[(bit % filterBits) >>> 5]! & (1 << (bit & 31))) === 0) return false;
         bit = (bit + step) >>> 0;
@@ -61,11 +61,16 @@ export function openIdFilter(): IdFilter {
 }
 
 /** FNV-1a over UTF-16 units with a final mix. */
-function hash(text: string, seed: number): number {
-  let value = seed;
+function hash(text: string): number {
+  let value = 0x811c9dc5;
   for (let at = 0; at < text.length; at += 1) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
   value = Math.imul(value ^ (value >>> 15), 0x2c1b3c6d);
   return (value ^ (value >>> 13)) >>> 0;
+}
+
+/** How far the probes of an id are apart: what is high in its hash, and no part of the first probe, comes low. */
+function stepOf(hash: number): number {
+  return ((hash << 16) | (hash >>> 16) | 1) >>> 0;
 }
 
 /**

@@ -86,13 +86,15 @@ export function openDayOutput({ night, name, staged, budget, isPruned }: Closing
       if (line !== undefined) {
         lines ??= budget.sorter();
         lines.add(String(line.instantMs).padStart(instantDigits, '0') + event.idKey, [line.bytes]);
-        await sealing('ids').write(event.id);
+        const full = sealing('ids').write(event.id);
+        if (full !== undefined) await full;
         if (line.delivered) output.delivered += 1;
         else output.recovered += 1;
       }
       if (event.differs) output.differing += 1;
       for (const copy of event.deliveries()) {
-        await sealing(line === undefined ? 'late' : 'deliveries').write(deliveryLine(copy));
+        const full = sealing(line === undefined ? 'late' : 'deliveries').write(deliveryLine(copy));
+        if (full !== undefined) await full;
         output.deliveryLines += 1;
         if (copy.scope !== undefined) noteScope(copy.scope);
       }
@@ -159,7 +161,8 @@ async function sealLines(
     for (const { key, payload } of lines.sorted()) {
       firstKey ??= key;
       lastKey = key;
-      await part.write(payload);
+      const full = part.write(payload);
+      if (full !== undefined) await full;
     }
   } catch (error) {
     await part.abort();

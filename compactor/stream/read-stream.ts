@@ -100,7 +100,9 @@ export async function readStream(
         pushCursors(reading.seen, entry.before, entry.after);
         records += 1;
         if (isDone(entry)) continue;
-        if (!(await takeRecord(partition, entry, rules, stager, receipts))) {
+        const taken = takeRecord(partition, entry, rules, stager, receipts);
+        // Most are staged at once: a promise for each would cost as much as some of the work.
+        if (!(typeof taken === 'boolean' ? taken : await taken)) {
           pushCursors(reading.waiting, entry.before, entry.after);
         }
       }
@@ -128,13 +130,13 @@ interface Receipts {
 }
 
 /** Stages or quarantines a record and says true, or false where it waits. What is another worker's is done with. */
-async function takeRecord(
+function takeRecord(
   partition: string,
   entry: StreamEntry,
   rules: RecordRules,
   stager: Stager,
   receipts: Receipts,
-): Promise<boolean> {
+): boolean | Promise<boolean> {
   if (rules.isOwn !== undefined) {
     const { source, id, instantMs } = placeOf(entry, partition);
     const isOwn = rules.isOwn(source, id);
@@ -150,8 +152,7 @@ async function takeRecord(
   const record = readRecord(entry.value, rules, receipts);
   if ('reason' in record) {
     const line = quarantineLine(partition, entry.position, record.reason, entry.value);
-    await stager.quarantine(line, partition, [entry.before, entry.after]);
-    return true;
+    return stager.quarantine(line, partition, [entry.before, entry.after]).then(() => true);
   }
   if (!stager.isTouched(record.day)) return false;
   const { header, headerBytes, data } = record.envelope;

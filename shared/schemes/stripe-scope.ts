@@ -43,10 +43,12 @@ export interface ScopeClaims {
 const maxNameCharacters = 255;
 
 export function scopeOfEvent({ account, user_id, context, livemode }: ScopeClaims): EventScope {
+  const mode = typeof livemode === 'boolean' ? modeOf(livemode) : undefined;
+  if (account === undefined && user_id === undefined && context === undefined) return { accounts: [], mode };
   const accounts = [account, user_id, accountOfContext(context)]
     .filter((name) => typeof name === 'string' && name !== '')
     .map((name) => (name as string).slice(0, maxNameCharacters));
-  return { accounts: [...new Set(accounts)], mode: typeof livemode === 'boolean' ? modeOf(livemode) : undefined };
+  return { accounts: [...new Set(accounts)], mode };
 }
 
 export function modeOf(livemode: boolean): Mode {

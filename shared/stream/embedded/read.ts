@@ -15,10 +15,16 @@ export function prepareReads({ database, partitions }: StreamFile) {
       FROM partitions WHERE number = ${number}`;
   const statementsOf = (number: number) => ({
     number,
-    selectFrom: database.prepare(`SELECT position, appended, value FROM records_${number}
-      WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`),
+    selectFrom: selectFrom(number),
     selectAt: database.prepare(`SELECT appended, value FROM records_${number} WHERE position = ?`),
   });
+  function selectFrom(number: number): Statement {
+    const statement = database.prepare(`SELECT position, appended, value FROM records_${number}
+      WHERE position >= ? AND position < ? ORDER BY position LIMIT ${batchRows}`);
+    // An object for each row costs a fifth of the reading.
+    statement.setReturnArrays(true);
+    return statement;
+  }
   return {
     selectCommitted: database.prepare('SELECT partition, position FROM committed WHERE consumer = ?'),
     // One statement, so one moment for all partitions.
@@ -33,9 +39,9 @@ export function readBatch(selectFrom: Statement, from: Cursor | undefined, end: 
   let bytes = 0;
   try {
     for (const row of selectFrom.iterate(Number(from ?? 0n), Number(end))) {
-      const position = cursorOf(row.position);
-      const value = row.value as Uint8Array;
-      entries.push({ before: position, after: position + 1n, position, value, appendedMs: row.appended as number });
+      const [number, appendedMs, value] = row as unknown as [number, number, Uint8Array];
+      const position = cursorOf(number);
+      entries.push({ before: position, after: position + 1n, position, value, appendedMs });
       bytes += value.byteLength;
       if (bytes >= batchBytes) break; // ends the read transaction, too
     }
