@@ -31,15 +31,17 @@ export interface SortBudget {
   sorter(): Sorter;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is its own UTF-8
+const ascii = /^[\x00-\x7f]*$/;
+
 /** A text as a string whose order is that of its UTF-8 bytes. */
 export function sortKey(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is its own UTF-8
-  return /^[\x00-\x7f]*$/.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1');
+  return ascii.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** The text that a sort key was made of. */
 export function keyText(key: string): string {
-  return Buffer.from(key, 'latin1').toString('utf8');
+  return ascii.test(key) ? key : Buffer.from(key, 'latin1').toString('utf8');
 }
 
 const none = Buffer.alloc(0);
@@ -178,7 +180,8 @@ export function openSortBudget(options: { directory: string; maxBytes: number })
 }
 
 function compareHeld(a: Held, b: Held): number {
-  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
+  if (a.key < b.key) return -1;
+  if (a.key > b.key) return 1;
   return a.chunk.compare(b.chunk, b.from, b.to, a.from, a.to);
 }
 
@@ -289,6 +292,7 @@ function* merge(inputs: Iterator<SortedEntry, void, void>[]): Generator<SortedEn
 }
 
 function compareEntries(a: SortedEntry, b: SortedEntry): number {
-  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
+  if (a.key < b.key) return -1;
+  if (a.key > b.key) return 1;
   return a.payload.compare(b.payload);
 }
