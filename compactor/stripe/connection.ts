@@ -9,11 +9,10 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import { Stripe } from 'stripe';
 import { messageOf } from '../../shared/errors.ts';
 import { openAgents } from '../../shared/http/agents.ts';
-import { request as httpRequest } from '../../shared/http/node-http.ts';
+import { nodeHttp, nodeHttps } from '../../shared/http/node-http.ts';
 import { isOrganisationKey } from '../../shared/schemes/stripe-scope.ts';
 
 export interface StripeAnswer {
@@ -47,7 +46,7 @@ export function connectStripe({ apiKey, base, timeoutMs }: StripeConnection): St
   const isSecure = base.protocol === 'https:';
   const { httpAgent, httpsAgent } = openAgents(base.href);
   const agent = isSecure ? httpsAgent : httpAgent;
-  const request = isSecure ? httpsRequest : httpRequest;
+  const { request } = isSecure ? nodeHttps() : nodeHttp();
 
   const httpClient: Stripe.HttpClient = {
     getClientName: () => 'node',

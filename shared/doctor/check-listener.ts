@@ -1,7 +1,7 @@
 /** A port that a program listens on: free, or held by that program itself, or by another. */
 import { DaybookError } from '../errors.ts';
 import { listen } from '../http/listen.ts';
-import { createServer } from '../http/node-http.ts';
+import { nodeHttp } from '../http/node-http.ts';
 import { type Found, ok, problem } from './finding.ts';
 
 export interface ListenerToCheck {
@@ -18,7 +18,7 @@ const answerWithinMs = 2_000;
 
 export async function checkListener({ setting, host, port, path, explain }: ListenerToCheck): Promise<Found[]> {
   if (port === 0) return [ok(`${setting} is 0: any free port is taken`)];
-  const server = createServer();
+  const server = nodeHttp().createServer();
   try {
     await listen(server, host, port, setting);
     await new Promise((resolve) => server.close(resolve));

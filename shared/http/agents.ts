@@ -3,12 +3,13 @@
  * lower case too, read as Node itself reads them (nodejs.org/api/http.html, Built-in Proxy Support). These are the
  * machine's variables, not settings of ours.
  */
-import { Agent as HttpsAgent } from 'node:https';
+import type { Agent as HttpAgent } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
 import { DaybookError } from '../errors.ts';
-import { Agent as HttpAgent } from './node-http.ts';
+import { nodeHttp, nodeHttps } from './node-http.ts';
 
 export interface Agents {
-  readonly httpAgent: InstanceType<typeof HttpAgent>;
+  readonly httpAgent: HttpAgent;
   readonly httpsAgent: HttpsAgent;
 }
 
@@ -33,7 +34,7 @@ export function openAgents(endpoint: string | undefined): Agents {
 
 function agentsOf(proxied: { readonly proxyEnv?: NodeJS.ProcessEnv }): Agents {
   const options = { keepAlive: true, maxSockets, ...proxied };
-  return { httpAgent: new HttpAgent(options), httpsAgent: new HttpsAgent(options) };
+  return { httpAgent: new (nodeHttp().Agent)(options), httpsAgent: new (nodeHttps().Agent)(options) };
 }
 
 function isLocal(endpoint: string | undefined): boolean {

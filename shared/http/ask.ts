@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import { type Agents, openAgents } from './agents.ts';
-import { request as httpRequest } from './node-http.ts';
+import { nodeHttp, nodeHttps } from './node-http.ts';
 
 export interface Question {
   /** GET, unless there is a body: then POST. */
@@ -40,7 +39,7 @@ export async function ask(
   };
   try {
     return await new Promise((resolve, reject) => {
-      const sent = (isSecure ? httpsRequest : httpRequest)(url, options, (response) => {
+      const sent = (isSecure ? nodeHttps() : nodeHttp()).request(url, options, (response) => {
         const chunks: Buffer[] = [];
         let bytes = 0;
         response.on('error', reject);

@@ -5,7 +5,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { DaybookError, type ErrorCode } from '../errors.ts';
-import { createServer, STATUS_CODES } from './node-http.ts';
+import { nodeHttp } from './node-http.ts';
 import { type Answer, problemAnswer, send } from './problem.ts';
 
 /** Told of each such refusal; of a request that was being handled its handler hears by itself. */
@@ -50,7 +50,7 @@ export function createProblemServer(options: ServerOptions, listener: RequestLis
     } else socket.destroy();
   }
 
-  const server = createServer({ ...options, requireHostHeader: false }, handle);
+  const server = nodeHttp().createServer({ ...options, requireHostHeader: false }, handle);
   server.on('checkExpectation', (_request, response) => refuse(response, 'expectation_unknown'));
   server.on('connect', (_request, socket) => cut(socket, 'method_not_allowed', 'CONNECT'));
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -72,6 +72,9 @@ function answerOf(code: ErrorCode, detail?: string): Answer {
 
 function textOf({ status, headers, body }: Answer): string {
   const lines = Object.entries({ ...headers, 'content-length': Buffer.byteLength(body), connection: 'close' });
-  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines.map(([name, value]) => `${name}: ${value}`)];
+  const head = [
+    `HTTP/1.1 ${status} ${nodeHttp().STATUS_CODES[status]}`,
+    ...lines.map(([name, value]) => `${name}: ${value}`),
+  ];
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }

@@ -7,7 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { messageOf } from '../errors.ts';
 import { listen } from '../http/listen.ts';
-import { createServer } from '../http/node-http.ts';
+import { nodeHttp } from '../http/node-http.ts';
 import type { Logger } from '../program/log.ts';
 
 export interface MetricDeclaration {
@@ -104,7 +104,7 @@ export interface MetricsListener {
 
 /** The admin listener: GET /metrics, and /readyz where `isReady` is given. Resolves when it is open; rejects with `listener_unavailable`. */
 export async function openMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
-  const server: Server = createServer((request, response) => void answer(request, response, options));
+  const server: Server = nodeHttp().createServer((request, response) => void answer(request, response, options));
   const { address: host, port } = await listen(server, options.host, options.port, options.setting);
   options.log.info({ host, port }, 'metrics listening');
   return {

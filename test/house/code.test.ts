@@ -59,9 +59,9 @@ test('only programs and configuration.ts know the environment and the working di
 });
 
 test('product code gets node:http without undici', () => {
-  const wrong = productFiles().filter((path) => /^import (?!type )[^;]*from 'node:http';/m.test(readText(path)));
+  const wrong = productFiles().filter((path) => /^import (?!type )[^;]*from 'node:https?';/m.test(readText(path)));
   assert.deepEqual(wrong, []);
-  const script = `await import('file://${root}/shared/http/ask.ts'); process.stdout.write(process.moduleLoadList.join());`;
+  const script = `const { nodeHttp } = await import('file://${root}/shared/http/node-http.ts'); nodeHttp(); process.stdout.write(process.moduleLoadList.join());`;
   const loaded = execFileSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
   assert.match(loaded, /NativeModule _http_client/);
   assert.doesNotMatch(loaded, /undici/);
