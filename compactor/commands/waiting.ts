@@ -178,7 +178,7 @@ export function describeWaiting({ days, quarantine }: WaitingReport): string {
   ]);
   return [
     rows.length === 0
-      ? 'Nothing waits in the stream: every delivery is archived.\n'
+      ? `Nothing waits in the stream${quarantine === 0 ? ': every delivery is archived' : ' for its day'}.\n`
       : tableOf(['day', 'source', 'events', 'deliveries', 'what comes next'], rows),
     quarantine === 0 ? '' : `The next run puts ${counted(quarantine, 'record')} into the quarantine.\n`,
     'Nothing was closed or written.\n',

@@ -94,6 +94,8 @@ test('what waits is told by source and day, with what the next run does; archive
   assert.match(text, /^2026-11-20 +platform +3 +4 +the next run archives them$/m);
   assert.match(text, /^2026-11-21 +platform +2 +2 +archived by a run after 2026-11-22 01:00 UTC$/m);
   assert.match(text, /1 record into the quarantine/);
+  assert.doesNotMatch(describeWaiting({ ...report, days: [] }), /every delivery is archived/, 'it goes elsewhere');
+  assert.match(describeWaiting({ ...report, days: [], quarantine: 0 }), /every delivery is archived/);
   assert.deepEqual(await books.keys(), []);
   await books.night(sources);
   assert.deepEqual(await waiting(), { days: [today], quarantine: 0 });
