@@ -1,7 +1,8 @@
 /** Where the ledger stands in the stream: behind what was archived, or overtaken by what ages out, and what waits. */
 import { dayMs } from '../../shared/clock.ts';
+import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
 import { counted, type Found, ok, problem, problemOf, warning } from '../../shared/doctor/finding.ts';
-import { readEnvelope } from '../../shared/envelope.ts';
+import { checkSeal, type Envelope, readEnvelope, type SealState } from '../../shared/envelope.ts';
 import type { Cursor, EventStreamReader, StreamSnapshot } from '../../shared/stream/stream.ts';
 import { without } from '../ledger/cursor-ranges.ts';
 import { type Ledger, refuseLedgerBehind } from '../ledger/ledger.ts';
@@ -11,7 +12,12 @@ import { type ProvenPosition, provePositions } from '../stream/prove-position.ts
 const longWaitMs = 2 * dayMs;
 
 /** Reads the first batch of each partition that waits, and no more. */
-export async function checkPosition(stream: EventStreamReader, ledger: Ledger, nowMs: number): Promise<Found[]> {
+export async function checkPosition(
+  stream: EventStreamReader,
+  ledger: Ledger,
+  nowMs: number,
+  streamKeys?: StreamKeys,
+): Promise<Found[]> {
   const committed = await stream.committed();
   const snapshot = await stream.snapshot();
   try {
@@ -36,11 +42,11 @@ export async function checkPosition(stream: EventStreamReader, ledger: Ledger, n
       const said = `partition ${partition} was made again, or put back to an older state, since the last night`;
       found.push(warning(said, hint, 'stream_recreated'));
     }
-    const seen = await lookInto(stream, snapshot, partition, position);
+    const seen = await lookInto(stream, snapshot, partition, position, streamKeys);
     waiting.push(seen);
     if (seen.lost !== undefined) found.push(describeLoss(partition, seen.lost));
   }
-  return [...found, ...describeWaiting(waiting, nowMs)];
+  return [...found, ...describeSeals(waiting), ...describeWaiting(waiting, nowMs)];
 }
 
 interface Waiting {
@@ -49,6 +55,8 @@ interface Waiting {
   readonly lost?: { readonly from: Cursor; readonly to: Cursor };
   /** When the first record that waits was received. */
   readonly sinceMs?: number;
+  /** How its seal is, where keys are set. */
+  readonly seal?: SealState;
 }
 
 async function lookInto(
@@ -56,6 +64,7 @@ async function lookInto(
   snapshot: StreamSnapshot,
   partition: string,
   position: ProvenPosition | undefined,
+  streamKeys: StreamKeys | undefined,
 ): Promise<Waiting> {
   const { start, end } = snapshot.partitions.get(partition)!;
   const { from, done = [] } = position ?? {};
@@ -67,12 +76,13 @@ async function lookInto(
   for await (const { hole, entries } of stream.read(partition, from, snapshot)) {
     const lost = hole === undefined ? undefined : without([[hole.from, hole.to]], done)[0];
     const first = entries.find(({ before, after }) => !done.some(([a, b]) => a <= before && after <= b));
-    const sinceMs = first === undefined ? undefined : receivedMs(first.value);
+    const envelope = first === undefined ? undefined : envelopeOf(first.value);
     if (lost === undefined && first === undefined) continue;
     return {
       records,
       ...(lost === undefined ? {} : { lost: { from: lost[0], to: lost[1] } }),
-      ...(sinceMs === undefined ? {} : { sinceMs }),
+      ...(envelope === undefined ? {} : { sinceMs: Date.parse(envelope.header.receivedat) }),
+      ...(envelope === undefined || streamKeys === undefined ? {} : { seal: checkSeal(envelope, streamKeys) }),
     };
   }
   return { records };
@@ -102,9 +112,24 @@ function waits(total: bigint, isCounted: boolean): string {
   return `${counted(Number(total), 'record')} wait${total === 1n ? 's' : ''} for the day to be closed`;
 }
 
-function receivedMs(value: Uint8Array): number | undefined {
+/** By the first record of each partition: with a wrong key a night puts all of them into the quarantine. */
+function describeSeals(waiting: readonly Waiting[]): Found[] {
+  const code = 'records_quarantined';
+  const next = 'the next night puts it into the quarantine';
+  const seals = new Set(waiting.map(({ seal }) => seal));
+  if (seals.has('unknown key') || seals.has('broken')) {
+    const hint = 'Let the first key of DAYBOOK_STREAM_KEY of ingest be among those of the compactor before the night.';
+    return [problem(`a record that waits is sealed by none of the keys of DAYBOOK_STREAM_KEY: ${next}`, hint, code)];
+  }
+  if (!seals.has('absent')) return [];
+  const hint =
+    'Where ingest has the key only since then: run --accept-unsealed-before. Else see who writes to the stream besides ingest.';
+  return [warning(`a record that waits has no seal: ${next}`, hint, code)];
+}
+
+function envelopeOf(value: Uint8Array): Envelope | undefined {
   const envelope = readEnvelope(value);
-  return 'reason' in envelope ? undefined : Date.parse(envelope.header.receivedat);
+  return 'reason' in envelope ? undefined : envelope;
 }
 
 function maxOf(one: Cursor | undefined, other: Cursor): Cursor {

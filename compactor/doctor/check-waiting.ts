@@ -1,5 +1,6 @@
 /** Opens the stream as the compactor reads it, and looks where the ledger stands in it. Makes no stream and no topic. */
 import { systemClock } from '../../shared/clock.ts';
+import type { StreamKeys } from '../../shared/crypto/stream-seal.ts';
 import { openWarningCollector } from '../../shared/doctor/collect-warnings.ts';
 import { type Found, problemOf, warning } from '../../shared/doctor/finding.ts';
 import { DaybookError } from '../../shared/errors.ts';
@@ -16,9 +17,17 @@ export interface StreamToRead {
   readonly dataDirectory: string;
   readonly ledger: Ledger;
   readonly nowMs: number;
+  readonly streamKeys: StreamKeys | undefined;
 }
 
-export async function checkWaiting({ stream, store, dataDirectory, ledger, nowMs }: StreamToRead): Promise<Found[]> {
+export async function checkWaiting({
+  stream,
+  store,
+  dataDirectory,
+  ledger,
+  nowMs,
+  streamKeys,
+}: StreamToRead): Promise<Found[]> {
   if (isStreamAbsent(stream, dataDirectory)) {
     if (ledger.stream === undefined) return [];
     const hint = 'DAYBOOK_DATA_DIR is to be the folder that ingest uses: mend it here or there.';
@@ -32,7 +41,7 @@ export async function checkWaiting({ stream, store, dataDirectory, ledger, nowMs
   try {
     const reader = await openReader(looking, dataDirectory, { consumer, clock: systemClock, log });
     try {
-      return await checkPosition(reader, ledger, nowMs);
+      return await checkPosition(reader, ledger, nowMs, streamKeys);
     } finally {
       await reader.close();
     }

@@ -111,7 +111,14 @@ function checksOf(configuration: ServeConfiguration, nowMs: number): Check[] {
           ...(await checkStream(stream, dataDirectory, settings.DAYBOOK_STREAM_KEY !== undefined)).found,
           ...(store === undefined || seen.ledger === undefined
             ? []
-            : await checkWaiting({ stream, store, dataDirectory, ledger: seen.ledger, nowMs })),
+            : await checkWaiting({
+                stream,
+                store,
+                dataDirectory,
+                ledger: seen.ledger,
+                nowMs,
+                streamKeys: settings.DAYBOOK_STREAM_KEY,
+              })),
         ],
       });
     }

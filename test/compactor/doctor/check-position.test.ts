@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { consumerOf } from '../../../compactor/configuration.ts';
 import { checkPosition } from '../../../compactor/doctor/check-position.ts';
+import { parseStreamKeys } from '../../../shared/crypto/stream-seal.ts';
+import { type Envelope, readEnvelope, sealAgain } from '../../../shared/envelope.ts';
 import { openEmbeddedReader, openEmbeddedWriter } from '../../../shared/stream/embedded/embedded.ts';
 import { stripeRecord } from '../books.ts';
 import { complaints, openPatient, type Patient } from './doctor-under-test.ts';
@@ -45,6 +47,22 @@ test('what waits is counted; what waits for longer than a night is a warning', a
   const [found] = await checkPosition(reader, await patient.books.ledger(), old.getTime());
   await reader.close();
   assert.deepEqual([found!.status, found!.message], ['warning', said]);
+});
+
+test('a record that waits, and whose seal is not of the keys that are set, is told before a night puts it aside', async () => {
+  await patient.books.deliver(record('evt_unsealed', new Date().toISOString()));
+  const key = { DAYBOOK_STREAM_KEY: 'k'.repeat(32) };
+  assert.match((await complaintsOf(key)).join('\n'), /warning stream: a record that waits has no seal/);
+  assert.deepEqual(await complaintsOf(), []);
+  const [other] = parseStreamKeys('x'.repeat(32))!;
+  const envelope = readEnvelope(record('evt_sealed', new Date().toISOString()).value) as Envelope;
+  const value = sealAgain(envelope, other);
+  // In every partition: the first that waits in each is looked at.
+  await patient.books.deliver(...Array.from({ length: 64 }, (_, index) => ({ key: `${index}`, value })));
+  assert.match(
+    (await complaintsOf(key)).join('\n'),
+    /problem stream: a record that waits is sealed by none of the keys/,
+  );
 });
 
 test('records that aged out before they were archived are a problem with their place', async () => {
