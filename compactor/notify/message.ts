@@ -56,7 +56,12 @@ function textOf(end: EndOfJob): string {
   const problems = wrongIn(end);
   const warnings = problemsIn(end, 'warnings');
   const isIncomplete = job === 'run' && outcome === 'fault' && problems.length === 0;
-  const did = isIncomplete ? 'knows of a day that is incomplete' : words[outcome];
+  const isToBeSeen = outcome === 'done' && problems.length > 0;
+  const did = isIncomplete
+    ? 'knows of a day that is incomplete'
+    : isToBeSeen
+      ? 'ended well, and has put records aside'
+      : words[outcome];
   const lines = problems.slice(0, maxShown).map(({ code, where, message }) => {
     const place = where === '' ? '' : ` (${where})`;
     const hint = isErrorCode(code) ? ` ${errorKind(code).hint}` : '';
@@ -72,9 +77,13 @@ function textOf(end: EndOfJob): string {
   ].join('\n');
 }
 
-/** Of a night its errors, of `verify` the breaks, of what copies, deletes and restores the failures. */
+/**
+ * Of a night its errors, of `verify` the breaks, of what copies, deletes and restores the failures. And what went to the
+ * quarantine: senders had a 2xx for it, and where they have no list nothing else tells that it is not archived.
+ */
 function wrongIn(end: EndOfJob): Said[] {
-  return (['errors', 'breaks', 'failures'] as const).flatMap((list) => problemsIn(end, list));
+  const wrong = (['errors', 'breaks', 'failures'] as const).flatMap((list) => problemsIn(end, list));
+  return [...wrong, ...problemsIn(end, 'warnings').filter(({ code }) => code === 'records_quarantined')];
 }
 
 function problemsIn({ report }: EndOfJob, list: 'errors' | 'breaks' | 'failures' | 'warnings'): Said[] {

@@ -54,7 +54,7 @@ export function openNotifier(options: NotifierOptions): Notifier {
         const name = nameOf(end.job, listener);
         const before = told[name];
         // What was well all along is no news.
-        const isNews = before === undefined ? end.outcome !== 'done' : before !== state;
+        const isNews = before === undefined ? state !== 'done' : before !== state;
         return !isNews || (await deliver(listener, end, before ?? null)) ? { [name]: state } : {};
       }),
     );

@@ -105,6 +105,12 @@ export const compactorMetrics = {
     unit: 'seconds',
     meaning: 'When the newest manifest was made, Unix time; NaN where there is none.',
   },
+  daybook_compactor_quarantined_records: {
+    type: 'gauge',
+    unit: 'records',
+    meaning:
+      'Records that nights have put into the quarantine since the first: it grows where something is on the stream that is not archived.',
+  },
   daybook_compactor_day_verdicts: {
     type: 'gauge',
     unit: 'days',
@@ -215,6 +221,8 @@ export function openCompactorMetrics({
     const madeAt = (manifest: Ledger['head']) =>
       manifest === undefined ? Number.NaN : Date.parse(manifest.createdAt) / 1000;
     metrics.daybook_compactor_newest_manifest_timestamp_seconds.set(madeAt(ledger.head));
+    const quarantined = [...ledger.quarantine.values()].reduce((sum, { records }) => sum + records, 0);
+    metrics.daybook_compactor_quarantined_records.set(quarantined);
     if (!hasRun) metrics.daybook_compactor_last_success_timestamp_seconds.set(madeAt(ledger.newestNight));
     for (const source of new Set([...sources, ...ledger.sources.keys()])) {
       const days = ledger.sources.get(source) ?? new Map<Day, { verdict: Verdict }>();

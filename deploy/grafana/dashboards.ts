@@ -127,6 +127,12 @@ function archive(): Dashboard {
         1,
       ),
       number(
+        'Records put into the quarantine',
+        'short',
+        'sum(delta(daybook_compactor_quarantined_records{JOB}[$__range]))',
+        1,
+      ),
+      number(
         'Since the newest manifest',
         's',
         'time() - max(daybook_compactor_newest_manifest_timestamp_seconds{JOB})',

@@ -113,6 +113,21 @@ test('what was well all along is no news; a failure, another failure and the end
   assert.equal(received.length, 10);
 });
 
+test('what went to the quarantine is told of a night that ended well, once; other warnings are not news', async () => {
+  const warning = (code: string) => ({ code, source: null, day: null, message: '3 in quarantine/a' });
+  const night = (code: string) => ({ report: { manifest: 7, errors: [], warnings: [warning(code)] } });
+  await tell(night('stream_changed'));
+  assert.equal(received.length, 0);
+  for (const end of [night('records_quarantined'), night('records_quarantined'), {}]) await tell(end);
+  const [first, second, ...more] = texts();
+  assert.match(
+    first,
+    /^daybook: the night ended well, and has put records aside \(exit 0\)\. Manifest 7\.\n• records_quarantined: 3 in quarantine\/a\./,
+  );
+  assert.equal(second, 'daybook: the night is well again (exit 0). Manifest 7.');
+  assert.deepEqual(more, []);
+});
+
 test('the CloudEvent says what was and what is, and the library of Standard Webhooks takes its signature', async () => {
   await tell(failed);
   await tell({});

@@ -362,12 +362,19 @@ test('the metrics say what the ledger says: days by verdict, unsettled ones near
     set(26, 'incomplete');
     days.delete(addDays(today, -12));
     loading.sources.set('platform', days);
+    for (const [key, records] of [
+      ['a', 2],
+      ['b', 3],
+    ] as const) {
+      loading.quarantine.set(key, { key, records, sha256: { plaintext: '', ciphertext: '' } });
+    }
     return loading;
   };
   const { metric } = await start({ ledger });
   const startOf = (age: number) => String(Date.parse(addDays(today, -age)) / 1000);
   await until(async () => ((await metric('daybook_compactor_archive_up')) === '1' ? true : undefined));
   const expected: [string, string][] = [
+    ['quarantined_records', '5'],
     ['day_verdicts{source="platform",verdict="complete"}', '23'],
     ['day_verdicts{source="platform",verdict="provisional"}', '5'],
     ['day_verdicts{source="platform",verdict="incomplete"}', '1'],
