@@ -29,6 +29,23 @@ test('without a key an envelope has the bytes that it always had', () => {
   );
 });
 
+test('whatever a header holds, it reads as JSON.parse reads it', () => {
+  const text = fc.oneof(
+    fc.string({ unit: 'binary', minLength: 1 }),
+    fc.constantFrom('a "b"', 'a\\b', 'é', '\u007f', 'plain'),
+  );
+  const some = fc.option(text, { nil: undefined });
+  const others = { subject: some, signedheaders: some, path: some, keyid: some };
+  fc.assert(
+    fc.property(fc.record({ type: text, scheme: text, ...others }), (given) => {
+      const members = { ...header, ...given };
+      const found = read(writeEnvelope(members, data, key)).header as unknown as Record<string, unknown>;
+      const written = JSON.parse(writeEnvelope(members, data, key).toString());
+      for (const name of Object.keys(members)) assert.equal(found[name], written[name], name);
+    }),
+  );
+});
+
 test('a seal holds by its key alone, and leaves header and data as they are', () => {
   const sealed = writeEnvelope(header, data, key);
   const envelope = read(sealed);

@@ -67,6 +67,9 @@ test('large, deep and crowded texts go the general way and come out the same', (
 
 test('members are picked as JSON.parse has them, of duplicates the last, without what was not asked for', () => {
   const read = quickReader({ id: true, a: true, none: true, deep: { id: true }, list: true, shallow: true });
+  for (const text of ['"a \\"b\\"\\n\\\\"', '"\\/é"', '"é"', '""', 'true', 'false', 'null', '1e3']) {
+    assert.deepEqual(read(utf8(`{"id":${text}}`)), { id: JSON.parse(text) });
+  }
   const json = utf8(
     '{"id": "x\\u0041", "a" : 1.10 ,"deep":{"id":2,"b":1},"list":[1], "a":-0, "shallow":{"id":1},"z":1}',
   );
