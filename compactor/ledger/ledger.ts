@@ -266,11 +266,10 @@ export async function refuseLedgerBehind(
 export async function refuseCutOff(store: ObjectStore, prefix: string): Promise<void> {
   const folder = `${prefix}${anchorsFolder}`;
   let newest: string | undefined;
-  // Ascending: the tiles come behind the numbers.
+  // Not every store lists in the order of keys; the tiles of the witnesses lie among them.
   for await (const key of store.list(folder)) {
     const name = key.slice(folder.length);
-    if (!/^\d/.test(name)) break;
-    if (/^\d{8}(\.tsr|-\w+\.checkpoint)$/.test(name)) newest = name;
+    if (/^\d{8}(\.tsr|-\w+\.checkpoint)$/.test(name) && (newest === undefined || name > newest)) newest = name;
   }
   if (newest === undefined) return;
   const key = manifestKey(prefix, Number(newest.slice(0, 8)));

@@ -5,6 +5,7 @@
  * sealed to without the plugin that opens them; what only a plugin seals is not taken, for that would be another program.
  */
 import { constants, createPublicKey, type KeyObject, publicEncrypt } from 'node:crypto';
+import { bech32 } from '@scure/base';
 import type { Recipient as AgeRecipient } from 'age-encryption';
 import { ageLibrary } from './age-library.ts';
 import { type KeyEntry, keyEntries } from './key-text.ts';
@@ -19,8 +20,6 @@ const x25519Recipient = /^age1[02-9ac-hj-np-z]{58}$/;
 export const postQuantumRecipient = /^age1(?:pq|tagpq)1[02-9ac-hj-np-z]+$/;
 /** P-256, or that with ML-KEM-768 (c2sp.org/age): the private half is in hardware, and a plugin of age opens by it. */
 export const taggedRecipient = /^age1tag(?:pq)?1[02-9ac-hj-np-z]+$/;
-const bech32Characters = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l';
-const bech32Generators = [0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3];
 const accepted =
   'age1… (X25519), age1pq1… (post-quantum), age1tag1… or age1tagpq1… (in hardware), ssh-rsa …, or an RSA public key PEM (ssh-keygen -e -m PEM)';
 
@@ -75,7 +74,7 @@ function nativeRecipient(text: string): Read {
       problem: `is a recipient that only the program age-plugin-${plugin} can seal to, and daybook starts none: give its tagged recipient (age1tag1…) where it has one, or an age1… key pair whose identity file you seal to the plugin`,
     };
   }
-  // The library says the same, and would be loaded for it alone.
+  // The library of age says the same, and would be loaded for it alone.
   if (x25519Recipient.test(text) && isSoundBech32(text)) return { recipient: text };
   try {
     new (ageLibrary().Encrypter)().addRecipient(text);
@@ -85,18 +84,14 @@ function nativeRecipient(text: string): Read {
   }
 }
 
-/** BIP 173, of 32 bytes: the checksum fits, and the 4 bits that fill the last character up are 0. */
+/** Whether the checksum fits, and the bits that fill the last character up are 0. */
 function isSoundBech32(text: string): boolean {
-  const separator = text.lastIndexOf('1');
-  const prefix = [...Buffer.from(text.slice(0, separator))];
-  const values = [...text.slice(separator + 1)].map((character) => bech32Characters.indexOf(character));
-  let remainder = 1;
-  for (const value of [...prefix.map((byte) => byte >> 5), 0, ...prefix.map((byte) => byte & 31), ...values]) {
-    const carried = remainder >>> 25;
-    remainder = ((remainder & 0x1ffffff) << 5) ^ value;
-    for (const [bit, generator] of bech32Generators.entries()) if ((carried >>> bit) & 1) remainder ^= generator;
+  try {
+    bech32.decodeToBytes(text);
+    return true;
+  } catch {
+    return false;
   }
-  return remainder === 1 && (values.at(-7)! & 15) === 0;
 }
 
 function publicKeyOfPem(pem: string): KeyObject | undefined {
