@@ -35,8 +35,14 @@ modern_go() {
   fi
 }
 
+# Below the ports that the system gives to outgoing connections, as freePorts of service.ts: one of those may be given away
+# before the server listens.
 free_port() {
-  node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
+  node -e '
+    const server = require("node:net").createServer();
+    const look = () => server.listen(15000 + Math.floor(Math.random() * 17000), "127.0.0.1");
+    server.on("error", look).on("listening", () => { console.log(server.address().port); server.close(); });
+    look();'
 }
 
 # serve FACTS CHECK COMMAND…: runs COMMAND in the folder $folder, prints `ready FACTS` with its pid as soon as CHECK
