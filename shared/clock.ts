@@ -52,7 +52,7 @@ export function parseInstant(text: string): number | undefined {
   // Records of one day come together: the last answer is remembered.
   if (date !== lastDate.text) lastDate = { text: date!, ms: msOfDate(date!) };
   if (lastDate.ms === undefined) return undefined;
-  const ms = Math.floor(Number(`0${fraction}`) * 1000 + 1e-6);
+  const ms = Number(fraction.slice(1, 4).padEnd(3, '0'));
   const offset = sign === undefined ? 0 : (Number(offsetHours) * 60 + Number(offsetMinutes)) * (sign === '-' ? -1 : 1);
   return lastDate.ms + (Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1000 + ms - offset * 60_000;
 }
