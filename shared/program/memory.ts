@@ -10,7 +10,7 @@ import { setFlagsFromString } from 'node:v8';
  * Kafka the slowly growing old generation costs ingest half as much CPU time again (measured by test/bench/ingest.ts).
  */
 export function keepHeapSmall(): void {
-  setFlagsFromString('--heap-growing-percent=50');
+  setFlagsFromString('--heap-growing-percent=80');
   // Lines and other small buffers are cut from pools: of the 8 KiB that Node takes, each would hold three.
   Buffer.poolSize = 256 * 1024;
   keepYoungGenerationAsItIs();
