@@ -35,14 +35,9 @@ modern_go() {
   fi
 }
 
-# Below the ports that the system gives to outgoing connections, as freePorts of service.ts: one of those may be given away
-# before the server listens.
 free_port() {
-  node -e '
-    const server = require("node:net").createServer();
-    const look = () => server.listen(15000 + Math.floor(Math.random() * 17000), "127.0.0.1");
-    server.on("error", look).on("listening", () => { console.log(server.address().port); server.close(); });
-    look();'
+  (cd "$root" && node --input-type=module -e \
+    'import { freePorts } from "./test/services/service.ts"; console.log((await freePorts(1))[0])')
 }
 
 # serve FACTS CHECK COMMAND…: runs COMMAND in the folder $folder, prints `ready FACTS` with its pid as soon as CHECK
