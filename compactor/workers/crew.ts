@@ -166,9 +166,11 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   async function wait<T>(wanted: readonly string[], isEnd = false): Promise<T[]> {
     const until = performance.now() + worker.waitSeconds * 1000;
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, maxPauseMs)) {
+      // Asked before the words are listed: where the manifest is there, what worker 0 said of it is among them.
+      const isWritten = (await store.head(manifestKey(prefix, number))) !== undefined;
       const there = new Set<string>();
       for await (const key of store.list(folder)) there.add(key);
-      await refuseEnded(there, isEnd);
+      await refuseEnded(there, isWritten, isEnd);
       if ([...there].some((key) => attemptOf(key, folder) > attempt)) throw new CrewOver('a worker began once more');
       if (!isEnd && wanted.every((key) => there.has(key)))
         return Promise.all(wanted.map((key) => readWord<T>(place, key)));
@@ -189,12 +191,10 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   }
 
   /** Whether the night is done, or another run wrote the manifest. */
-  async function refuseEnded(there: ReadonlySet<string>, isEnd: boolean): Promise<void> {
+  async function refuseEnded(there: ReadonlySet<string>, isWritten: boolean, isEnd: boolean): Promise<void> {
     const commits = [...there].filter((key) => key.endsWith('/0-commit.jsonl'));
-    const key = manifestKey(prefix, number);
-    const isWritten = (await store.head(key)) !== undefined;
     if (!isWritten && !(isEnd && commits.includes(keyOf(0, 'commit')))) return;
-    const sha256 = isWritten ? sha256Hex(await readManifest(store, key)) : null;
+    const sha256 = isWritten ? sha256Hex(await readManifest(store, manifestKey(prefix, number))) : null;
     for (const said of commits) {
       const commit = await readWord<Commit>(place, said);
       // Of another attempt too: then this worker came when all had been said.

@@ -129,6 +129,29 @@ describe('a night by several workers', () => {
     await assertBooks(books, { platform: { ids: events.map(({ id }) => id), deliveries: 200 } });
   });
 
+  test('a night that ends between two questions of a worker is over for it too, and not begun again', async (t) => {
+    const { books, sources } = await open(t);
+    await books.deliver(stripeRecord(eventsOf('2026-11-20', 1, 'ends')[0]!.text));
+    let isHeld = false;
+    const slow = (store: ObjectStore): ObjectStore => ({
+      ...store,
+      async *list(prefix) {
+        const keys = await Array.fromAsync(store.list(prefix));
+        if (
+          keys.some((key) => key.endsWith('/1-ended.jsonl')) &&
+          !keys.some((key) => key.endsWith('/0-commit.jsonl'))
+        ) {
+          isHeld = true;
+          await until(async () => store.head('manifests/00000001.jsonl'));
+        }
+        yield* keys;
+      },
+    });
+    const { manifest } = await nightOf(books, sources, 2, (index) => (index === 1 ? { store: slow } : {}));
+    assert.equal(manifest, 1);
+    assert.ok(isHeld);
+  });
+
   test('one that does not come: the others end with a code and a hint, and nothing is written', async (t) => {
     const { books, sources } = await open(t);
     await books.deliver(stripeRecord(eventsOf('2026-11-20', 1, 'late')[0]!.text));
