@@ -15,7 +15,7 @@ awk -v f="$w/key" '/^-----BEGIN/ { n++ } n { print >(f n) }' "$keys"
 for k in "$w"/key*; do mv "$k" "$w/$(openssl pkey -pubin -in "$k" -outform DER | hash | cut -c1-16).pem"; done
 touch "$w/ledger" "$w/broken" "$w/ids" && n=0 previous=null signer='' retired=' '
 for m in "$p"manifests/[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].jsonl; do
-  name=$(printf '%smanifests/%08d.jsonl' "$p" $((n + 1)))
+  name=$(printf '%smanifests/%08d.jsonl' "$p" $((n + 1))); [ ! -d "$m" ] || { [ $n = 0 ] && [ ! -f "$name" ]; } || continue
   [ -f "$name" ] || { broken "$name is not there"; break; }
   head -n 1 "$m" | tr -d '\n' | tee "$w/over" >"$w/body"; case $(jq -r .signed "$w/body" 2>&1) in sha256) openssl dgst -sha256 -binary -out "$w/over" "$w/body" ;; esac
   key=$(sed -n 2p "$m" | jq -r .key 2>&1) text=$(sed -n 2p "$m" | jq -r .signature 2>&1) || :

@@ -129,6 +129,18 @@ describe('the audit script', () => {
     assert.doesNotMatch(stdout, /BROKEN/);
   });
 
+  test('folders with names of manifests are not manifests: held where the chain is whole, and no stand-in for one', async (t) => {
+    if (!commands.every((command) => requireCommand(t, command))) return;
+    for (const number of [0, 7, 9]) fs.mkdirSync(manifest(number));
+    fs.writeFileSync(join(manifest(7), 'x'), 'x');
+    assert.match((await audit(books, false, keys())).stdout, /^6 manifests, .*OK\n$/);
+    fs.rmSync(manifest(3));
+    fs.mkdirSync(manifest(3));
+    assert.match((await audit(books, false, keys())).stdout, /BROKEN manifests\/00000003.jsonl is not there/);
+    for (const number of [1, 2, 4, 5, 6]) fs.rmSync(manifest(number));
+    assert.match((await audit(books, false, keys())).stdout, /BROKEN manifests\/00000001.jsonl is not there/);
+  });
+
   test('a key that is not given is not believed', async (t) => {
     if (!commands.every((command) => requireCommand(t, command))) return;
     assert.match((await audit(books, false)).stdout, /BROKEN manifests\/00000006.jsonl is signed by none/);
