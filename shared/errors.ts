@@ -600,6 +600,14 @@ export const errorCodes = {
     title: "Events were delivered that Stripe's list does not have",
     hint: "Compare the account and the mode of the source's key with those of its endpoint: a list that shares little with the deliveries is another account's. The ids are in the archive.",
   },
+  account_unlisted: {
+    title: 'Events were delivered of an account or a mode that is not listed',
+    hint: 'Name the account in `accounts` of the source, or write "all"; a mode needs a source with a key of its own. Until then nobody can say what else of it was not delivered.',
+  },
+  list_pending: {
+    title: 'A list of a source was not asked for all days yet',
+    hint: 'See the error of that list in this run. Once it answers, what it has of the last 29 days is added; of days before nobody can ask any more.',
+  },
   lost_after_2xx: {
     title: 'Events that Stripe was told are safe have no delivery here',
     hint: 'They are archived from the list. Look for their deliveries in the spool, the quarantine and the holes of the stream, and for a data directory or stream that was put back. If the endpoint was disabled at that time, nothing was lost.',

@@ -9,6 +9,7 @@ import { openStore } from '../../shared/store/open.ts';
 import type { openReader, StreamConfiguration } from '../../shared/stream/open.ts';
 import { consumerOf, readArchiveConfiguration } from '../configuration.ts';
 import { recoveredAlone } from '../console/day-words.ts';
+import { firstOf, uncoveredOf } from '../day/coverage.ts';
 import { type DayNearRetention, daysNearRetention } from '../day/retention.ts';
 import {
   type DayState,
@@ -36,6 +37,8 @@ export interface ListedDay {
   /** The newest that names it. */
   readonly manifest: NumberedManifest;
   readonly counts: DayState['counts'];
+  /** What was delivered and is in no list that is asked: accounts, events that name none, modes. */
+  readonly uncovered: readonly string[];
   readonly parts: readonly ListedPart[];
   readonly lateDeliveries: readonly (DayState['lateDeliveries'][number] & { readonly pruned: Pruned | null })[];
   readonly exceptions: readonly (DayState['exceptions'][number] & { readonly pruned: Pruned | null })[];
@@ -121,7 +124,7 @@ export async function listCommand(options: ListOptions): Promise<void> {
 
 export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, keyof Waiting | 'head'> {
   const days = [...ledger.sources].flatMap(([source, states]) =>
-    [...states].map(([day, state]) => listDay(source, day, state, ledger.pruned)),
+    [...states].map(([day, state]) => listDay(source, day, state, ledger)),
   );
   days.sort((a, b) => (a.day !== b.day ? (a.day < b.day ? -1 : 1) : a.source < b.source ? -1 : 1));
   return {
@@ -131,7 +134,7 @@ export function listArchive(ledger: Ledger, today: Day): Omit<ArchiveList, keyof
   };
 }
 
-function listDay(source: string, day: Day, state: DayState, pruned: Ledger['pruned']): ListedDay {
+function listDay(source: string, day: Day, state: DayState, { asked, pruned }: Ledger): ListedDay {
   const { verdict, counts, archivedAt, manifest } = state;
   const prunedBy = (object: { readonly key: string } | null) => pruned.get(object?.key ?? '') ?? null;
   const parts = state.parts.map((part) => ({
@@ -154,6 +157,7 @@ function listDay(source: string, day: Day, state: DayState, pruned: Ledger['prun
     archivedAt,
     manifest,
     counts,
+    uncovered: uncoveredOf({ asked }, source, state),
     parts,
     lateDeliveries,
     exceptions,
@@ -193,6 +197,7 @@ export function describeList(list: ArchiveList, isFiltered: boolean): string {
     days.length === 0 ? none : describeMonths(days),
     newestArchivedDay === null ? '' : `Newest archived day: ${newestArchivedDay}\n`,
     ...describeExceptions(days),
+    ...describeUncovered(days),
     streamUnread === null
       ? `Oldest day that is still only in the stream: ${oldestUnarchivedDay ?? 'none'}\n`
       : `What waits in the stream was not asked: ${visibleText(streamUnread)}\n`,
@@ -275,6 +280,19 @@ export function describeExceptions(days: readonly ListedDay[]): string[] {
     ...newest.slice(-maxExceptionsShown),
     more > 0 ? `Older exceptions: of ${more} more days (see --json)\n` : '',
   ];
+}
+
+/** A line a source, and one for whose lists it lacks. */
+function describeUncovered(days: readonly ListedDay[]): string[] {
+  const lacking = Map.groupBy(
+    days.filter(({ uncovered }) => uncovered.length > 0),
+    ({ source }) => source,
+  );
+  return [...lacking].map(([source, own]) => {
+    const names = [...new Set(own.flatMap(({ uncovered }) => uncovered))];
+    const first = own.length === 1 ? own[0]!.day : `${own.length} days, ${own[0]!.day} the first,`;
+    return `${source}: ${first} ${own.length === 1 ? 'lacks' : 'lack'} the lists of\n  ${firstOf(names)}\n`;
+  });
 }
 
 function describePruned({ parts, deliveries }: ListedDay['pruned']): string {

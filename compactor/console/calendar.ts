@@ -9,6 +9,8 @@ import {
   eventsOf,
   holeInWords,
   isListedSource,
+  type Listed,
+  listedOf,
   missingOf,
   standingWithout,
   totalsOf,
@@ -77,7 +79,9 @@ function sourceOf({ ledger }: KnownArchive, source: string, month: string, from:
     source,
     ...context,
     listEdge: isListed ? addDays(from.today, -listableDays) : null,
-    days: days.map(({ day, state, standing }) => calendarDay(day, state, standing, isListed, from.today)),
+    days: days.map(({ day, state, standing }) =>
+      calendarDay(day, state, standing, listedOf(ledger, source, state), from.today),
+    ),
     totals: totalsOf(days),
   };
 }
@@ -96,9 +100,10 @@ export function calendarDay(
   day: Day,
   state: DayState | undefined,
   standing: DayStanding,
-  isListed: boolean,
+  listed: Listed,
   today: Day,
 ): CalendarDay {
+  const { isListed } = listed;
   const near = state === undefined ? [] : daysNearRetention(new Map([['', new Map([[day, state]])]]), today);
   return {
     day,
@@ -111,6 +116,6 @@ export function calendarDay(
     listedUntil: isListed ? addDays(day, listableDays) : null,
     daysLeft: isListed ? daysLeftOf(day, today) : null,
     isNearRetention: near.length > 0,
-    words: wordsOf(day, standing, state, { isListed, today }),
+    words: wordsOf(day, standing, state, { ...listed, today }),
   };
 }

@@ -6,7 +6,7 @@ import type { ObjectStore } from '../../shared/store/store.ts';
 import type { DayState, Pruned } from '../ledger/ledger.ts';
 import { type DeliveriesObject, exceptionLines } from '../ledger/manifest.ts';
 import { calendarDay } from './calendar.ts';
-import { eventsOf, holeInWords, isListedSource, recoveredAlone } from './day-words.ts';
+import { eventsOf, holeInWords, isListedSource, listedOf, recoveredAlone } from './day-words.ts';
 import type { KnownArchive } from './ledger-view.ts';
 import {
   apiFormat,
@@ -47,7 +47,7 @@ export async function dayDetailOf(
     source,
     today,
     isListed,
-    standing: calendarDay(day, state, state.verdict, isListed, today),
+    standing: calendarDay(day, state, state.verdict, listedOf(ledger, source, state), today),
     listedAt: state.listedAt,
     equations: equationsOf(state),
     parts: await Promise.all(

@@ -1,6 +1,7 @@
 /** How a day stands, in words and in numbers: what the calendar, a day's page and the report share. */
 import { addDays, type Day, dayMs } from '../../shared/clock.ts';
 import { counted } from '../../shared/program/counted.ts';
+import { firstOf, uncoveredOf } from '../day/coverage.ts';
 import { listableDays } from '../day/verdict.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
 import { type DayCounts, type Hole, verdicts } from '../ledger/manifest.ts';
@@ -13,6 +14,11 @@ const maxNamed = 3;
 export function isListedSource({ asked, lists }: Ledger, source: string): boolean {
   const scope = asked[source];
   return scope === undefined ? Object.keys(lists[source] ?? {}).length > 0 : scope !== null;
+}
+
+export function listedOf(ledger: Ledger, source: string, state: DayState | undefined): Listed {
+  const uncovered = state === undefined ? [] : uncoveredOf(ledger, source, state);
+  return { isListed: isListedSource(ledger, source), uncovered };
 }
 
 /** Events of a day that are known and could not be had. */
@@ -49,17 +55,24 @@ const withoutEntry: Readonly<Record<'open' | 'late' | 'none', string>> = {
   none: 'No entry: before the first day of this source, or no longer configured.',
 };
 
+/** Whether there is a list to ask for a source, and what of a day's deliveries is in none (coverage.ts). */
+export interface Listed {
+  readonly isListed: boolean;
+  readonly uncovered: readonly string[];
+}
+
 /** Sentences; the first says what the standing means. `today` is what the end of Stripe's list is reckoned from. */
 export function wordsOf(
   day: Day,
   standing: DayStanding,
   state: DayState | undefined,
-  { isListed, today }: { readonly isListed: boolean; readonly today: Day },
+  { isListed, uncovered, today }: Listed & { readonly today: Day },
 ): string[] {
   if (state === undefined) return [withoutEntry[standing as keyof typeof withoutEntry]];
   const { counts, missing, generationFailures } = state;
   const words = [verdictInWords(day, state, isListed, today)];
   const say = (holds: boolean, sentence: string) => holds && words.push(sentence);
+  say(uncovered.length > 0, `Delivered, and in no list that is asked: ${firstOf(uncovered)}.`);
   say(eventsOf(state) === 0, 'No events are known of this day.');
   say(
     missing.length > 0,

@@ -38,6 +38,8 @@ export interface Report extends ArchiveDocument {
 export interface ReportOfSource {
   readonly source: string;
   readonly isListed: boolean;
+  /** Lists that were not asked for all days yet: days that are complete may be so without them. */
+  readonly pending: readonly string[];
   readonly firstDay: Day | null;
   readonly days: readonly ReportDay[];
   readonly totals: DayTotals;
@@ -52,6 +54,8 @@ export interface ReportDay {
   readonly listedAt: string | null;
   readonly missing: readonly string[];
   readonly generationFailures: number;
+  /** What was delivered and is in no list that is asked: accounts, events that name none, modes. */
+  readonly uncovered: readonly string[];
   readonly manifest: number | null;
   readonly parts: number;
 }

@@ -5,6 +5,7 @@
 import { addDays, type Day, dayOf } from '../../shared/clock.ts';
 import { counted } from '../../shared/program/counted.ts';
 import { shellWord } from '../../shared/program/shell-word.ts';
+import { firstOf, pendingLists, uncoveredOf } from '../day/coverage.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { manifestKey } from '../ledger/manifest.ts';
 import {
@@ -77,12 +78,14 @@ function sourceOf(
   return {
     source,
     isListed: isListedSource(ledger, source),
+    pending: pendingLists(ledger.lists[source] ?? {}),
     firstDay,
     days: days.map(({ day, state, standing }) => ({
       ...{ day, standing, counts: state?.counts ?? null, events: state === undefined ? null : eventsOf(state) },
       listedAt: state?.listedAt ?? null,
       missing: state?.missing ?? [],
       generationFailures: state?.generationFailures.length ?? 0,
+      uncovered: state === undefined ? [] : uncoveredOf(ledger, source, state),
       manifest: state?.manifest.number ?? null,
       parts: state?.parts.length ?? 0,
     })),
@@ -118,6 +121,20 @@ function wordsOf(
     words.push(
       `Nobody can say of ${unlisted.join(', ')} what was not delivered: there is no list to compare with, and no day is complete.`,
     );
+  }
+  for (const { source, days, pending, totals: own } of sources) {
+    const uncovered = days.filter((day) => day.uncovered.length > 0);
+    const names = [...new Set(uncovered.flatMap((day) => day.uncovered))];
+    if (uncovered.length > 0) {
+      words.push(
+        `Of ${source} ${counted(uncovered.length, 'day')} ${uncovered.length === 1 ? 'has' : 'have'} events that no list was asked for: of ${firstOf(names)}.`,
+      );
+    }
+    if (pending.length > 0 && own.byStanding.complete > 0) {
+      words.push(
+        `Of ${source} ${firstOf(pending)} ${pending.length === 1 ? 'was' : 'were'} not asked for all days yet: complete days may be so without ${pending.length === 1 ? 'it' : 'them'}.`,
+      );
+    }
   }
   if (holes > 0) words.push(`The stream had ${counted(holes, 'hole')}, which ${holes === 1 ? 'is' : 'are'} of no day.`);
   return words;

@@ -15,6 +15,7 @@ import { quarantineLine } from '../stream/read-stream.ts';
 import type { Listing, ListsKnown } from '../stripe/list-days.ts';
 import { type Closing, isTouched, newestClosedDay, problemOf } from './closing.ts';
 import { decideEvents } from './copies.ts';
+import { coverageWarnings } from './coverage.ts';
 import { type Decided, entryOf } from './day-entry.ts';
 import { type DayOutput, openDayOutput } from './day-output.ts';
 import { openExceptions, type SourceExceptions } from './exceptions.ts';
@@ -122,6 +123,7 @@ export async function closeSource(
         warnings.push(...sealed.warnings);
       });
     }
+    if (isLeader(night.crew)) warnings.push(...coverageWarnings(closing, listed, entries));
     const failed = new Set((await gathered(night, `${name}-settled`, [...ownFailed])).flat());
 
     const isLeft = (day: Day) => failed.has(day) || !isTouched(night, day);

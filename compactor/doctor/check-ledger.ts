@@ -3,6 +3,7 @@ import { addDays, type Day, dayMs, dayOf } from '../../shared/clock.ts';
 import { counted, type Found, ok, warning } from '../../shared/doctor/finding.ts';
 import type { ObjectStore } from '../../shared/store/store.ts';
 import { newestClosedDay } from '../day/closing.ts';
+import { firstOf, uncoveredOf } from '../day/coverage.ts';
 import { daysNearRetention } from '../day/retention.ts';
 import type { DayState, Ledger } from '../ledger/ledger.ts';
 import { manifestKey, readManifest } from '../ledger/manifest.ts';
@@ -62,9 +63,14 @@ export function checkDays(ledger: Ledger, { nowMs, lagSeconds, sources }: Ledger
     }
     const unreconciled = daysOf(days, 'unreconciled', () => sources.get(source)?.isListed === true);
     if (unreconciled.length > 0) {
-      const said = `${source}: ${named(unreconciled)} ${unreconciled.length === 1 ? 'has' : 'have'} events of an account that is not listed`;
+      const names = new Set(unreconciled.flatMap((day) => uncoveredOf(ledger, source, days.get(day)!)));
+      const of = names.size === 0 ? '' : `: of ${firstOf([...names])}`;
+      const said = `${source}: ${named(unreconciled)} ${unreconciled.length === 1 ? 'has' : 'have'} events that are not listed${of}`;
       found.push(
-        warning(said, 'Name the account in `accounts` of the source, or write "all"; list --json has its id.'),
+        warning(
+          said,
+          'Name the account in `accounts` of the source, or write "all"; list --json has all under `uncovered`.',
+        ),
       );
     }
     const newest = [...days.keys()].sort().at(-1);

@@ -45,8 +45,8 @@ ${report.checks.map(({ title, command, expected }) => html`<h3>${title}</h3><pre
 }
 
 /** Red where somebody should look; a month that goes on, or waits for the list, is neither good nor bad. */
-function noticeOf({ isComplete, totals: { byStanding } }: Report): string {
-  if (isComplete) return ' good';
+function noticeOf({ isComplete, sources, totals: { byStanding } }: Report): string {
+  if (isComplete && sources.every(({ pending }) => pending.length === 0)) return ' good';
   return byStanding.incomplete + byStanding.late > 0 ? ' bad' : '';
 }
 

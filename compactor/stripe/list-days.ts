@@ -145,7 +145,13 @@ export function wrongMode(asked: Mode, found: Mode): DaybookError {
 /** Takes a listed event; where a promise comes back, the next one waits for it. */
 export type Take = (event: ListedEvent, body: Buffer) => void | Promise<void>;
 
-function placeOf({ account, thin }: EventList): string {
+/** What a list's name in the ledger says, to be read: `acct_a`, `acct_a, thin events`. */
+export function nameOfList(name: string): string {
+  const [version, account] = name.split(' ') as [string, string?];
+  return placeOf({ thin: version === 'v2', ...(account === undefined ? {} : { account }) });
+}
+
+function placeOf({ account, thin }: Omit<EventList, 'name'>): string {
   return (
     [account, thin ? 'thin events' : undefined].filter((part) => part !== undefined).join(', ') || 'snapshot events'
   );

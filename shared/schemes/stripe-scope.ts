@@ -65,11 +65,24 @@ export function isOrganisationKey(apiKey: string): boolean {
   return apiKey.startsWith('sk_org_');
 }
 
-/** Whether the lists hold all that was delivered. What is not known is not covered. */
-export function isCovered({ accounts, ownAccount = false, modes = [] }: NeededScope, asked: AskedScope): boolean {
-  if (accounts.some((account) => !asked.accounts.includes(account))) return false;
-  if (ownAccount && !asked.ownAccount) return false;
-  return asked.mode === null ? modes.length <= 1 : modes.every((mode) => mode === asked.mode);
+/** Whether the lists hold all that was delivered. */
+export function isCovered(needed: NeededScope, asked: AskedScope): boolean {
+  return notCovered(needed, asked).length === 0;
+}
+
+/** Of what was delivered that which no list holds, in words: accounts first. What is not known is not covered. */
+export function notCovered({ accounts, ownAccount = false, modes = [] }: NeededScope, asked: AskedScope): string[] {
+  const others =
+    asked.mode === null
+      ? modes.length > 1
+        ? ['one of two modes']
+        : []
+      : modes.filter((mode) => mode !== asked.mode).map((mode) => `${mode} mode`);
+  return [
+    ...accounts.filter((account) => !asked.accounts.includes(account)),
+    ...(ownAccount && !asked.ownAccount ? ['events that name no account'] : []),
+    ...others,
+  ];
 }
 
 /** A context of another form than the known one names an account that no list is asked for. */

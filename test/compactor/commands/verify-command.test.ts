@@ -265,9 +265,8 @@ test('list --json names the parts with their manifests', async () => {
     ({ source, day }: { source: string; day: string }) => source === 'platform' && day === '2026-11-18',
   );
   assert.deepEqual(Object.keys(day), [
-    ...['source', 'day', 'verdict', 'events', 'bytes', 'archivedAt', 'manifest', 'counts', 'parts', 'lateDeliveries'],
-    'exceptions',
-    'pruned',
+    ...['source', 'day', 'verdict', 'events', 'bytes', 'archivedAt', 'manifest', 'counts', 'uncovered'],
+    ...['parts', 'lateDeliveries', 'exceptions', 'pruned'],
   ]);
   const { head } = await books.ledger();
   assert.deepEqual([day.archivedAt, day.manifest.number, head?.number], ['2026-11-21T03:00:00.000Z', 2, 3]);

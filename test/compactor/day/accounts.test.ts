@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { describeList, listArchive } from '../../../compactor/commands/list.ts';
+import { openLedgerView } from '../../../compactor/console/ledger-view.ts';
+import { reportOf } from '../../../compactor/console/report.ts';
+import { checkDays } from '../../../compactor/doctor/check-ledger.ts';
+import { readSigner } from '../../../shared/crypto/signing.ts';
 import type { MadeEvent } from '../../stripe/events.ts';
 import type { FakeRequest } from '../../stripe/fake-stripe.ts';
-import { stripeRecord } from '../books.ts';
+import { type Books, stripeRecord } from '../books.ts';
 import { eventsOf, openStripeNights, walksOf, yesterday } from '../stripe/stripe-nights.ts';
 
 const forEver = Number.POSITIVE_INFINITY;
@@ -10,6 +15,16 @@ const withAccount = (text: string, account: string) => text.replace(/^\{/, `{"ac
 const of = (account: string) => (request: FakeRequest) => request.account === account;
 const states = async (nights: Awaited<ReturnType<typeof openStripeNights>>) =>
   (await nights.books.ledger()).sources.get('platform')!;
+
+async function monthOf(books: Books) {
+  const signer = readSigner(books.signingKey);
+  const view = openLedgerView({
+    openStore: async () => ({ store: books.store, prefix: '' }),
+    verifyingKeys: new Map([[signer.keyId, signer]]),
+    clock: { now: books.now },
+  });
+  return reportOf(await view.look(), '2026-11', undefined);
+}
 
 describe('several accounts', () => {
   test("one account's failure stops no other: what they have is archived, the day stays provisional, the account is named", async (t) => {
@@ -112,6 +127,90 @@ describe('several accounts', () => {
     stripe.faults.length = 0;
     const listed = (await entry(await night('2026-11-26', source(['acct_a', 'acct_b']))))!;
     assert.deepEqual([listed.verdict, listed.counts.notListed], ['complete', 1]);
+  });
+
+  test('what was delivered and is not listed is named by the night, once a source; also by list, report and doctor', async (t) => {
+    const { books, night, source } = await openStripeNights(t, { accounts: ['acct_a'] });
+    const accounts = ['acct_a', 'acct_b', 'acct_c', 'acct_d', 'acct_e'];
+    for (const day of ['2026-11-19', yesterday]) {
+      const [own, ...events] = eventsOf(day, accounts.length + 1, `named ${day}`);
+      await books.deliver(stripeRecord(own!.text));
+      for (const [index, { text }] of events.entries()) {
+        await books.deliver(stripeRecord(withAccount(text, accounts[index]!)));
+      }
+    }
+    const { warnings } = await night('2026-11-21', source(['acct_a']));
+    assert.deepEqual(warnings, [
+      {
+        code: 'account_unlisted',
+        source: 'platform',
+        day: null,
+        message: 'acct_b, acct_c, acct_d and 2 more: delivered on 2026-11-19, 2026-11-20, and not listed',
+      },
+    ]);
+    const ledger = await books.ledger();
+    const all = ['acct_b', 'acct_c', 'acct_d', 'acct_e', 'events that name no account'];
+    const { days } = listArchive(ledger, '2026-11-21');
+    assert.deepEqual(
+      days.filter(({ uncovered }) => uncovered.length > 0).map(({ day, uncovered }) => [day, uncovered]),
+      ['2026-11-19', yesterday].map((day) => [day, all]),
+    );
+    const list = {
+      head: null,
+      oldestUnarchivedDay: null,
+      streamUnread: null,
+      newestArchivedDay: null,
+      retentionNear: [],
+    };
+    assert.match(
+      describeList({ ...list, days }, false),
+      /^platform: 2 days, 2026-11-19 the first, lack the lists of\n {2}acct_b, acct_c, acct_d and 2 more$/m,
+    );
+    const { sources, words } = await monthOf(books);
+    assert.deepEqual(sources[0]!.days.find(({ day }) => day === yesterday)?.uncovered, all);
+    assert.ok(
+      words.includes(
+        'Of platform 2 days have events that no list was asked for: of acct_b, acct_c, acct_d and 2 more.',
+      ),
+    );
+    const view = {
+      nowMs: books.now().getTime(),
+      lagSeconds: 3600,
+      sources: new Map([['platform', { isListed: true }]]),
+    };
+    assert.ok(
+      checkDays(ledger, view).some(({ message }) =>
+        message.includes('2026-11-19, 2026-11-20 have events that are not listed: of acct_b, acct_c'),
+      ),
+    );
+  });
+
+  test('days that were settled before an account was added are told to be so without it, for as long as Stripe refuses it', async (t) => {
+    const nights = await openStripeNights(t, { accounts: ['acct_a'] });
+    const { books, stripe, night, source } = nights;
+    const text = withAccount(eventsOf(yesterday, 1, 'settled')[0]!.text, 'acct_a');
+    stripe.add(text, { account: 'acct_a' });
+    await books.deliver(stripeRecord(text));
+    assert.deepEqual((await night('2026-11-24', source(['acct_a']))).warnings, []);
+    const said = async (today: string) => {
+      const { errors, warnings } = await night(today, source(['acct_a', 'acct_new']));
+      return [errors.map(({ code }) => code), warnings.filter(({ code }) => code === 'list_pending')];
+    };
+    const pending = (count: number) => ({
+      ...{ code: 'list_pending', source: 'platform', day: null },
+      message: `acct_new was not asked for all days yet: ${count} complete days are so without it`,
+    });
+    assert.deepEqual(await said('2026-11-25'), [['stripe_access_refused'], [pending(27)]]);
+    assert.equal((await states(nights)).get(yesterday)?.verdict, 'complete');
+    const { words, sources } = await monthOf(books);
+    assert.deepEqual(sources[0]!.pending, ['acct_new']);
+    assert.ok(
+      words.includes('Of platform acct_new was not asked for all days yet: complete days may be so without it.'),
+    );
+    stripe.add(eventsOf('2026-11-10', 1, 'new')[0]!.text, { account: 'acct_new' });
+    assert.deepEqual(await said('2026-11-26'), [[], []]);
+    assert.equal((await states(nights)).get('2026-11-10')?.counts.recovered, 1);
+    assert.deepEqual((await monthOf(books)).sources[0]!.pending, []);
   });
 
   test('a key that is taken away makes no day complete whose accounts were not all listed', async (t) => {

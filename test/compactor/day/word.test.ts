@@ -81,7 +81,7 @@ test('what Stripe delivered and is not here is an error by name and id, once Str
   assert.equal(told, `platform ${yesterday}: 1 lost after a 2xx, in\n  ${exceptions!.key}\n`);
 
   const state = await stateOf(nights);
-  const words = wordsOf(yesterday, verdict, state, { isListed: true, today: wordNight }).join(' ');
+  const words = wordsOf(yesterday, verdict, state, { isListed: true, uncovered: [], today: wordNight }).join(' ');
   assert.match(
     words,
     /By Stripe's own word 1 of these was not delivered, and \d+ are of types .*; of 1 nothing is said\./,

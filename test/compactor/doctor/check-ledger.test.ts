@@ -84,7 +84,7 @@ test('incomplete days and days of accounts that are not listed are warnings', ()
   } as const;
   assert.deepEqual(days(given).slice(1), [
     'warning: platform: events are known of 2026-11-10 that could not be had',
-    'warning: platform: 2026-11-11 has events of an account that is not listed',
+    'warning: platform: 2026-11-11 has events that are not listed',
   ]);
   // Without a key there is no list, and every day is unreconciled: the check of the source says so.
   assert.deepEqual(days(given, false).slice(2), []);
