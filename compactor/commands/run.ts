@@ -104,7 +104,7 @@ export async function runCommand(options: RunOptions): Promise<void> {
     configuration.close();
   }
   process.exitCode = exitCodeOfNight(report, incomplete);
-  await print(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
+  await print(options.json === true ? `${JSON.stringify(report)}\n` : describeNight(report));
   await notify(report);
 }
 
@@ -269,28 +269,16 @@ export function closedDays(
   return new Set(texts);
 }
 
-function describe({ manifest, head, days, errors, warnings }: RunReport): string {
+/** `twins` is a column where there are any: with `delivered` and `recovered` they are the day's events. */
+export function describeNight({ manifest, head, days, errors, warnings }: RunReport): string {
+  const hasTwins = days.some(({ counts }) => (counts.twins ?? 0) > 0);
   const columns = [
-    'source',
-    'day',
-    'verdict',
-    'delivered',
-    'recovered',
-    'listed',
-    'not listed',
-    'differing',
-    'duplicates',
+    ...['source', 'day', 'verdict', 'delivered', 'recovered', ...(hasTwins ? ['twins'] : [])],
+    ...['listed', 'not listed', 'differing', 'duplicates'],
   ];
   const rows = days.map(({ source, day, verdict, counts }) => [
-    source,
-    day,
-    verdict,
-    counts.delivered,
-    recoveredAlone(counts),
-    counts.listed,
-    counts.notListed,
-    counts.differing,
-    counts.duplicates,
+    ...[source, day, verdict, counts.delivered, recoveredAlone(counts), ...(hasTwins ? [counts.twins ?? 0] : [])],
+    ...[counts.listed, counts.notListed, counts.differing, counts.duplicates],
   ]);
   const problems = [
     ...errors.map((problem) => ({ kind: 'error', ...problem })),

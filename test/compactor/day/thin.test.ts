@@ -1,6 +1,7 @@
 /** Thin events beside their snapshots and what the list tells of them, night after night. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { describeNight } from '../../../compactor/commands/run.ts';
 import { equationsOf } from '../../../compactor/console/day-detail.ts';
 import { totalsOf } from '../../../compactor/console/day-words.ts';
 import { thinEvent } from '../../stripe/thin-events.ts';
@@ -38,6 +39,11 @@ test('a notification that was delivered has its listed body beside it, and its s
     { delivered, recovered, twins, listedBody },
     { delivered: 1, recovered: 2, twins: 1, listedBody: 1 },
   );
+  const table = (of: typeof report) => describeNight({ ...of, head: null });
+  assert.match(table(report), /^source +day +verdict +delivered +recovered +twins +listed /);
+  assert.match(table(report), /^platform +2026-11-20 +provisional +1 +1 +1 +3 /m);
+  const without = report.days.filter(({ counts }) => counts.twins === undefined);
+  assert.doesNotMatch(table({ ...report, days: without }), /twins/);
   assert.equal((await ids()).size, 3);
   const { key } = (await nights.entry(report))!.exceptions!;
   assert.deepEqual(
