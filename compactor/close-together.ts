@@ -8,20 +8,20 @@ import { factsOf, type StagedSource } from './day/staged-source.ts';
 import { type CursorRange, without } from './ledger/cursor-ranges.ts';
 import { addManifest, checkManifest, type LedgerInLoading, openManifest } from './ledger/ledger.ts';
 import { type Hole, type Manifest, manifestKey, type QuarantineObject, readManifest } from './ledger/manifest.ts';
-import type { Night, NightReport, Problem } from './night.ts';
+import type { Lost, Night, NightReport, Problem } from './night.ts';
 import { failureOf, reportOf } from './night-report.ts';
 import type { RecordRules } from './stream/read-stream.ts';
 import { endsOf } from './stream/reading.ts';
 import { type Commit, type Crew, CrewEnded, CrewOver, joinCrew } from './workers/crew.ts';
 
-/** `lost`: another attempt was begun, or another run wrote the manifest. Rejects as `joinCrew` and the steps do. */
+/** `Lost`: another attempt was begun, or another run wrote the manifest. Rejects as `joinCrew` and the steps do. */
 export async function closeTogether(
   night: Night,
   ledger: LedgerInLoading,
   snapshot: StreamSnapshot,
-  close: (night: Night, ledger: LedgerInLoading, snapshot: StreamSnapshot) => Promise<NightReport | 'lost'>,
-): Promise<NightReport | 'lost'> {
-  const { store, signer, prefix, clock, log } = night;
+  close: (night: Night, ledger: LedgerInLoading, snapshot: StreamSnapshot) => Promise<NightReport | Lost>,
+): Promise<NightReport | Lost> {
+  const { store, signer, prefix, clock } = night;
   const number = (ledger.head?.number ?? 0) + 1;
   const place = { store, signer, prefix, worker: night.worker!, number, settings: settingsOf(night, snapshot) };
   const stagingDirectory = mkdtempSync(join(night.stagingDirectory, 'attempt-'));
@@ -32,10 +32,7 @@ export async function closeTogether(
     return await close({ ...night, crew, clock: { now: () => at }, stagingDirectory }, ledger, crew.snapshot);
   } catch (error) {
     if (error instanceof CrewEnded) return endedReport(night, ledger, error.commit);
-    if (error instanceof CrewOver) {
-      log.warn({ why: error.message, manifest: number }, 'this try of the workers is over');
-      return 'lost';
-    }
+    if (error instanceof CrewOver) return { lost: error.message };
     await crew?.fail(error);
     throw error;
   } finally {
@@ -43,20 +40,28 @@ export async function closeTogether(
   }
 }
 
-/** What must be alike: else two workers would not come to the same points, or one would not find its share. */
-function settingsOf(night: Night, { id }: StreamSnapshot): string {
+/**
+ * What must be alike: else two workers would not come to the same points, or one would not find its share. By the names under
+ * which they are set.
+ */
+function settingsOf(night: Night, { id }: StreamSnapshot): Readonly<Record<string, unknown>> {
   const { dayPath, lagSeconds, days, force, recipients, streamKeys, acceptUnsealedBefore, acceptRestored } = night;
   const sources = night.sources.map(({ name, kind, listing }) => {
     const { accounts, mode, keyMode, thinEvents } = listing ?? {};
     return { name, kind, isListed: listing !== undefined, accounts, mode, keyMode, thinEvents };
   });
-  return JSON.stringify({
-    ...{ id, dayPath, lagSeconds, force, acceptUnsealedBefore, acceptRestored },
-    sources: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
-    days: days && [...days].sort(),
-    recipients: recipients.map((recipient) => (typeof recipient === 'string' ? recipient : 'ssh-rsa')).sort(),
-    streamKeys: streamKeys?.map(({ keyId }) => keyId).sort(),
-  });
+  return {
+    DAYBOOK_STREAM: id,
+    DAYBOOK_DAY_PATH: dayPath,
+    COMPACTOR_LAG_SECONDS: lagSeconds,
+    DAYBOOK_SOURCES: sources.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    COMPACTOR_RECIPIENTS: recipients.map((recipient) => (typeof recipient === 'string' ? recipient : 'ssh-rsa')).sort(),
+    DAYBOOK_STREAM_KEY: streamKeys?.map(({ keyId }) => keyId).sort(),
+    '--force': force,
+    '--day': days && [...days].sort(),
+    '--accept-unsealed-before': acceptUnsealedBefore,
+    '--accept-restored': acceptRestored,
+  };
 }
 
 /** Which days a source has, and what kinds of events, is so for all workers if it is for one. */

@@ -26,7 +26,7 @@ import {
   sha256Hex,
 } from './ledger/manifest.ts';
 import { clockToleranceMs, proveTime } from './ledger/prove-time.ts';
-import { isLeader, type Night, type NightReport, type Problem } from './night.ts';
+import { isLeader, type Lost, type Night, type NightReport, type Problem } from './night.ts';
 import { failureOf, problemsOf, reportOf } from './night-report.ts';
 import { openSortBudget } from './staging/external-sort.ts';
 import { openQuarantine } from './stream/quarantine.ts';
@@ -42,17 +42,23 @@ const sortBytes = 24 * 1024 * 1024;
  * number; the others start over from the ledger that it left.
  */
 export async function compact(night: Night): Promise<NightReport> {
+  const reasons = new Set<string>();
   for (let attempt = 1; attempt <= maxAttempts; attempt += 1) {
-    const report = await closeOnce(night);
-    if (report !== 'lost') return report;
-    night.log.warn({ attempt }, 'another run wrote this manifest first; starting over from the ledger');
+    const outcome = await closeOnce(night).catch((error: unknown) => {
+      if (reasons.size === 0 || !(error instanceof DaybookError) || error.code !== 'workers_late') throw error;
+      const detail = `${error.message}; before: ${[...reasons].join('; ')}`;
+      throw new DaybookError('workers_late', { detail, cause: error });
+    });
+    if (!('lost' in outcome)) return outcome;
+    reasons.add(outcome.lost);
+    night.log.warn({ attempt, why: outcome.lost }, 'starting over from the ledger');
   }
   throw new DaybookError('manifest_contended', {
-    detail: `lost ${maxAttempts} times to another run${night.worker === undefined ? '' : ', or to other workers'}`,
+    detail: `lost ${maxAttempts} times: ${[...reasons].join('; ')}`,
   });
 }
 
-async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
+async function closeOnce(night: Night): Promise<NightReport | Lost> {
   // Before the ledger: whatever is committed by now, a ledger that is whole knows of.
   const committed = await night.stream.committed();
   const ledger = await loadLedger(night.store, night.prefix, night.verifyingKeys);
@@ -68,11 +74,7 @@ async function closeOnce(night: Night): Promise<NightReport | 'lost'> {
     : closeTogether(night, ledger, snapshot, closeFrom);
 }
 
-async function closeFrom(
-  night: Night,
-  ledger: LedgerInLoading,
-  snapshot: StreamSnapshot,
-): Promise<NightReport | 'lost'> {
+async function closeFrom(night: Night, ledger: LedgerInLoading, snapshot: StreamSnapshot): Promise<NightReport | Lost> {
   const { reading, quarantine, staged, budget, ids } = await stageByDay(night, ledger, snapshot);
   // Dies here: staging is scratch; the next run reads the same records again.
 
@@ -119,7 +121,7 @@ async function closeFrom(
 
   if ((await appendManifest(night.store, key, bytes)) === 'lost') {
     recovered?.discard();
-    return 'lost';
+    return { lost: 'another run wrote the manifest' };
   }
   // Dies here: the ledger knows all; the offsets, kept for lag and retention only, follow on the next night. Recovered
   // events are archived and do not go out to the stream any more, unless they are restored to it.

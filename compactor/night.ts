@@ -88,6 +88,11 @@ export interface NightReport {
   readonly warnings: readonly Problem[];
 }
 
+/** A try that was in vain, and to whom: all is done over again. */
+export interface Lost {
+  readonly lost: string;
+}
+
 /** Whether this is the worker that speaks for the night: the first of several, or one that is alone. */
 export function isLeader(worker: { readonly index: number } | undefined): boolean {
   return worker === undefined || worker.index === 0;

@@ -479,7 +479,7 @@ export const errorCodes = {
   manifest_contended: {
     retry: true,
     title: 'Other runs wrote every manifest number first',
-    hint: 'Let one compactor run at a time, then run again.',
+    hint: 'The message says to whom. Let one run at a time go on this store and prefix (see other machines, timers and `GET /jobs`). Of several workers give each a COMPACTOR_WORKER of its own, 0/N to N-1/N, and all the same settings. Then run again.',
   },
   workers_late: {
     retry: true,

@@ -13,7 +13,7 @@
  * - worker 0 before the manifest: the same. After it: the night is archived, and the others find that out by `commit`.
  * Another number of workers, or other settings, are another attempt as well.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ageLibrary } from '../../shared/crypto/age-library.ts';
 import type { Signer } from '../../shared/crypto/signing.ts';
@@ -81,14 +81,15 @@ export interface CrewPlace extends WordPlace {
   readonly worker: Worker;
   /** The number of the manifest to be written. */
   readonly number: number;
-  /** What all workers must have alike, as text. */
-  readonly settings: string;
+  /** What all workers must have alike, by the names under which it is set. */
+  readonly settings: Readonly<Record<string, unknown>>;
 }
 
 interface Seat {
   /** Tells one life of a worker from the next. */
   readonly life: string;
-  readonly settings: string;
+  /** By their names, hashes of what all must have alike. */
+  readonly settings: Readonly<Record<string, string>>;
   readonly at: string;
   readonly recipient: string;
   /** Of worker 0. */
@@ -113,7 +114,7 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   const { store, prefix, worker, number } = place;
   const { index, count } = worker;
   const folder = `${prefix}workers/${String(number).padStart(8, '0')}/`;
-  const settings = createHash('sha256').update(`${count}\n${place.settings}`).digest('hex');
+  const settings = hashesOf({ 'COMPACTOR_WORKER (how many there are)': count, ...place.settings });
   const { generateIdentity, identityToRecipient } = ageLibrary();
   const identity = await generateIdentity();
   const bounds = textOf(snapshot);
@@ -130,7 +131,9 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
   const keyOf = (who: number, step: string, of = attempt) => `${stemOf(of)}${who}-${step}.jsonl`;
   const everyone = Array.from({ length: count }, (_, who) => who);
   const seats = await wait<Seat>(everyone.map((who) => keyOf(who, 'seat')));
-  if (seats.some((seat) => seat.settings !== settings)) throw new CrewOver('workers with other settings');
+  for (const [who, seat] of seats.entries()) {
+    if (differing(seat).length > 0) throw new CrewOver(otherSettings(who, seat));
+  }
   const [leader] = seats as [Seat];
 
   function stemOf(of: number): string {
@@ -157,9 +160,30 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
     if (words.some((key) => key.endsWith('-failed.jsonl'))) return false;
     for (const key of words.filter((key) => key.endsWith('-seat.jsonl'))) {
       const seat = await readWord<Seat>(place, key);
-      if (seat.settings !== settings || Date.parse(seat.at) + worker.waitSeconds * 1000 < now.getTime()) return false;
+      if (differing(seat).length > 0 || Date.parse(seat.at) + worker.waitSeconds * 1000 < now.getTime()) return false;
     }
     return true;
+  }
+
+  /** The names of what a worker has otherwise than this one. */
+  function differing(seat: Seat): string[] {
+    return Object.keys(settings).filter((name) => seat.settings[name] !== settings[name]);
+  }
+
+  function otherSettings(who: number, seat: Seat): string {
+    return `worker ${who} has another ${differing(seat).join(', ')}`;
+  }
+
+  /** Who began that attempt. This life goes on: where its own seat is taken there, another has its number. */
+  async function whyOver(there: ReadonlySet<string>, newest: number): Promise<string> {
+    for (const key of there) {
+      const who = key.startsWith(stemOf(newest)) ? /(\d+)-seat\.jsonl$/.exec(key)?.[1] : undefined;
+      if (who === undefined) continue;
+      const seat = await readWord<Seat>(place, key);
+      if (differing(seat).length > 0) return otherSettings(Number(who), seat);
+      if (Number(who) === index) return `another worker ${index} of ${count} is at work`;
+    }
+    return 'a worker began once more';
   }
 
   /** The words of these keys, once all are there. `isEnd`: then the night is done. */
@@ -171,7 +195,8 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
       const there = new Set<string>();
       for await (const key of store.list(folder)) there.add(key);
       await refuseEnded(there, isWritten, isEnd);
-      if ([...there].some((key) => attemptOf(key, folder) > attempt)) throw new CrewOver('a worker began once more');
+      const newest = Math.max(...[...there].map((key) => attemptOf(key, folder)));
+      if (newest > attempt) throw new CrewOver(await whyOver(there, newest));
       if (!isEnd && wanted.every((key) => there.has(key)))
         return Promise.all(wanted.map((key) => readWord<T>(place, key)));
       const failed = everyone.find((who) => there.has(keyOf(who, 'failed')));
@@ -237,6 +262,12 @@ export async function joinCrew(place: CrewPlace, now: Date, snapshot: StreamSnap
       await say('failed', messageOf(error)).catch(() => {});
     },
   };
+}
+
+function hashesOf(settings: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, value]) => [name, sha256Hex(Buffer.from(JSON.stringify(value ?? null)))]),
+  );
 }
 
 function attemptOf(key: string, folder: string): number {

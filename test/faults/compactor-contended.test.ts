@@ -172,6 +172,7 @@ test('a run that loses five times gives up, and says so; what it uploaded are or
   await assert.rejects(losing, (error: unknown) => {
     assert.ok(error instanceof DaybookError);
     assert.equal(error.code, 'manifest_contended');
+    assert.equal(error.message, 'lost 5 times: another run wrote the manifest');
     assert.equal(exitCodeOf(error), 2);
     return true;
   });

@@ -177,6 +177,31 @@ describe('a night by several workers', () => {
     await sayingOf(books);
   });
 
+  test('two of one number, or with settings that differ, end with what is wrong, by its name; nothing is written', async (t) => {
+    const { books, sources } = await open(t);
+    await books.deliver(stripeRecord(eventsOf('2026-11-20', 1, 'contended workers')[0]!.text));
+    const run = (index: number, change: NightChange = {}) =>
+      books.night(sources, { worker: { index, count: 2, waitSeconds: 2 }, ...change }).then(
+        () => ['done', ''],
+        ({ code, message, hint }) => [code, message, hint],
+      );
+    const twice = await Promise.all([run(0), run(0)]);
+    const [contended, late] = twice.map((end) => end.join(' ')).sort();
+    assert.match(contended!, /^manifest_contended lost 5 times: another worker 0 of 2 is at work .*COMPACTOR_WORKER/);
+    assert.match(late!, /^workers_late .*1-seat\.jsonl of worker 1 .*; before: another worker 0 of 2 is at work/);
+
+    const other = { dayPath: '%Y-%m-%d', sources: [sources[0]!] };
+    const differing = await Promise.all([run(0), run(1, other)]);
+    for (const [index, [code, message]] of differing.entries()) {
+      const said = new RegExp(`worker ${1 - index} has another DAYBOOK_DAY_PATH, DAYBOOK_SOURCES`);
+      assert.match(`${code} ${message}`, said);
+      assert.match(code, /manifest_contended|workers_late/);
+    }
+    assert.ok(differing.some(([code]) => code === 'manifest_contended'));
+    assert.equal((await books.ledger()).head, undefined);
+    assert.deepEqual((await nightOf(books, sources, 2)).errors, []);
+  });
+
   test('one that came too early and gave up keeps nobody from the next try', async (t) => {
     const { books, sources } = await open(t);
     await books.deliver(stripeRecord(eventsOf('2026-11-20', 1, 'early')[0]!.text));
