@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { addDays, type Day } from '../../../shared/clock.ts';
 import { isCovered, modeOfKey, scopeOfEvent } from '../../../shared/schemes/stripe-scope.ts';
+import { verify } from '../../compactor/archive-under-test.ts';
 import { stripeRecord } from '../../compactor/books.ts';
 import { eventsOf, openStripeNights, yesterday } from '../../compactor/stripe/stripe-nights.ts';
 
@@ -126,4 +127,17 @@ test('one old event does not make empty days of all the years since: it adds its
     ['1970-01-01', '2012-01-18', '2026-11-10'],
   );
   assert.equal(report.days.length, 2 + 11);
+});
+
+test('an event that claims 1970 is archived in a day of its own, which nobody can list, and stays the one event', async (t) => {
+  const { books, night, entry, ids } = await openStripeNights(t);
+  const [event] = eventsOf('1970-01-01', 1, 'zero');
+  const text = JSON.stringify({ ...JSON.parse(event!.text), created: 0 });
+  for (const today of ['2026-11-21', '2026-11-22']) {
+    await books.deliver(stripeRecord(text, { receivedAt: `${today}T02:00:00.000Z` }));
+    const said = (await entry(await night(today), '1970-01-01'))!;
+    assert.deepEqual([said.verdict, said.counts.delivered], ['unverifiable', 1]);
+  }
+  assert.deepEqual([...(await ids())], [[event!.id, 1]]);
+  assert.deepEqual((await verify(books)).breaks, []);
 });
