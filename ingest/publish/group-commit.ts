@@ -97,6 +97,7 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
   /** The next batch is tried before any hold. */
   let mustTry = false;
   let lingerMs = limits.minLingerMs;
+  let tookBeforeMs = 0;
   let held: { reached(): void; readonly released: Promise<void>; release(): void } | undefined;
 
   function append(records: readonly AppendRecord[], deadlineMs: number): Promise<void> {
@@ -170,9 +171,11 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       const taken = inFlight.length;
       const startedMs = performance.now();
       const failed = await appendBatch(inFlight, taken === 1);
-      // As long as an append takes, so that under load two batches become one. Who comes alone is not kept waiting for nobody.
+      // As long as an append takes, so that under load two batches become one: the quicker of the last two, that a hiccup is
+      // not waited for twice. Who comes alone is not kept waiting for nobody.
       const tookMs = taken === 1 ? 0 : performance.now() - startedMs;
-      lingerMs = Math.min(Math.max(tookMs, limits.minLingerMs), limits.maxLingerMs);
+      lingerMs = Math.min(Math.max(Math.min(tookMs, tookBeforeMs), limits.minLingerMs), limits.maxLingerMs);
+      tookBeforeMs = tookMs;
       inFlight = [];
       mustTry = failed.length > 0 && targetNow() !== target;
       if (!mustTry) reachHold();
@@ -186,7 +189,8 @@ export function openGroupCommit(targetNow: () => Target, limits: GroupCommitLimi
       const stuck = failed.length > 0 && failed.length === taken;
       pauseMs = stuck ? Math.min(Math.max(pauseMs * 2, limits.minRetryPauseMs), limits.maxRetryPauseMs) : 0;
       if (failed.length > 0) await pause(Math.max(pauseMs, limits.minRetryPauseMs));
-      else if (queue.length > 0) await pause(lingerMs);
+      // Behind a slow append company has come already.
+      else if (queue.length > 0 && tookMs < limits.maxLingerMs) await pause(lingerMs);
     }
     pump = undefined;
     mustTry = false;

@@ -55,7 +55,7 @@ test('one append is in flight at a time; what comes meanwhile makes up the next'
   await commit.close();
 });
 
-test('under load a batch waits for company as long as an append takes; who comes alone waits for nobody', async () => {
+test('under load a batch waits for company as long as appends take; one that was slow is not waited for, nor who comes alone', async () => {
   const writer = memoryWriter();
   let appendMs = 50;
   // Like a commit to a disk: nothing else runs meanwhile.
@@ -65,13 +65,22 @@ test('under load a batch waits for company as long as an append takes; who comes
   const commit = openGroupCommit(targetOf(writer), { ...fast, minLingerMs: 0, maxLingerMs: 10_000 });
   const append = (text: string) => commit.append([record(text)], 10_000);
   const soonAfter = (text: string) => new Promise((resolve) => setTimeout(() => resolve(append(text)), 5));
-  await Promise.all([append('a'), append('b')]);
-  await Promise.all([append('c'), soonAfter('d')]);
-  assert.deepEqual(writer.appends, [2, 2]);
+  const together = () => Promise.all([append('a'), append('b')]);
+  const apart = () => Promise.all([append('c'), soonAfter('d')]);
+  await together();
+  await together();
+  await apart();
+  assert.deepEqual(writer.appends, [2, 2, 2]);
   appendMs = 0;
   await append('e');
-  await Promise.all([append('f'), soonAfter('g')]);
-  assert.deepEqual(writer.appends, [2, 2, 1, 1, 1]);
+  await apart();
+  assert.deepEqual(writer.appends.slice(3), [1, 1, 1]);
+  await together();
+  appendMs = 50;
+  await together();
+  appendMs = 0;
+  await apart();
+  assert.deepEqual(writer.appends.slice(6), [2, 2, 1, 1]);
   await commit.close();
 });
 
