@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadLedger } from '../../../compactor/ledger/ledger.ts';
+import { manifestKey } from '../../../compactor/ledger/manifest.ts';
 import { readSigner, type Signer } from '../../../shared/crypto/signing.ts';
 import { openBooks, stripeRecord } from '../books.ts';
 import { eventsOf } from '../stripe/stripe-nights.ts';
@@ -36,4 +39,31 @@ test('once a newer key has signed, an older one signs no more: no night writes w
     message: /manifest 3: .*may sign 2 to 2/,
   });
   await assert.rejects(night(5, second, { verifyingKeys: ranges }), { code: 'signer_retired' });
+});
+
+test('the newest signature vouches for all before: whatever byte is changed, of whichever manifest, is told by its number', async (t) => {
+  const books = await openBooks();
+  t.after(() => books.close());
+  const signer = readSigner(books.signingKey);
+  books.at('2026-11-20T03:00:00Z');
+  for (const number of [1, 2, 3]) {
+    await books.deliver(...eventsOf('2026-11-18', 2, String(number)).map(({ text }) => stripeRecord(text)));
+    await books.night([{ name: 'platform' }]);
+  }
+  const load = () => loadLedger(books.store, '', keysOf(signer));
+  assert.equal((await load()).head?.number, 3);
+  for (const number of [1, 2, 3]) {
+    const path = join(books.archive, manifestKey('', number));
+    const whole = await readFile(path);
+    const signature = whole.indexOf('"signature":"') + 20;
+    for (const at of [whole.indexOf('"createdAt":"2') + 14, signature]) {
+      const changed = Buffer.from(whole);
+      changed[at] = changed[at] === 0x30 ? 0x31 : 0x30;
+      await writeFile(path, changed);
+      const message = new RegExp(`manifest ${number}: its signature does not hold`);
+      await assert.rejects(load(), { code: 'ledger_broken', message }, `${number} at ${at}`);
+    }
+    await writeFile(path, whole);
+  }
+  assert.equal((await load()).head?.number, 3);
 });
