@@ -291,7 +291,7 @@ function describeUncovered(days: readonly ListedDay[]): string[] {
   return [...lacking].map(([source, own]) => {
     const names = [...new Set(own.flatMap(({ uncovered }) => uncovered))];
     const first = own.length === 1 ? own[0]!.day : `${own.length} days, ${own[0]!.day} the first,`;
-    return `${source}: ${first} ${own.length === 1 ? 'lacks' : 'lack'} the lists of\n  ${firstOf(names)}\n`;
+    return `${source}: ${first} ${own.length === 1 ? 'lacks' : 'lack'} the lists of\n  ${visibleText(firstOf(names))}\n`;
   });
 }
 

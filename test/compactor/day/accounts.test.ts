@@ -166,6 +166,8 @@ describe('several accounts', () => {
       describeList({ ...list, days }, false),
       /^platform: 2 days, 2026-11-19 the first, lack the lists of\n {2}acct_b, acct_c, acct_d and 2 more$/m,
     );
+    const odd = days.slice(-1).map((day) => ({ ...day, uncovered: ['acct_\x1b[2J'] }));
+    assert.match(describeList({ ...list, days: odd }, false), /lacks the lists of\n {2}acct_\\u001b\[2J\n/);
     const { sources, words } = await monthOf(books);
     assert.deepEqual(sources[0]!.days.find(({ day }) => day === yesterday)?.uncovered, all);
     assert.ok(
