@@ -29,13 +29,22 @@ export function inPlainWords(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_value':
       return `must be ${oneOf(issue.values)}`;
     case 'invalid_union':
-      return Array.isArray(issue.options) ? `must be ${oneOf(issue.options)}` : undefined;
+      return Array.isArray(issue.options) ? `must be ${oneOf(issue.options)}` : ofUnion(issue.errors);
     case 'unrecognized_keys': {
       const known = Object.keys(issue.inst instanceof z.ZodObject ? issue.inst.shape : {});
       return issue.keys.map((key) => unknownMember(key, known)).join('; ');
     }
   }
   return undefined;
+}
+
+/** The shape that is of the kind given tells what is wrong inside it; where none is, all say what they would be. */
+function ofUnion(errors: readonly (readonly z.core.$ZodIssue[])[]): string {
+  const inside = errors.find((issues) =>
+    issues.some(({ path, code }) => path.length > 0 || code === 'unrecognized_keys'),
+  );
+  if (inside === undefined) return errors.map(([first]) => first!.message).join(', or ');
+  return inside.map(({ path, message }) => [...path, message].join(' ')).join('; ');
 }
 
 function unknownMember(key: string, known: readonly string[]): string {
@@ -126,7 +135,7 @@ export const folderPrefix = z
   .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'has a . or .. part');
 
 /** PEM text, or the path of a file with it. */
-const pemOrPath = textOrPath(pem);
+const pemOrPath = textOrPath(pem).refine((text) => pem.test(text), 'is a file without PEM in it');
 
 /** TLS, always verified: `ca` where the server's certificate is of no public authority, `cert` and `key` where it asks for one. */
 export const tlsParams = z.union([

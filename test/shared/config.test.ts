@@ -150,6 +150,8 @@ test('a worker is one of those that there are', () => {
 
 test('wrong shapes are told in plain words, with the name that was meant', () => {
   const stripe = '"name":"platform","scheme":"stripe"';
+  const kafka = (ssl: string) => `{"type":"kafka","params":{"brokers":["k:9093"],"topic":"t","ssl":${ssl}}}`;
+  const notPem = fileWith('not.pem', 'hello');
   const told: readonly (readonly [string, string, string])[] = [
     ['DAYBOOK_SOURCES', '{}', 'must be a list'],
     ['DAYBOOK_SOURCES', '', 'is empty'],
@@ -159,6 +161,12 @@ test('wrong shapes are told in plain words, with the name that was meant', () =>
     ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"apikey":"x"}]`, 'has no member "apikey". Did you mean apiKey?'],
     ['DAYBOOK_STREAM', '{"type":"kafak"}', 'type: must be embedded, kafka, kinesis or module'],
     ['DAYBOOK_STREAM', '{"type":"kafka"}', 'params: is required'],
+    ['DAYBOOK_STREAM', kafka('"yes"'), 'ssl: must be true or false, or must be an object'],
+    ['DAYBOOK_STREAM', kafka('{"ca":3}'), 'ssl: ca must be a text'],
+    ['DAYBOOK_STREAM', kafka('{"ca":"/none"}'), 'ssl: ca is neither a value nor a readable file (ENOENT)'],
+    ['DAYBOOK_STREAM', kafka(`{"ca":"${notPem}"}`), 'ssl.ca: is a file without PEM in it'],
+    ['DAYBOOK_STREAM', kafka('{"ca":"/none","caa":1}'), '(ENOENT); has no member "caa". Did you mean ca?'],
+    ['DAYBOOK_SOURCES', `[{${stripe},"secrets":["x"],"accounts":{}}]`, 'accounts: must be all, or must be a list'],
     ['LOG_LEVEL', 'loud', 'must be trace, debug, info, warn, error, fatal or silent'],
   ];
   for (const [name, text, problem] of told) {
