@@ -31,10 +31,14 @@ export function kafkaErrorOf(error: unknown, { topic, brokers, sasl }: KafkaPara
   }
   const certificate = chain.find(({ code, message }) => isOfTls(`${code} ${message}`));
   if (certificate !== undefined) {
+    // That comes over a system that was set up right, and goes again: no reason for ingest not to start.
+    const isOfTime = /EXPIRED|NOT_YET_VALID/.test(`${certificate.code}`);
     return new DaybookError('stream_unavailable', {
       detail: `no TLS with ${brokers.join(', ')}: ${certificate.message}`,
-      hint: 'Give ssl.ca in DAYBOOK_STREAM where the brokers have an authority of their own, and use the port that speaks TLS.',
-      retry: false,
+      hint: isOfTime
+        ? 'Renew the certificate that ran out (of the brokers, or ssl.cert in DAYBOOK_STREAM), or set the clocks right.'
+        : 'Give ssl.ca in DAYBOOK_STREAM where the brokers have an authority of their own, and use the port that speaks TLS.',
+      retry: isOfTime,
       cause: error,
     });
   }

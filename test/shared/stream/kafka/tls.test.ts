@@ -1,5 +1,6 @@
 /** The Kafka driver against a broker that wants TLS, a password, and permission for everything. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { sign } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -9,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import kafkajs, { type AclEntry } from 'kafkajs';
 import { DaybookError } from '../../../../shared/errors.ts';
 import { openKafkaReader } from '../../../../shared/stream/kafka/reader.ts';
@@ -199,6 +201,26 @@ function securityTests({ broker, plaintext, ca, tokenKey }: Facts): void {
     assert.equal(error.retry, false);
     assert.match(error.message, /certificate/);
     assert.match(error.hint, /ssl\.ca/);
+  });
+
+  test('Kafka: a certificate that ran out is told as such, and may pass', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'daybook-expired-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const files = { key: join(folder, 'key'), request: join(folder, 'request'), cert: join(folder, 'cert') };
+    const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'ignore' });
+    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', files.key];
+    openssl('req', ...newKey, '-subj', '/CN=localhost', '-out', files.request);
+    const authority = ['-CA', ca, '-CAkey', join(dirname(ca), 'ca.key'), '-CAcreateserial'];
+    openssl('x509', '-req', '-in', files.request, ...authority, '-days', '0', '-out', files.cert);
+    const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.cert) });
+    server.on('tlsClientError', () => {}).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => void server.close());
+    const brokers = [`localhost:${(server.address() as AddressInfo).port}`];
+    const error = await failureOf(t, { brokers, ssl: { ca: readFileSync(ca, 'utf8') }, sasl: app });
+    assert.deepEqual([error.code, error.retry], ['stream_unavailable', true]);
+    assert.match(error.message, /certificate has expired/);
+    assert.match(error.hint, /Renew/);
   });
 
   test('Kafka: TLS on the port without it, and the other way round, hint at TLS', async (t) => {
