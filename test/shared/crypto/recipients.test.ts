@@ -153,7 +153,8 @@ test('of the recipients that age-keygen makes, those are taken that the library 
     assert.equal(parseRecipients(text).problems.length === 0, isTaken, text);
     taken += Number(isTaken);
   }
-  assert.equal(taken, 1 + 58);
+  // Of 32 one ends with a character twice.
+  assert.equal(taken, 1 + 58 + Number(swapped === known));
 });
 
 test('the library is not loaded to read a recipient of age-keygen', async () => {
