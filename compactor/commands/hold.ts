@@ -6,7 +6,13 @@ import { openLog } from '../../shared/program/log.ts';
 import { print } from '../../shared/program/standard-output.ts';
 import { visibleText } from '../../shared/program/visible-text.ts';
 import { openHolder, openStore } from '../../shared/store/open.ts';
-import { consumerOf, openConfiguredStripe, openSigner, readArchiveConfiguration } from '../configuration.ts';
+import {
+  configuredSources,
+  consumerOf,
+  openConfiguredStripe,
+  openSigner,
+  readArchiveConfiguration,
+} from '../configuration.ts';
 import { type HoldReport, holdArchive } from '../ledger/hold-archive.ts';
 import { describeHold } from '../ledger/holds.ts';
 import { checkDays } from '../restore/restore-selection.ts';
@@ -45,7 +51,10 @@ async function change(what: Parameters<typeof holdArchive>[2], isJson: boolean):
     const holder = await openHolder(configuration, dataDirectory);
     try {
       const signer = await openSigner(settings.COMPACTOR_SIGNING_KEY, verifyingKeys);
-      const means = { signer, stream, holder, askTime: () => askTime(store, stripe === undefined ? [] : [stripe]) };
+      const means = {
+        ...{ signer, stream, holder, configured: configuredSources() },
+        askTime: () => askTime(store, stripe === undefined ? [] : [stripe]),
+      };
       const report = await holdArchive({ clock: systemClock, store, prefix, verifyingKeys, log }, means, what);
       await print(isJson ? `${JSON.stringify(report)}\n` : describe(report));
     } finally {

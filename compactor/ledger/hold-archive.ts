@@ -13,6 +13,7 @@ import type { ObjectHolder } from '../../shared/store/store.ts';
 import { appendSaying, type GrowMeans, type LedgerPlace, loadToGrow, untilWon } from './grow-ledger.ts';
 import { type Hold, holdOn } from './holds.ts';
 import { type Ledger, prunableOf } from './ledger.ts';
+import { unknownSource } from './unknown-source.ts';
 
 export interface HoldReport {
   /** The one that says so: of an earlier run, where a hold is repeated. */
@@ -30,11 +31,13 @@ export interface HoldReport {
 export interface HoldMeans extends GrowMeans {
   /** Undefined: the store keeps nobody from deleting. */
   readonly holder: ObjectHolder | undefined;
+  /** Sources that are configured: one may have no event yet. */
+  readonly configured: readonly string[];
 }
 
 /**
- * Safe to run at any time beside anything, and to repeat. Rejects with `usage` where the name is taken by another hold, or
- * not in force; with `legal_hold_failed` where the bucket could not be told; else as a night does where the ledger is broken,
+ * Safe to run at any time beside anything, and to repeat. Rejects with `usage` where the name is taken by another hold or
+ * not in force, or neither the archive nor the configuration has the source; with `legal_hold_failed` where the bucket could not be told; else as a night does where the ledger is broken,
  * behind, or contended: nothing is said then.
  */
 export function holdArchive(
@@ -53,6 +56,10 @@ async function begin(place: LedgerPlace, means: HoldMeans, ledger: Ledger, hold:
   const before = ledger.held.get(hold.name);
   if (before !== undefined && !isSame(before, hold)) {
     throw new DaybookError('usage', { detail: `another hold ${hold.name} is in force already` });
+  }
+  // A mistyped one would keep nothing, and nobody would see it until it is pruned.
+  if (before === undefined && hold.source !== null && !ledger.sources.has(hold.source)) {
+    if (!means.configured.includes(hold.source)) throw unknownSource(hold.source, ledger);
   }
   const number = before?.manifest ?? (await appendSaying(place, ledger, { holds: [hold] }, means.signer));
   if (number === 'lost') return 'lost';

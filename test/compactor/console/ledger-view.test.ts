@@ -129,7 +129,7 @@ test('a manifest that prunes or holds is shown as that, and says nothing of what
       ...{ clock: { now: () => books.now() }, store: books.store, prefix: '', log: pino({ level: 'silent' }) },
       verifyingKeys: new Map([[signer.keyId, { verify: signer.verify }]]),
     },
-    { signer, stream: undefined, holder: undefined },
+    { signer, stream: undefined, holder: undefined, configured: [] },
     { hold: { name: 'matter-17', source: null, from: null, to: null, reason: 'case 17' } },
   );
   const known = await openView().look();

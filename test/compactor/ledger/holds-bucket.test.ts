@@ -65,7 +65,7 @@ if (service !== undefined) {
     const holder = (await openHolder(configuration(params), ''))!;
     try {
       const place = { clock, store, prefix: '', verifyingKeys: new Map([[signer.keyId, signer]]) };
-      const means = { signer, stream, holder: wrap(holder) };
+      const means = { signer, stream, holder: wrap(holder), configured: [] };
       return await holdArchive({ ...place, log: pino({ level: 'silent' }) }, means, what);
     } finally {
       await holder.close();

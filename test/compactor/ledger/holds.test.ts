@@ -32,7 +32,7 @@ async function change(what: Parameters<typeof holdArchive>[2], store = books.sto
   try {
     const verifyingKeys = new Map([[signer.keyId, { verify: signer.verify }]]);
     const place = { clock, store, prefix: '', verifyingKeys, log: pino({ level: 'silent' }) };
-    return await holdArchive(place, { signer, stream, holder: undefined }, what);
+    return await holdArchive(place, { signer, stream, holder: undefined, configured: ['shop'] }, what);
   } finally {
     await stream.close();
   }
@@ -71,6 +71,16 @@ test('what is held is not pruned, whatever its age, until every hold on it is re
   assert.equal((await books.ledger()).newestNight?.number, 3);
   assert.equal((await books.night([{ name: 'billing' }, { name: 'platform' }])).manifest, 10);
   assert.deepEqual((await verify(books)).breaks, []);
+});
+
+test('a mistyped source is refused: a hold on it would keep nothing, for ever', async () => {
+  await assert.rejects(change(hold('matter-17', { source: 'platfrom' })), {
+    code: 'usage',
+    message: 'the archive has no source platfrom; it has: billing, platform',
+  });
+  // Of one that is configured events may come.
+  assert.deepEqual((await change(hold('matter-18', { source: 'shop' }))).days, 0);
+  assert.equal((await books.ledger()).held.size, 1);
 });
 
 test('a manifest that prunes what is held is named, though its signature holds', async () => {
