@@ -128,7 +128,7 @@ if (service !== undefined) {
 
   test('what a shard refuses past the patience is named, all else is there and acknowledged', async (t) => {
     const stream = await newStream(t);
-    const writer = await stream.writer(impatient);
+    const writer = await stream.writer({ ...timeouts, patienceMs: 5_000 });
     proxy.decide(
       refusing(({ PartitionKey }) => PartitionKey === 'b', 'before', 'ProvisionedThroughputExceededException'),
     );
