@@ -470,7 +470,7 @@ export const errorCodes = {
   ledger_behind: {
     exit: 3,
     title: 'The ledger knows less than was archived already',
-    hint: 'This is an older copy of the archive, or another one: point DAYBOOK_STORE at the right one, or begin a new archive under a new prefix. Nothing was written.',
+    hint: 'The newest manifests were deleted: put them back from a copy. Or this is an older copy, or another archive: point DAYBOOK_STORE at the right one, or begin a new one under a new prefix. Nothing was written.',
   },
   clock_untrusted: {
     title: "This machine's clock cannot be right",

@@ -17,7 +17,7 @@ import { checkStore } from '../../shared/store/open.ts';
 import { checkStream } from '../../shared/stream/check.ts';
 import { askedOf } from '../anchors/standing.ts';
 import { type DoctorConfiguration, readDoctorConfiguration } from '../configuration.ts';
-import { type Ledger, loadLedger } from '../ledger/ledger.ts';
+import { type Ledger, loadLedger, refuseCutOff } from '../ledger/ledger.ts';
 import { refuseSecondChain } from '../replicate/refuse-second-chain.ts';
 import { serveSettings } from '../settings.ts';
 import { checkKeys, type SignerSeen } from './check-keys.ts';
@@ -181,9 +181,14 @@ async function checkLedger(
     return [isSaid ? problem('the ledger cannot be read', 'See store.', found.code) : found];
   }
   seen.ledger = ledger;
+  const cutOff = await refuseCutOff(store, prefix).then(
+    () => [],
+    (error) => [problemOf(error)],
+  );
   const sources = new Map((settings.DAYBOOK_SOURCES ?? []).map(({ name }) => [name, { isListed: apiKeys.has(name) }]));
   const lagSeconds = settings.COMPACTOR_LAG_SECONDS ?? 0;
   return [
+    ...cutOff,
     ...(await checkSigner(store, prefix, ledger, signer?.keyId ?? seen.signerId)),
     ...checkDays(ledger, { nowMs, lagSeconds, sources }),
   ];

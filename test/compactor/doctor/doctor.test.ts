@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, cp, readdir, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -95,6 +95,23 @@ test('an empty archive beside a replica that has manifests: doctor and run say s
   }).catch((error) => error);
   assert.deepEqual([night.code, /replica_ahead/.test(night.stderr)], [3, true], night.stderr);
   assert.deepEqual(existsSync(empty) ? await readdir(empty, { recursive: true }) : [], []);
+});
+
+test('an end that was cut off, which an anchor tells, is a problem as it is for a night, and all else is looked at', async () => {
+  const { books } = patient;
+  const cut = join(books.directory, 'cut');
+  await cp(books.archive, cut, { recursive: true });
+  await mkdir(join(cut, 'anchors'));
+  await writeFile(join(cut, 'anchors/00000003.tsr'), '');
+  const { code, findings } = await patient.doctor({
+    DAYBOOK_STORE: JSON.stringify({ type: 'directory', params: { path: cut } }),
+  });
+  assert.equal(code, 2);
+  assert.deepEqual(complaints(findings), [
+    'problem ledger: manifests/00000003.jsonl is not there, and was witnessed: anchors/00000003.tsr',
+  ]);
+  assert.ok(findings.some(({ message }) => /^platform: 30 days/.test(message)));
+  await rm(cut, { recursive: true });
 });
 
 test('nothing is set at all: exit 1, and it ends', async () => {
