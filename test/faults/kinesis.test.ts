@@ -21,7 +21,7 @@ import { startService } from '../services/service.ts';
 import { type ProxyAnswer, type ProxyHandler, type ProxyRequest, startHttpProxy } from './http-proxy.ts';
 
 const service = await startService<{ endpoint: string }>('kinesis.sh');
-const timeouts = { connectMs: 2_000, requestMs: 10_000, patienceMs: 30_000 };
+const timeouts = { connectMs: 2_000, requestMs: 60_000, patienceMs: 120_000 };
 /** For answers that never come. */
 const hasty = { ...timeouts, requestMs: 500 };
 /** For what fails for good. */
