@@ -17,7 +17,7 @@ import { bucketOf, probeKeyOf } from './store.ts';
 const timeouts = { connectMs: 3_000, idleMs: 10_000 };
 
 const unavailableHint =
-  'See whether endpoint and region in DAYBOOK_STORE are right, and whether this machine may connect to it.';
+  'See whether endpoint and region in DAYBOOK_STORE are right, and whether this machine may connect to it. Where its certificate cannot be verified: NODE_EXTRA_CA_CERTS names a file with its authority.';
 
 interface Step {
   /** `s3:PutObject on its objects`. */
