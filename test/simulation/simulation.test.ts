@@ -34,7 +34,7 @@ const keptSeeds: readonly { readonly seed: string; readonly nights: number; read
 
 const nightsOfLife = 60;
 const { SEED, SIMULATION_NIGHTS } = process.env;
-const nights = Number(SIMULATION_NIGHTS ?? (SEED === undefined ? 2 * nightsOfLife : nightsOfLife));
+const nights = Number(SIMULATION_NIGHTS ?? nightsOfLife);
 
 function say(t: TestContext, seed: string, report: LifeReport): void {
   const { faults, ...figures } = report;
